@@ -1,0 +1,90 @@
+// swift-tools-version: 6.1
+// Modules, from the bottom to the top; docs/architecture.md says what each one is for.
+import PackageDescription
+
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+/// A library module of the emulator or of the host agent.
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil) -> Target {
+    .target(name: name, dependencies: dependencies, path: path, swiftSettings: strict)
+}
+
+/// The unit tests of one module.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name + "Tests", dependencies: [.init(stringLiteral: name)] + dependencies, swiftSettings: strict)
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "outrigger",
+    products: [
+        .executable(name: "outrigger", targets: ["outrigger"]),
+        .executable(name: "outrigger-agent", targets: ["outrigger-agent"]),
+        .executable(name: "outrigger-bench", targets: ["outrigger-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        // Foundations: nothing below them.
+        module("Registers"),
+        module("RegisterMaps", ["Registers"]),
+        module("Simulation"),
+
+        // The hart and the wires between the blocks.
+        module("RISCV", ["Registers", "Simulation"]),
+        module("Interconnect", ["Registers", "Simulation"]),
+
+        // Hardware models.
+        module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        module("Virtio", ["Registers", "Simulation", "Interconnect"]),
+        module("Tracing", ["Registers"]),
+
+        // One device out of all of them.
+        module("OffloadDevice", [
+            "Registers", "RegisterMaps", "Simulation", "RISCV", "Interconnect", "Peripherals", "PCIExpress", "Virtio", "Tracing", yams,
+        ]),
+
+        // The host's view.
+        .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
+        module("HostFilesystem", ["CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Tracing", "Registers", "RegisterMaps", logging]),
+
+        // The host agent: file paths only, no emulator module.
+        module("HostAgent"),
+
+        // Programs.
+        .target(name: "CNamespace"),
+        .executableTarget(
+            name: "outrigger",
+            dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "Registers", "RegisterMaps", "CNamespace", argumentParser, logging],
+            swiftSettings: strict),
+        .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", argumentParser], swiftSettings: strict),
+        .executableTarget(
+            name: "outrigger-bench",
+            dependencies: ["RISCV", "OffloadDevice", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],
+            swiftSettings: strict),
+
+        // The firmware's own modules, built for this machine so that they can be unit-tested here.
+        module("OffloadManager", path: "firmware/OffloadManager"),
+
+        tests("Registers", ["RegisterMaps"]),
+        tests("Simulation", []),
+        tests("RISCV", ["Registers", "Simulation"]),
+        tests("Interconnect", ["Registers", "Simulation"]),
+        tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        tests("Virtio", ["Registers", "Simulation", "Interconnect"]),
+        tests("Tracing", ["Registers"]),
+        tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing"]),
+        tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
+        tests("HostAgent", []),
+        tests("OffloadManager", []),
+    ]
+)

@@ -1,0 +1,80 @@
+import Registers
+import Simulation
+
+/// Who owns a request, a partition or a piece of memory. See docs/architecture.md, "What crosses the borders".
+public struct Owner: RawRepresentable, Hashable, Sendable {
+    public var rawValue: UInt8
+    @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// The host itself: the physical function.
+    public static let host = Owner(rawValue: 0)
+    /// The device itself.
+    public static let device = Owner(rawValue: 255)
+    /// Virtual machine `number`, 1...64, which is the virtual function of that PCI function index.
+    @inlinable public static func virtualMachine(_ number: Int) -> Owner { .init(rawValue: UInt8(truncatingIfNeeded: number)) }
+}
+
+/// One I/O request on its way through the device, as the hardware counters see it.
+public struct IORequest: Sendable {
+    public enum Kind: UInt8, Sendable { case read = 0, write = 1, flush = 2, discard = 3, other = 4 }
+    public var owner: Owner
+    public var queue: UInt16
+    public var kind: Kind
+    /// First byte on the medium.
+    public var position: UInt64
+    /// Payload bytes.
+    public var bytes: UInt64
+    /// The device took it from its queue.
+    public var arrival: Cycle
+    /// Its used-ring entry was written; 0 before that.
+    public var completion: Cycle
+    /// Requests of the same owner in flight, this one included.
+    public var depth: UInt32
+
+    public init(
+        owner: Owner, queue: UInt16, kind: Kind, position: UInt64, bytes: UInt64, arrival: Cycle, completion: Cycle = 0, depth: UInt32
+    ) {
+        self.owner = owner; self.queue = queue; self.kind = kind; self.position = position; self.bytes = bytes
+        self.arrival = arrival; self.completion = completion; self.depth = depth
+    }
+}
+
+/// Sees every request of the data path: the Workload Analyzer's tap.
+public protocol DataPathObserver: AnyObject {
+    func requestArrived(_ request: IORequest)
+    func requestCompleted(_ request: IORequest)
+}
+
+/// Sees every byte range that device DMA wrote to an owner's memory: the Logging engine's tap.
+public protocol DMAObserver: AnyObject {
+    func memoryWritten(owner: Owner, address: UInt64, bytes: Int, at cycle: Cycle)
+}
+
+/// What one owner was granted of the device.
+public struct Partition: Hashable, Sendable {
+    /// Share of the link's bandwidth guaranteed to the owner, in 1/1000 of the whole.
+    public var guarantee: UInt16
+    /// Limit of bandwidth, in bytes per microsecond (= MB/s at 1 GHz); 0: no limit.
+    public var limit: UInt32
+    /// Weight among owners that want more than their guarantee.
+    public var weight: UInt16
+    /// Service cores set aside for the owner; 0: the owner shares those that nobody has.
+    public var serviceCores: UInt8
+
+    public init(guarantee: UInt16 = 0, limit: UInt32 = 0, weight: UInt16 = 1, serviceCores: UInt8 = 0) {
+        self.guarantee = guarantee; self.limit = limit; self.weight = weight; self.serviceCores = serviceCores
+    }
+}
+
+/// Is told what the Resource Manager has committed: links and service pools obey it from that cycle on.
+public protocol PartitionSink: AnyObject {
+    /// The whole table at once, index = owner number (0...64).
+    func partitionsCommitted(_ table: [Partition], at cycle: Cycle)
+}
+
+/// A way into memory for a device's DMA, behind the IOMMU domain of one PCI function.
+///
+/// A transfer that any part of which is not allowed moves no byte, is recorded as an IOMMU fault, and returns the status.
+public protocol DMAPort: AnyObject {
+    func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus
+    func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus
+}
