@@ -77,4 +77,12 @@ public protocol PartitionSink: AnyObject {
 public protocol DMAPort: AnyObject {
     func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus
     func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus
+
+    /// The memory behind `count` bytes at `address`, if that is one contiguous piece which the function may read (or write) now.
+    ///
+    /// Nil records no fault: the caller falls back on `read` or `write`, which serve what lies in several pieces and record
+    /// what is not allowed. The pointer holds until something else of the machine runs, since that may take the mapping away.
+    func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer?
+    /// Tells the observers of `count` bytes at `address` that were written through a pointer.
+    func wrote(_ address: UInt64, count: Int)
 }
