@@ -1,0 +1,2 @@
+def block_source(block, source=""):
+    return ""
