@@ -5,6 +5,19 @@ extension RegisterMap {
     /// The maps of all blocks, in the order of their names.
     public static var all: [RegisterMap] {
         [
+            ACLINT.map,
+            FABRIC.map,
+            HOSTIF.map,
+            LOG.map,
+            LOG_HOST.map,
+            MAILBOX.map,
+            PLIC.map,
+            RM.map,
+            SYSCTL.map,
+            UART.map,
+            VIC.map,
+            WA.map,
+            WDT.map,
         ]
     }
 }

@@ -72,7 +72,7 @@ def generate(outputs: dict[Path, str]) -> None:
         node = compile_rdl([file], file.stem)
         block = blocks[file.stem] = read_block(node)
         outputs[SWIFT / f"{block.swift_name}.swift"] = emulator.block_source(block, file.as_posix())
-        outputs[FIRMWARE / f"{block.swift_name}.swift"] = firmware.block_source(block, file.as_posix())
+        # outputs[FIRMWARE / f"{block.swift_name}.swift"] = firmware.block_source(block, file.as_posix())
     swift_names = {name: block.swift_name for name, block in blocks.items()}
     outputs[SWIFT / "RegisterMaps.swift"] = emulator.index_source(list(blocks.values()))
     for file in top_files():
