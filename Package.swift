@@ -59,7 +59,7 @@ let package = Package(
         module("HostFilesystem", ["CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Tracing", "Registers", "RegisterMaps", logging]),
 
         // The host agent: file paths only, no emulator module.
-        module("HostAgent", [histogram]),
+        module("HostAgent", ["AdminProtocol", histogram]),
 
         // Programs.
         .target(name: "CNamespace"),
@@ -73,8 +73,11 @@ let package = Package(
             dependencies: ["RISCV", "OffloadDevice", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],
             swiftSettings: strict),
 
+        // What firmware and host agent say to each other; no emulator code in it.
+        module("AdminProtocol", path: "firmware/AdminProtocol"),
+
         // The firmware's own modules, built for this machine so that they can be unit-tested here.
-        module("OffloadManager", path: "firmware/OffloadManager"),
+        module("OffloadManager", ["AdminProtocol"], path: "firmware/OffloadManager"),
 
         tests("Registers", ["RegisterMaps"]),
         tests("Simulation", []),
@@ -88,5 +91,6 @@ let package = Package(
         tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
         tests("HostAgent", []),
         tests("OffloadManager", []),
+        tests("AdminProtocol", []),
     ]
 )
