@@ -45,7 +45,7 @@ let package = Package(
         // Hardware models.
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        module("Virtio", ["Registers", "Simulation", "Interconnect"]),
+        module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("Tracing", ["Registers"]),
 
         // One device out of all of them.
