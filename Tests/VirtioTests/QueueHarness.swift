@@ -2,9 +2,9 @@ import Interconnect
 import Virtio
 
 /// One split queue with its driver, and the storage that chains are taken into.
-struct QueueHarness {
+final class QueueHarness {
     let memory: FlatMemory
-    var driver: MockDriver
+    let driver: MockDriver
     var queue: SplitQueue
     let segments: UnsafeMutableBufferPointer<Segment>
     let guest: GuestMemory
@@ -17,14 +17,30 @@ struct QueueHarness {
         guest = GuestMemory(memory)
     }
 
+    deinit {
+        segments.deallocate()
+    }
+
     /// The next chain with its buffers; nil if there is none.
-    mutating func take() throws(QueueFault) -> (chain: DescriptorChain, segments: [Segment])? {
+    func take() throws(QueueFault) -> (chain: DescriptorChain, segments: [Segment])? {
         guard let chain = try queue.take(from: guest, into: segments) else { return nil }
         return (chain, Array(segments.prefix(Int(chain.segments))))
     }
 
+    func put(_ head: UInt16, written: UInt32 = 0) throws(QueueFault) {
+        try queue.put(head: head, written: written, in: guest)
+    }
+
+    func takeInterrupt() throws(QueueFault) -> Bool {
+        try queue.takeInterrupt(in: guest)
+    }
+
+    func enableNotifications() throws(QueueFault) -> Bool {
+        try queue.enableNotifications(in: guest)
+    }
+
     /// The fault that taking the next chain ends with; nil if it doesn't.
-    mutating func faultOnTake() -> QueueFault? {
+    func faultOnTake() -> QueueFault? {
         do throws(QueueFault) {
             _ = try queue.take(from: guest, into: segments)
             return nil

@@ -27,7 +27,7 @@ struct SplitQueueTests {
 
     @Test("2.7.5: a chain arrives with its buffers in order")
     func chain() throws {
-        var harness = try QueueHarness()
+        let harness = try QueueHarness()
         #expect(try harness.take() == nil)
         let segments = [harness.readable(0, 16), harness.readable(64, 100), harness.writable(512, 1)]
         let head = try #require(harness.driver.submit(segments))
@@ -39,7 +39,7 @@ struct SplitQueueTests {
 
     @Test("2.7.5.3: indirect tables, alone and at the end of a chain; WRITE on the table is ignored")
     func indirect() throws {
-        var harness = try QueueHarness()
+        let harness = try QueueHarness()
         let segments = (0..<20).map { $0 < 10 ? harness.readable(UInt64($0) * 64, 64) : harness.writable(UInt64($0) * 64, 32) }
         let table = harness.driver.buffers + 0x8000
         let head = try #require(harness.driver.submitIndirect(segments, table: table))
@@ -57,11 +57,11 @@ struct SplitQueueTests {
 
     @Test("2.7.8: used elements carry id and length, the index follows")
     func used() throws {
-        var harness = try QueueHarness(size: 4)
+        let harness = try QueueHarness(size: 4)
         for round in 0..<10 {
             let head = try #require(harness.driver.submit([harness.writable(0, 100)]))
             let taken = try #require(try harness.take())
-            try harness.queue.put(head: taken.chain.head, written: UInt32(round), in: harness.guest)
+            try harness.put(taken.chain.head, written: UInt32(round))
             #expect(harness.driver.reap() == MockDriver.Used(head: head, written: UInt32(round)))
             #expect(harness.driver.reap() == nil)
         }
@@ -70,30 +70,30 @@ struct SplitQueueTests {
 
     @Test("2.7.7: without the event index, the driver's flag suppresses interrupts")
     func interruptFlag() throws {
-        var harness = try QueueHarness()
+        let harness = try QueueHarness()
         for suppress in [false, true, false] {
             harness.driver.suppressInterrupts(suppress)
             _ = try #require(harness.driver.submit([harness.writable(0, 1)]))
             let taken = try #require(try harness.take())
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == false, "nothing was put yet")
-            try harness.queue.put(head: taken.chain.head, written: 0, in: harness.guest)
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == !suppress)
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == false, "asked twice for the same elements")
+            #expect(try harness.takeInterrupt() == false, "nothing was put yet")
+            try harness.put(taken.chain.head)
+            #expect(try harness.takeInterrupt() == !suppress)
+            #expect(try harness.takeInterrupt() == false, "asked twice for the same elements")
             _ = harness.driver.reap()
         }
     }
 
     @Test("2.7.7: with the event index, exactly the chain that passes used_event interrupts, over the wrap")
     func interruptEvent() throws {
-        var harness = try QueueHarness(size: 4, features: [.version1, .eventIndex])
+        let harness = try QueueHarness(size: 4, features: [.version1, .eventIndex])
         var used: UInt16 = 0
         for step in 0..<70_000 {
             let event = used &+ UInt16(step % 3)
             harness.driver.wantInterrupt(after: event)
             _ = harness.driver.submit([harness.writable(0, 1)])
             let taken = try #require(try harness.take())
-            try harness.queue.put(head: taken.chain.head, written: 0, in: harness.guest)
-            let interrupt = try harness.queue.takeInterrupt(in: harness.guest)
+            try harness.put(taken.chain.head)
+            let interrupt = try harness.takeInterrupt()
             // One element was put, at index `used`: it passes the event only if the event is that index.
             guard interrupt == (event == used) else {
                 Issue.record("step \(step): event \(event), element \(used), interrupt \(interrupt)")
@@ -106,28 +106,28 @@ struct SplitQueueTests {
 
     @Test("2.7.10: NO_NOTIFY follows the device's wish, and chains that slip in between are seen")
     func notificationFlag() throws {
-        var harness = try QueueHarness()
+        let harness = try QueueHarness()
         #expect(harness.driver.usedFlags == 0)
         try harness.queue.disableNotifications(in: harness.guest)
         #expect(harness.driver.usedFlags == 1)
         _ = harness.driver.submit([harness.writable(0, 1)])
         #expect(harness.driver.needsNotification() == false)
-        #expect(try harness.queue.enableNotifications(in: harness.guest) == true)
+        #expect(try harness.enableNotifications() == true)
         #expect(harness.driver.usedFlags == 0)
         _ = try harness.take()
-        #expect(try harness.queue.enableNotifications(in: harness.guest) == false)
+        #expect(try harness.enableNotifications() == false)
     }
 
     @Test("2.7.10: with the event index, avail_event asks for the next chain only")
     func notificationEvent() throws {
-        var harness = try QueueHarness(features: [.version1, .eventIndex])
-        #expect(try harness.queue.enableNotifications(in: harness.guest) == false)
+        let harness = try QueueHarness(features: [.version1, .eventIndex])
+        #expect(try harness.enableNotifications() == false)
         _ = harness.driver.submit([harness.writable(0, 1)])
         #expect(harness.driver.needsNotification())
         _ = harness.driver.submit([harness.writable(0, 1)])
         #expect(harness.driver.needsNotification() == false, "the device has been told already")
         while try harness.take() != nil {}
-        #expect(try harness.queue.enableNotifications(in: harness.guest) == false)
+        #expect(try harness.enableNotifications() == false)
         #expect(harness.driver.availableEvent == 2)
         _ = harness.driver.submit([harness.writable(0, 1)])
         #expect(harness.driver.needsNotification())
@@ -138,7 +138,7 @@ struct SplitQueueTests {
     func randomChains(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
         let usesEventIndex = seed % 2 == 0
-        var harness = try QueueHarness(
+        let harness = try QueueHarness(
             size: 1 << UInt16(1 + seed % 6), features: usesEventIndex ? [.indirectDescriptors, .eventIndex] : [.indirectDescriptors])
         var expected: [(head: UInt16, segments: [Segment])] = []
         var inFlight: [UInt16] = []
@@ -173,7 +173,7 @@ struct SplitQueueTests {
                 guard !inFlight.isEmpty else { continue }
                 let head = inFlight.remove(at: Int(random.next() % UInt64(inFlight.count)))
                 let element = MockDriver.Used(head: head, written: UInt32(truncatingIfNeeded: random.next()))
-                try harness.queue.put(head: head, written: element.written, in: harness.guest)
+                try harness.put(head, written: element.written)
                 returned.append(element)
                 if random.next() % 2 == 0 {
                     while let used = harness.driver.reap() {

@@ -2,7 +2,7 @@ import Registers
 
 /// The driver's side of one split virtqueue, for tests and benchmarks: lays the queue out in memory, makes chains available and
 /// reaps used ones, as virtio 1.2 sections 2.7.13 and 2.7.14 tell a driver to. `poke` functions write what no driver should.
-package struct MockDriver {
+package final class MockDriver {
     package let memory: FlatMemory
     package let layout: QueueLayout
     package let usesEventIndex: Bool
@@ -27,6 +27,10 @@ package struct MockDriver {
     package struct Used: Equatable {
         package var head: UInt16
         package var written: UInt32
+
+        package init(head: UInt16, written: UInt32) {
+            self.head = head; self.written = written
+        }
     }
 
     package init(memory: FlatMemory, at base: UInt64? = nil, size: UInt16, usesEventIndex: Bool = false) {
@@ -44,7 +48,7 @@ package struct MockDriver {
     // MARK: A driver's work
 
     /// Puts a chain into the descriptor table and makes it available; nil if too few descriptors are free.
-    package mutating func submit(_ segments: [Segment]) -> UInt16? {
+    package func submit(_ segments: [Segment]) -> UInt16? {
         guard segments.count <= free.count, !segments.isEmpty else { return nil }
         var next: UInt16 = 0
         for (index, segment) in segments.enumerated().reversed() {
@@ -59,7 +63,7 @@ package struct MockDriver {
     }
 
     /// The same through a table of indirect descriptors at `table`.
-    package mutating func submitIndirect(_ segments: [Segment], table: UInt64) -> UInt16? {
+    package func submitIndirect(_ segments: [Segment], table: UInt64) -> UInt16? {
         guard let head = free.popLast() else { return nil }
         for (index, segment) in segments.enumerated() {
             let isLast = index == segments.count - 1
@@ -73,7 +77,7 @@ package struct MockDriver {
     }
 
     /// Makes a head available that is already in the table.
-    package mutating func publish(_ head: UInt16) {
+    package func publish(_ head: UInt16) {
         memory.store(head, at: layout.driverArea + 4 + 2 * UInt64(available % layout.size))
         available &+= 1
         memory.store(available, at: layout.driverArea + 2)
@@ -81,7 +85,7 @@ package struct MockDriver {
     }
 
     /// Whether the device wants to be notified of what was made available since this was last asked (section 2.7.13.4).
-    package mutating func needsNotification() -> Bool {
+    package func needsNotification() -> Bool {
         let old = notified
         notified = available
         if usesEventIndex {
@@ -92,7 +96,7 @@ package struct MockDriver {
     }
 
     /// The next used element, whose descriptors become free again.
-    package mutating func reap() -> Used? {
+    package func reap() -> Used? {
         guard memory.load(layout.deviceArea + 2, as: UInt16.self) != reaped else { return nil }
         let entry = layout.deviceArea + 4 + 8 * UInt64(reaped % layout.size)
         let used = Used(head: UInt16(truncatingIfNeeded: memory.load(entry, as: UInt32.self)), written: memory.load(entry + 4, as: UInt32.self))
@@ -127,7 +131,7 @@ package struct MockDriver {
         memory.store(next, at: address + 14)
     }
 
-    package mutating func pokeAvailableIndex(_ index: UInt16) {
+    package func pokeAvailableIndex(_ index: UInt16) {
         available = index
         memory.store(index, at: layout.driverArea + 2)
     }

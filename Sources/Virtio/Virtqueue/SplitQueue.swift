@@ -91,7 +91,7 @@ public struct SplitQueue: Sendable {
     private func walk(
         _ head: UInt16, _ memory: GuestMemory, _ segments: UnsafeMutableBufferPointer<Segment>
     ) throws(QueueFault) -> DescriptorChain {
-        var chain = DescriptorChain(head: head, segments: 0, readableSegments: 0, readableBytes: 0, writableBytes: 0)
+        var chain = DescriptorChain(head: head)
         var table = layout.descriptorArea
         var tableSize = UInt32(layout.size)
         var isIndirect = false

@@ -19,6 +19,11 @@ public struct DescriptorChain: Equatable, Sendable {
     public var readableSegments: UInt16
     public var readableBytes: UInt64
     public var writableBytes: UInt64
+
+    public init(head: UInt16, segments: UInt16 = 0, readableSegments: UInt16 = 0, readableBytes: UInt64 = 0, writableBytes: UInt64 = 0) {
+        self.head = head; self.segments = segments; self.readableSegments = readableSegments
+        self.readableBytes = readableBytes; self.writableBytes = writableBytes
+    }
 }
 
 /// Size and addresses of a queue, as the driver programs them.
@@ -109,4 +114,8 @@ public struct QueueIndices: Equatable, Sendable {
     public var used: UInt16
     /// The device has asked for notifications.
     public var notificationsEnabled: Bool
+
+    public init(available: UInt16, taken: UInt16, used: UInt16, notificationsEnabled: Bool) {
+        self.available = available; self.taken = taken; self.used = used; self.notificationsEnabled = notificationsEnabled
+    }
 }
