@@ -77,7 +77,8 @@ let package = Package(
         module("AdminProtocol", path: "firmware/AdminProtocol"),
 
         // The firmware's own modules, built for this machine so that they can be unit-tested here.
-        module("OffloadManager", ["AdminProtocol"], path: "firmware/OffloadManager"),
+        module("Hardware", path: "firmware/Hardware"),
+        module("OffloadManager", ["AdminProtocol", "Hardware"], path: "firmware/OffloadManager"),
 
         tests("Registers", ["RegisterMaps"]),
         tests("Simulation", []),

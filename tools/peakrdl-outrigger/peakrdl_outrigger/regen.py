@@ -25,6 +25,8 @@ SWIFT = Path("Sources/RegisterMaps")
 FIRMWARE = Path("firmware/Hardware/Generated")
 C_HEADERS = REGMAPS / "c"
 INSTANCE = re.compile(r"\s*(\w+)\s+\w+\s*@")
+# What the firmware sees: the blocks on it get accessors.
+FIRMWARE_MAP = "firmware_bus"
 # What host drivers see: these get a C header.
 HOST_MAPS = ("pf_bar0", "vf_bar0")
 HTML = Path("build/registers")
@@ -72,7 +74,6 @@ def generate(outputs: dict[Path, str]) -> None:
         node = compile_rdl([file], file.stem)
         block = blocks[file.stem] = read_block(node)
         outputs[SWIFT / f"{block.swift_name}.swift"] = emulator.block_source(block, file.as_posix())
-        # outputs[FIRMWARE / f"{block.swift_name}.swift"] = firmware.block_source(block, file.as_posix())
     swift_names = {name: block.swift_name for name, block in blocks.items()}
     outputs[SWIFT / "RegisterMaps.swift"] = emulator.index_source(list(blocks.values()))
     for file in top_files():
@@ -81,6 +82,11 @@ def generate(outputs: dict[Path, str]) -> None:
             continue
         bus = read_bus(node)
         outputs[SWIFT / f"{file.stem}.swift"] = emulator.bus_source(bus, swift_names, file.as_posix())
+        if file.stem == FIRMWARE_MAP:
+            for name in {instance.type_name for instance in bus.instances}:
+                text = firmware.block_source(blocks[name], f"regmaps/{name}/{name}.rdl")
+                outputs[FIRMWARE / f"{blocks[name].swift_name}.swift"] = text
+            outputs[FIRMWARE / "FirmwareBus.swift"] = firmware.bus_source(bus, swift_names, file.as_posix())
         if file.stem in HOST_MAPS:
             outputs[C_HEADERS / f"{file.stem}.h"] = c_header(node)
 
