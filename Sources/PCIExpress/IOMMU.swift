@@ -254,34 +254,46 @@ public final class DMADomain: DMAPort {
         return .ok
     }
 
+    public func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus {
+        if count <= 0 || pointer(to: address, count: count, writing: writing) != nil { return .ok }
+        guard let (cause, at) = refusal(address, count, writing) else { return .ok }
+        return recordingFault ? fault(at, count, writing, cause) : .denied
+    }
+
     /// A transfer over several mappings: all of it is checked before any of it moves.
     private func transfer(
         _ address: UInt64, count: Int, writing: Bool, _ move: (_ offset: Int, _ memory: UnsafeMutableRawPointer, _ count: Int) -> Void
     ) -> BusStatus {
-        guard isEnabled else { return fault(address, count, writing, .busMasterDisabled) }
-        guard address <= UInt64.max - UInt64(count - 1) else { return fault(address, count, writing, .unmapped) }
-        let first = index(after: address) - 1
-        var place = first, next = address, left = UInt64(count)
+        if let (cause, at) = refusal(address, count, writing) { return fault(at, count, writing, cause) }
+        var place = index(after: address) - 1, offset = 0
+        while offset < count {
+            let mapping = state.mappings[place]
+            let start = address &+ UInt64(offset) &- mapping.address
+            let here = Int(min(mapping.count - start, UInt64(count - offset)))
+            move(offset, mapping.memory + Int(start), here)
+            offset += here
+            place += 1
+        }
+        return .ok
+    }
+
+    /// Why a transfer of at least one byte is not allowed, and the first address at which it isn't; nil if it is.
+    private func refusal(_ address: UInt64, _ count: Int, _ writing: Bool) -> (DMAFault.Cause, at: UInt64)? {
+        guard isEnabled else { return (.busMasterDisabled, address) }
+        guard address <= UInt64.max - UInt64(count - 1) else { return (.unmapped, address) }
+        var place = index(after: address) - 1, next = address, left = UInt64(count)
         while true {
             guard state.mappings.indices.contains(place), next >= state.mappings[place].address, next <= state.mappings[place].last else {
-                return fault(next, count, writing, .unmapped)
+                return (.unmapped, next)
             }
             let mapping = state.mappings[place]
-            guard writing ? mapping.isWritable : mapping.isReadable else { return fault(next, count, writing, .notPermitted) }
+            guard writing ? mapping.isWritable : mapping.isReadable else { return (.notPermitted, next) }
             let here = mapping.count - (next - mapping.address)
-            if here >= left { break }
+            if here >= left { return nil }
             next += here
             left -= here
             place += 1
         }
-        next = address
-        for mapping in state.mappings[first...place] {
-            let offset = Int(next - address), start = next - mapping.address
-            let here = min(mapping.count - start, UInt64(count - offset))
-            move(offset, mapping.memory + Int(start), Int(here))
-            next &+= here
-        }
-        return .ok
     }
 
     private func fault(_ address: UInt64, _ count: Int, _ writing: Bool, _ cause: DMAFault.Cause) -> BusStatus {
