@@ -3,7 +3,7 @@ import Registers
 import Simulation
 
 /// How a function came to be reset.
-public enum ResetKind: Sendable {
+public enum FunctionReset: Sendable {
     /// FLR: the function alone (PCI Express Base 5.0, 6.6.2).
     case functionLevel
     /// The link went down or the bridge reset its bus (6.6.1).
@@ -15,7 +15,7 @@ public enum ResetKind: Sendable {
 /// The device model behind the functions.
 public protocol HierarchyDelegate: AnyObject {
     /// The function's model returns to its state at power-on. Configuration space and DMA mappings have already.
-    func functionReset(_ function: Int, _ kind: ResetKind)
+    func functionReset(_ function: Int, _ kind: FunctionReset)
     /// Virtual functions 1...`count` exist now, and no others.
     func virtualFunctionsChanged(count: Int)
 }

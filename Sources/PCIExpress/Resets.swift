@@ -1,6 +1,6 @@
 extension PCIFunction {
     /// Returns the function to what the kind of reset leaves, drops its client's memory and tells the device model.
-    func reset(_ kind: ResetKind) {
+    func reset(_ kind: FunctionReset) {
         switch kind {
         case .functionLevel: state.space.reset(.functionLevel)
         case .conventional: state.space.reset(.conventional)

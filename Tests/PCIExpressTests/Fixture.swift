@@ -8,7 +8,7 @@ final class Fixture: InterruptSink, HierarchyDelegate, DMAObserver {
     enum Event: Equatable {
         case message(function: Int, vector: Int, InterruptMessage)
         case line(function: Int, Bool)
-        case reset(function: Int, ResetKind)
+        case reset(function: Int, FunctionReset)
         case virtualFunctions(Int)
         case written(owner: UInt8, address: UInt64, bytes: Int, cycle: Cycle)
     }
@@ -48,7 +48,7 @@ final class Fixture: InterruptSink, HierarchyDelegate, DMAObserver {
         events.append(.message(function: function, vector: vector, message))
     }
     func lineChanged(function: Int, level: Bool) { events.append(.line(function: function, level)) }
-    func functionReset(_ function: Int, _ kind: ResetKind) { events.append(.reset(function: function, kind)) }
+    func functionReset(_ function: Int, _ kind: FunctionReset) { events.append(.reset(function: function, kind)) }
     func virtualFunctionsChanged(count: Int) { events.append(.virtualFunctions(count)) }
     func memoryWritten(owner: Owner, address: UInt64, bytes: Int, at cycle: Cycle) {
         events.append(.written(owner: owner.rawValue, address: address, bytes: bytes, cycle: cycle))
