@@ -59,7 +59,8 @@ let package = Package(
         module("HostFilesystem", ["CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Tracing", "Registers", "RegisterMaps", logging]),
 
         // The host agent: file paths only, no emulator module.
-        module("HostAgent", ["AdminProtocol", histogram]),
+        .systemLibrary(name: "CHostRegisters", path: "regmaps/c"),
+        module("HostAgent", ["AdminProtocol", "CHostRegisters", histogram]),
 
         // Programs.
         .target(name: "CNamespace"),
@@ -67,7 +68,7 @@ let package = Package(
             name: "outrigger",
             dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "Registers", "RegisterMaps", "CNamespace", argumentParser, logging],
             swiftSettings: strict),
-        .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", argumentParser], swiftSettings: strict),
+        .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(
             name: "outrigger-bench",
             dependencies: ["RISCV", "OffloadDevice", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],

@@ -107,6 +107,11 @@ public struct DMAMemory {
     /// The device's address of the window's first byte.
     public let busAddress: UInt64
 
+    public init(window: MemoryWindow, busAddress: UInt64) {
+        self.window = window
+        self.busAddress = busAddress
+    }
+
     /// The device's host-memory file where there is one; else a huge page, whose physical address is the bus address (no IOMMU).
     public init(for device: PCIDevice) throws(AgentError) {
         if let files = device.deviceFiles {
