@@ -1,0 +1,179 @@
+import Registers
+import Simulation
+
+/// One RV32IMAC_Zicsr_Zifencei_Zba_Zbb_Zbs hart with M and U mode and 16 PMP entries.
+///
+/// It executes plain memory directly and sends every other access to its port. It belongs to one thread at a time.
+public final class Hart {
+    /// `mhartid`.
+    public let id: Int
+    public let memory: MemoryMap
+    unowned let port: any HartPort
+
+    let core: UnsafeMutablePointer<Core>
+    var pages = PageTables()
+    /// Set once, in init.
+    private(set) var engine: (any ExecutionEngine)!
+    private var breakpoints: Set<UInt32> = []
+
+    /// Where reset puts the program counter.
+    public var resetVector: UInt32
+
+    /// A hart just out of reset.
+    ///
+    /// - Parameters:
+    ///   - id: `mhartid`, and the number in its accesses' initiator.
+    ///   - port: serves all accesses outside plain memory. The caller keeps it alive as long as the hart.
+    public init(id: Int, resetVector: UInt32, memory: MemoryMap, port: any HartPort) {
+        self.id = id
+        self.resetVector = resetVector
+        self.memory = memory
+        self.port = port
+        core = .allocate(capacity: 1)
+        core.initialize(to: Core(
+            state: HartState(pc: resetVector), reads: pages.machineReads, writes: pages.machineWrites))
+        engine = Interpreter(Unmanaged.passUnretained(self), core)
+        memory.attach(self)
+    }
+
+    deinit {
+        memory.detach(self)
+        engine.deallocate()
+        pages.deallocate()
+        core.deallocate()
+    }
+
+    // MARK: State
+
+    /// Everything that instructions, interrupts and time can change. Setting it takes effect with the next instruction.
+    public var state: HartState {
+        get { core.pointee.state }
+        set {
+            core.pointee.state = newValue
+            core.pointee.state.x[0] = 0
+            protectionChanged()
+        }
+    }
+
+    /// Puts the hart into its reset state. Time goes on and the pins keep their levels.
+    public func reset() {
+        var state = HartState(pc: resetVector)
+        state.time = core.pointee.state.time
+        state.pins = core.pointee.state.pins
+        state.retired = core.pointee.state.retired
+        state.csr.cycleBase = state.time
+        state.csr.retiredBase = state.retired
+        self.state = state
+    }
+
+    /// The cycle in which the next instruction begins.
+    public var time: Cycle { core.pointee.state.time }
+
+    /// While set, the hart executes nothing and ``run(until:)`` returns at once.
+    public var isHalted = false {
+        didSet { core.pointee.limit = 0 }
+    }
+
+    /// Lets time pass in which the hart executes nothing, because it waits or is halted. A cycle that has passed is ignored.
+    public func idle(until cycle: Cycle) {
+        if cycle > core.pointee.state.time { core.pointee.state.time = cycle }
+    }
+
+    // MARK: Interrupts
+
+    /// Sets the level of an interrupt pin. Allowed at any time, also from inside an access of this hart: an interrupt that it
+    /// makes takeable is taken before the next instruction.
+    public func setPin(_ pin: InterruptPin, _ level: Bool) {
+        if level {
+            core.pointee.state.pins |= pin.mask
+        } else {
+            core.pointee.state.pins &= ~pin.mask
+        }
+        lookForInterrupt()
+    }
+
+    /// Ends the present run before the next instruction if an interrupt has to be taken.
+    func lookForInterrupt() {
+        if core.pointee.state.takeableInterrupt != nil { core.pointee.limit = 0 }
+    }
+
+    // MARK: Running
+
+    /// Executes instructions: one begins if and only if the hart's time is before `cycle` and before the port's horizon.
+    public func run(until cycle: Cycle) -> StopReason {
+        core.pointee.passesBreakpoint = hasBreakpoint(core.pointee.state.pc)
+        while true {
+            if isHalted { return .halted }
+            if core.pointee.state.isWaiting {
+                guard core.pointee.state.pins & core.pointee.state.csr.mie != 0 else { return .waiting }
+                core.pointee.state.isWaiting = false
+            }
+            let limit = min(cycle, port.horizon)
+            guard core.pointee.state.time < limit else { return .horizon }
+            if let pin = core.pointee.state.takeableInterrupt {
+                core.pointee.passesBreakpoint = false
+                interrupt(pin)
+                continue
+            }
+            core.pointee.limit = limit
+            core.pointee.stop = .horizon
+            engine.execute()
+            if core.pointee.stop == .breakpoint { return .breakpoint }
+        }
+    }
+
+    /// Executes one instruction, even if it has a breakpoint, or enters the handler of a pending interrupt. Returns `horizon`
+    /// if it did or if the port's horizon has been reached, otherwise why it could not.
+    public func step() -> StopReason {
+        run(until: core.pointee.state.time &+ 1)
+    }
+
+    /// After an access: the port may have brought its horizon forward.
+    func horizonMayHaveChanged() {
+        let horizon = port.horizon
+        if horizon < core.pointee.limit { core.pointee.limit = horizon }
+    }
+
+    // MARK: Breakpoints
+
+    /// Stops ``run(until:)`` before the instruction at this address. Code without breakpoints runs as fast as ever.
+    public func insertBreakpoint(_ pc: UInt32) {
+        if breakpoints.insert(pc).inserted { engine.discardCode() }
+    }
+
+    public func removeBreakpoint(_ pc: UInt32) {
+        if breakpoints.remove(pc) != nil { engine.discardCode() }
+    }
+
+    func hasBreakpoint(_ pc: UInt32) -> Bool {
+        !breakpoints.isEmpty && breakpoints.contains(pc)
+    }
+
+    // MARK: Caches
+
+    /// The privilege of loads and stores has changed.
+    func dataPrivilegeChanged() {
+        let privilege = core.pointee.state.dataPrivilege
+        core.pointee.reads = pages.reads(privilege)
+        core.pointee.writes = pages.writes(privilege)
+    }
+
+    /// What the PMP permits, or the privilege, or all of the state has changed.
+    func protectionChanged() {
+        pages.removeAll()
+        engine.discardCode()
+        dataPrivilegeChanged()
+    }
+
+    func memoryMapChanged() {
+        protectionChanged()
+    }
+}
+
+extension UnsafeMutablePointer<Core> {
+    /// The integer registers. The core never moves, so the pointer stays good.
+    var registers: UnsafeMutablePointer<UInt32> {
+        let offset = MemoryLayout<Core>.offset(of: \.state.x)!
+        return (UnsafeMutableRawPointer(self) + offset).assumingMemoryBound(to: UInt32.self)
+    }
+}

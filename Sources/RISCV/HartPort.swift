@@ -1,0 +1,30 @@
+import Registers
+import Simulation
+
+/// The hart's way to everything that is not plain memory: the interconnect's side of its load/store unit.
+///
+/// The implementation may do anything in ``access(_:)``, also raise or clear the interrupt pins of the hart that issued the
+/// access. It must not call ``Hart/run(until:)`` or ``Hart/step()`` of that hart.
+public protocol HartPort: AnyObject {
+    /// Serves a load or a store of 1, 2 or 4 bytes, naturally aligned.
+    ///
+    /// `access.address` is the hart's address, `time` the cycle in which the hart issues it, `origin` the program counter.
+    /// The hart goes on at the cycle that comes back in `time`, and not before the cycle after it issued the access. Any
+    /// status but `ok` is a load or store access fault with the address in `mtval`.
+    func access(_ access: inout BusAccess) -> BusStatus
+
+    /// The hart does not begin an instruction in this cycle or later. Read at the start of a run and after each access.
+    var horizon: Cycle { get }
+}
+
+/// Why ``Hart/run(until:)`` came back.
+public enum StopReason: UInt8, Sendable {
+    /// The hart's time has reached the end of the run or its port's horizon.
+    case horizon
+    /// The hart sits in `wfi` and no interrupt that `mie` enables is pending.
+    case waiting
+    /// The next instruction has a breakpoint; it has not been executed.
+    case breakpoint
+    /// ``Hart/isHalted`` is set.
+    case halted
+}

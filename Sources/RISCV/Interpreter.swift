@@ -1,0 +1,120 @@
+import Simulation
+
+/// Runs decoded blocks: one loop around one switch.
+///
+/// While it is in a block, only registers are up to date. Time, retired instructions and the program counter follow from the
+/// block's start, and are written back when an instruction needs them (`perform`) or the block is left for good.
+final class Interpreter: ExecutionEngine {
+    private let hart: Unmanaged<Hart>
+    private let core: UnsafeMutablePointer<Core>
+    private var cache = BlockCache()
+    private var builder = BlockBuilder()
+    /// The two slots that the end of the run has changed, with what was there.
+    private var cut: (slots: UnsafeMutablePointer<Instruction>, saved: (Instruction, Instruction))?
+
+    init(_ hart: Unmanaged<Hart>, _ core: UnsafeMutablePointer<Core>) {
+        self.hart = hart
+        self.core = core
+    }
+
+    func deallocate() {
+        cache.deallocate()
+        builder.deallocate()
+    }
+
+    func discardCode() {
+        cache.discardAll()
+    }
+
+    func execute() {
+        Self.run(core, self)
+        mend()
+    }
+
+    /// The block at the program counter, cut so that it ends where the run does.
+    @inline(never)
+    func enter() -> Block.Pointer {
+        mend()
+        let pc = core.pointee.state.pc, privilege = core.pointee.state.privilege
+        let block: Block.Pointer
+        if core.pointee.passesBreakpoint {
+            core.pointee.passesBreakpoint = false
+            block = build(pc, ignoresBreakpoint: true)
+        } else {
+            block = find(pc, privilege)
+        }
+        let left = core.pointee.limit &- core.pointee.state.time
+        guard block.pointee.span >= left else { return block }
+        var end = 1
+        while Cycle(block.pointee.marks[end].cycles) < left { end += 1 }
+        let slots = block.slots + (end - 1)
+        cut = (slots, (slots[0], slots[1]))
+        slots[0].operation = block.pointee.marks[end - 1].operation
+        slots[1].operation = .stop
+        return block
+    }
+
+    /// Undoes what ``enter()`` has cut.
+    private func mend() {
+        guard let cut else { return }
+        cut.slots[0] = cut.saved.0
+        cut.slots[1] = cut.saved.1
+        self.cut = nil
+    }
+
+    private func find(_ pc: UInt32, _ privilege: Privilege) -> Block.Pointer {
+        if let block = cache.find(pc, privilege) { return block }
+        let block = build(pc, ignoresBreakpoint: false)
+        cache.insert(block, privilege)
+        return block
+    }
+
+    private func build(_ pc: UInt32, ignoresBreakpoint: Bool) -> Block.Pointer {
+        hart._withUnsafeGuaranteedRef { builder.build(pc, $0, &cache, ignoresBreakpoint: ignoresBreakpoint) }
+    }
+
+    /// Finds out where an exit leads.
+    @inline(never)
+    func connect(_ exit: Exit.Pointer) -> Block.Pointer {
+        let block = find(exit.pointee.target, core.pointee.state.privilege)
+        exit.pointee.connect(block)
+        return block
+    }
+
+    /// Executes an instruction that needs more than registers and plain memory. Returns true if the block goes on after it,
+    /// and false if the state is complete and execution has to begin anew.
+    @inline(never)
+    func perform(_ slot: UnsafeMutablePointer<Instruction>, _ block: Block.Pointer, _ time: Cycle, _ retired: UInt64) -> Bool {
+        let index = slot - block.slots
+        let mark = block.pointee.marks[index]
+        let issue = time &+ Cycle(mark.cycles)
+        core.pointee.state.pc = mark.pc
+        core.pointee.state.time = issue
+        core.pointee.state.retired = retired &+ UInt64(index)
+        switch slot.pointee.operation {
+        case .stop:
+            return false
+        case .breakpoint:
+            core.pointee.stop = .breakpoint
+            return false
+        default:
+            break
+        }
+        let next = block.pointee.marks + (index + 1)
+        let generation = cache.generation
+        var instruction = slot.pointee
+        instruction.operation = mark.operation
+        let goesOn = hart._withUnsafeGuaranteedRef { $0.execute(instruction, next: next) }
+        guard goesOn else { return false }
+
+        let start = time &+ (core.pointee.state.time &- issue)
+        if start &+ block.pointee.span < core.pointee.limit && generation == cache.generation {
+            core.pointee.blockTime = start
+            return true
+        }
+        core.pointee.state.pc = next.pointee.pc
+        core.pointee.state.time = start &+ Cycle(next.pointee.cycles)
+        core.pointee.state.retired &+= 1
+        return false
+    }
+}

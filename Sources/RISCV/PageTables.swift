@@ -1,0 +1,103 @@
+#if canImport(Glibc)
+import Glibc
+#else
+import Musl
+#endif
+
+/// What a hart remembers of each 4 KiB page of its address space, one set for each privilege: where the page's memory is if
+/// loads or stores may go straight to it, and what the PMP says about the whole page.
+///
+/// Flat tables, indexed by page number: looking a page up is one load. They are allocated zeroed, so the system backs only
+/// the parts that are used.
+struct PageTables {
+    /// One entry per page: the host's address of the page's memory less the page's own address, 0 to go the long way.
+    typealias Entries = UnsafeMutablePointer<UInt>
+
+    /// Permission bits of a page as in a PMP configuration byte, with `isKnown` once looked up.
+    typealias Permissions = UnsafeMutablePointer<UInt8>
+    static let isKnown: UInt8 = 0x80
+    /// Not the same for all of the page: each access has to be looked up.
+    static let isMixed: UInt8 = 0x40
+
+    private static let pageCount = 1 << 20
+
+    let userReads, userWrites, machineReads, machineWrites: Entries
+    let userPermissions, machinePermissions: Permissions
+
+    /// The pages that have anything but zeroes, so that emptying the tables costs as much as filling them did.
+    private let filled: UnsafeMutablePointer<UInt32>
+    private var filledCount = 0
+    private static let filledLimit = 8192
+
+    init() {
+        userReads = Self.zeroed(Self.pageCount)
+        userWrites = Self.zeroed(Self.pageCount)
+        machineReads = Self.zeroed(Self.pageCount)
+        machineWrites = Self.zeroed(Self.pageCount)
+        userPermissions = Self.zeroed(Self.pageCount)
+        machinePermissions = Self.zeroed(Self.pageCount)
+        filled = .allocate(capacity: Self.filledLimit)
+    }
+
+    func deallocate() {
+        for entries in [userReads, userWrites, machineReads, machineWrites] { free(entries) }
+        free(userPermissions)
+        free(machinePermissions)
+        filled.deallocate()
+    }
+
+    private static func zeroed<T>(_ count: Int) -> UnsafeMutablePointer<T> {
+        calloc(count, MemoryLayout<T>.stride)!.bindMemory(to: T.self, capacity: count)
+    }
+
+    @inline(__always)
+    func reads(_ privilege: Privilege) -> Entries { privilege == .machine ? machineReads : userReads }
+
+    @inline(__always)
+    func writes(_ privilege: Privilege) -> Entries { privilege == .machine ? machineWrites : userWrites }
+
+    @inline(__always)
+    func permissions(_ privilege: Privilege) -> Permissions { privilege == .machine ? machinePermissions : userPermissions }
+
+    /// Notes that a page is about to get its first content since the last ``removeAll()``.
+    mutating func willFill(_ page: UInt32) {
+        if userPermissions[Int(page)] | machinePermissions[Int(page)] != 0 { return }
+        if filledCount == Self.filledLimit { removeAll() }
+        filled[filledCount] = page
+        filledCount += 1
+    }
+
+    mutating func removeAll() {
+        for index in 0..<filledCount {
+            let page = Int(filled[index])
+            userReads[page] = 0
+            userWrites[page] = 0
+            machineReads[page] = 0
+            machineWrites[page] = 0
+            userPermissions[page] = 0
+            machinePermissions[page] = 0
+        }
+        filledCount = 0
+    }
+
+    /// Makes accesses to these pages go the long way again.
+    func drop(page: UInt32, count: Int, writesOnly: Bool) {
+        for page in Int(page)..<(Int(page) + count) {
+            userWrites[page] = 0
+            machineWrites[page] = 0
+            guard !writesOnly else { continue }
+            userReads[page] = 0
+            machineReads[page] = 0
+        }
+    }
+}
+
+extension PageTables.Entries {
+    /// Where the bytes at a naturally aligned address are; nil if the access has to go the long way.
+    @inline(__always)
+    func place(_ address: UInt32, alignedTo size: UInt32 = 1) -> UnsafeMutableRawPointer? {
+        let entry = self[Int(address &>> 12)]
+        guard entry != 0, address & (size &- 1) == 0 else { return nil }
+        return UnsafeMutableRawPointer(bitPattern: entry &+ UInt(address)).unsafelyUnwrapped
+    }
+}
