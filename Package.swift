@@ -16,6 +16,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let package = Package(
@@ -28,6 +29,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", exact: "0.2.0"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
@@ -43,7 +45,7 @@ let package = Package(
         // Hardware models.
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        module("Virtio", ["Registers", "Simulation", "Interconnect"]),
+        module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("Tracing", ["Registers"]),
 
         // One device out of all of them.
@@ -57,7 +59,8 @@ let package = Package(
         module("HostFilesystem", ["CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Tracing", "Registers", "RegisterMaps", logging]),
 
         // The host agent: file paths only, no emulator module.
-        module("HostAgent"),
+        .systemLibrary(name: "CHostRegisters", path: "regmaps/c"),
+        module("HostAgent", ["AdminProtocol", "CHostRegisters", histogram]),
 
         // Programs.
         .target(name: "CNamespace"),
@@ -65,14 +68,18 @@ let package = Package(
             name: "outrigger",
             dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "Registers", "RegisterMaps", "CNamespace", argumentParser, logging],
             swiftSettings: strict),
-        .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", argumentParser], swiftSettings: strict),
+        .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(
             name: "outrigger-bench",
             dependencies: ["RISCV", "OffloadDevice", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],
             swiftSettings: strict),
 
+        // What firmware and host agent say to each other; no emulator code in it.
+        module("AdminProtocol", path: "firmware/AdminProtocol"),
+
         // The firmware's own modules, built for this machine so that they can be unit-tested here.
-        module("OffloadManager", path: "firmware/OffloadManager"),
+        module("Hardware", path: "firmware/Hardware"),
+        module("OffloadManager", ["AdminProtocol", "Hardware"], path: "firmware/OffloadManager"),
 
         tests("Registers", ["RegisterMaps"]),
         tests("Simulation", []),
@@ -86,5 +93,6 @@ let package = Package(
         tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
         tests("HostAgent", []),
         tests("OffloadManager", []),
+        tests("AdminProtocol", []),
     ]
 )

@@ -1,0 +1,84 @@
+import AdminProtocol
+
+/// The firmware's services, one method for each.
+public struct AdminClient {
+    private let queue: AdminQueue
+
+    public init(_ queue: AdminQueue) { self.queue = queue }
+
+    public init(_ device: PCIDevice) throws(AgentError) {
+        queue = try AdminQueue(HostInterface(device))
+    }
+
+    public func identify() throws -> Identity { try send(.identify) }
+
+    public func features() throws -> OpcodeList { try send(.listOpcodes) }
+
+    public func setFeature(_ number: UInt32, to value: UInt64) throws {
+        var feature = FeatureValue()
+        feature.feature = number
+        feature.value = value
+        _ = try queue.send(AdminCommand(.setFeature), data: Self.bytes(of: feature), room: 0)
+    }
+
+    /// Reports what the host (member 0) or a virtual machine uses by itself.
+    public func report(_ baseline: Baseline, member: Int = 0) throws {
+        _ = try queue.send(command(.reportBaseline, member), data: Self.bytes(of: baseline), room: 0)
+    }
+
+    public func policy() throws -> PolicyParameters { try send(.getPolicy) }
+
+    public func setPolicy(_ parameters: PolicyParameters) throws {
+        _ = try queue.send(AdminCommand(.setPolicy), data: Self.bytes(of: parameters), room: 0)
+    }
+
+    public func allocation(of member: Int) throws -> Allocation { try send(.getAllocation, member: member) }
+
+    public func setAllocation(_ allocation: Allocation, of member: Int) throws {
+        _ = try queue.send(command(.setAllocation, member), data: Self.bytes(of: allocation), room: 4)
+    }
+
+    public func releaseAllocation(of member: Int) throws {
+        _ = try queue.send(command(.releaseAllocation, member), room: 4)
+    }
+
+    public func startLog(_ request: LogRequest, member: Int) throws -> LogStatus { try send(.startLog, member: member, data: Self.bytes(of: request)) }
+    public func stopLog(member: Int) throws -> LogStatus { try send(.stopLog, member: member) }
+    public func harvestLog(member: Int) throws -> LogStatus { try send(.harvestLog, member: member) }
+
+    /// A page of statistics of the owners from `first` on.
+    public func statistics(first: Int = 0, owners: Int = 65) throws -> (header: StatisticsHeader, entries: [StatisticsEntry]) {
+        var request = StatisticsRequest()
+        request.firstOwner = UInt16(first)
+        request.owners = UInt16(owners)
+        let room = StatisticsHeader.byteCount + owners * StatisticsEntry.byteCount
+        let bytes = try queue.send(AdminCommand(.getStatistics), data: Self.bytes(of: request), room: room)
+        let header: StatisticsHeader = try Self.decode(bytes)
+        var entries: [StatisticsEntry] = []
+        for index in 0..<Int(header.entries) {
+            entries.append(try Self.decode(Array(bytes.dropFirst(StatisticsHeader.byteCount + index * Int(header.entryBytes)))))
+        }
+        return (header, entries)
+    }
+
+    private func command(_ opcode: AdminOpcode, _ member: Int) -> AdminCommand {
+        AdminCommand(opcode, group: member == 0 ? .device : .virtualFunction, member: UInt64(member))
+    }
+
+    private func send<Result: WireLayout>(_ opcode: AdminOpcode, member: Int = 0, data: [UInt8] = []) throws -> Result {
+        try Self.decode(try queue.send(command(opcode, member), data: data, room: Result.byteCount))
+    }
+
+    private static func bytes<Value: WireLayout>(of value: Value) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: Value.byteCount)
+        bytes.withUnsafeMutableBytes { value.encode(to: $0.baseAddress!) }
+        return bytes
+    }
+
+    private static func decode<Value: WireLayout>(_ bytes: [UInt8]) throws(AgentError) -> Value {
+        guard bytes.count >= Value.byteCount else {
+            throw AgentError("a result of \(Value.byteCount) bytes expected from the firmware, \(bytes.count) found")
+        }
+        return bytes.withUnsafeBytes { Value(decoding: $0.baseAddress!) }
+    }
+}

@@ -1,0 +1,80 @@
+import Glibc
+
+/// What the host itself uses, from /proc: the baseline that the device's analysis starts from.
+public struct HostBaseline: Sendable, Equatable {
+    /// Busy processor time, in 1/1000 of all processors.
+    public var processorPermille: UInt32
+    public var processors: UInt32
+    /// Memory in use and in all, in KiB.
+    public var memoryUsed: UInt64, memoryTotal: UInt64
+    /// Per second over the interval.
+    public var diskReadBytes: UInt64, diskWrittenBytes: UInt64
+    public var networkReceivedBytes: UInt64, networkSentBytes: UInt64
+
+    /// Cumulative figures at one moment.
+    public struct Sample: Sendable {
+        var busy: UInt64 = 0, total: UInt64 = 0
+        var processors: UInt32 = 0
+        var memoryUsed: UInt64 = 0, memoryTotal: UInt64 = 0
+        var read: UInt64 = 0, written: UInt64 = 0, received: UInt64 = 0, sent: UInt64 = 0
+
+        /// Takes a sample below `root`, which is /proc but in tests.
+        public init(root: String = "/proc") throws(AgentError) {
+            for line in try File.text(root + "/stat").split(separator: "\n") where line.hasPrefix("cpu") {
+                let words = line.split(separator: " ")
+                if words[0] != "cpu" { processors += 1; continue }
+                // user nice system idle iowait irq softirq steal (proc(5)); guest time is in user time already.
+                let ticks = words.dropFirst().prefix(8).map { UInt64($0) ?? 0 }
+                guard ticks.count >= 4 else { throw AgentError("\(root)/stat: at least 4 figures expected in '\(line)'") }
+                total = ticks.reduce(0, &+)
+                busy = total - ticks[3] - (ticks.count > 4 ? ticks[4] : 0)
+            }
+            var memory: [Substring: UInt64] = [:]
+            for line in try File.text(root + "/meminfo").split(separator: "\n") {
+                let words = line.split(separator: " ")
+                if words.count >= 2 { memory[words[0]] = UInt64(words[1]) }
+            }
+            guard let all = memory["MemTotal:"], let available = memory["MemAvailable:"] else {
+                throw AgentError("\(root)/meminfo: MemTotal and MemAvailable expected")
+            }
+            memoryTotal = all
+            memoryUsed = all - min(all, available)
+            for line in try File.text(root + "/diskstats").split(separator: "\n") {
+                let words = line.split(separator: " ")
+                // Whole devices only would need sysfs; sectors of partitions are left out by their minor number of 0 modulo 16.
+                guard words.count >= 10, let minor = UInt64(words[1]), minor % 16 == 0 else { continue }
+                read += (UInt64(words[5]) ?? 0) * 512
+                written += (UInt64(words[9]) ?? 0) * 512
+            }
+            for line in try File.text(root + "/net/dev").split(separator: "\n").dropFirst(2) {
+                let parts = line.split(separator: ":")
+                guard parts.count == 2, parts[0].drop(while: { $0 == " " }) != "lo" else { continue }
+                let words = parts[1].split(separator: " ")
+                guard words.count >= 9 else { continue }
+                received += UInt64(words[0]) ?? 0
+                sent += UInt64(words[8]) ?? 0
+            }
+        }
+    }
+
+    /// The use between two samples that are `milliseconds` apart.
+    public init(from first: Sample, to second: Sample, milliseconds: UInt64) {
+        let total = second.total &- first.total
+        processorPermille = total == 0 ? 0 : UInt32(min(1000, (second.busy &- min(first.busy, second.busy)) * 1000 / total))
+        processors = second.processors
+        memoryUsed = second.memoryUsed
+        memoryTotal = second.memoryTotal
+        func rate(_ a: UInt64, _ b: UInt64) -> UInt64 { b < a || milliseconds == 0 ? 0 : (b - a) * 1000 / milliseconds }
+        diskReadBytes = rate(first.read, second.read)
+        diskWrittenBytes = rate(first.written, second.written)
+        networkReceivedBytes = rate(first.received, second.received)
+        networkSentBytes = rate(first.sent, second.sent)
+    }
+
+    /// Measures for `milliseconds`.
+    public static func measure(milliseconds: UInt64) throws(AgentError) -> HostBaseline {
+        let first = try Sample()
+        usleep(UInt32(milliseconds * 1000))
+        return HostBaseline(from: first, to: try Sample(), milliseconds: milliseconds)
+    }
+}

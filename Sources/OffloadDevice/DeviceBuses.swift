@@ -1,0 +1,21 @@
+import RegisterMaps
+import Registers
+import Tracing
+
+/// The buses of the device on which a register access can be seen, in the order in which traces number them.
+public enum DeviceBus: Int, CaseIterable, Sendable {
+    case firmware, physicalFunction, virtualFunction
+
+    public var map: BusMap {
+        switch self {
+        case .firmware: .firmwareBus
+        case .physicalFunction: .pfBar0
+        case .virtualFunction: .pfBar0
+        }
+    }
+}
+
+extension RegisterCatalogue {
+    /// All registers of the device.
+    public static let device = RegisterCatalogue(DeviceBus.allCases.map(\.map))
+}

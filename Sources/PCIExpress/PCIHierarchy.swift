@@ -1,0 +1,196 @@
+import Interconnect
+import Registers
+import Simulation
+
+/// How a function came to be reset.
+public enum FunctionReset: Sendable {
+    /// FLR: the function alone (PCI Express Base 5.0, 6.6.2).
+    case functionLevel
+    /// The link went down or the bridge reset its bus (6.6.1).
+    case conventional
+    /// A virtual function came into being, or went.
+    case virtualization
+}
+
+/// The device model behind the functions.
+public protocol HierarchyDelegate: AnyObject {
+    /// The function's model returns to its state at power-on. Configuration space and DMA mappings have already.
+    func functionReset(_ function: Int, _ kind: FunctionReset)
+    /// Virtual functions 1...`count` exist now, and no others.
+    func virtualFunctionsChanged(count: Int)
+}
+
+/// The PCI hierarchy that the device appears in: a host bridge, a root port, and the endpoint with all its functions.
+public final class PCIHierarchy {
+    /// All that changes in the hierarchy; see ``state``.
+    public struct State {
+        fileprivate var functions: [PCIFunction.State?]
+        fileprivate var domains: [DMADomain.State?]
+        fileprivate var iommu: IOMMU.State
+        fileprivate var virtualFunctionCount: Int
+        fileprivate var wasLinkUp: Bool
+    }
+
+    public static let rootPortIndex = HierarchyDescription.indexLimit
+    public static let hostBridgeIndex = HierarchyDescription.indexLimit + 1
+
+    public let description: HierarchyDescription
+    public let iommu: IOMMU
+    public weak var interrupts: (any InterruptSink)?
+    public weak var delegate: (any HierarchyDelegate)?
+    /// Virtual functions 1...`virtualFunctionCount` exist.
+    public private(set) var virtualFunctionCount = 0
+
+    let scheduler: Scheduler
+    /// By function index, the bridges last.
+    private var functions: [PCIFunction?] = []
+    private var wasLinkUp = true
+
+    /// Builds the hierarchy and configures it as platform firmware and Linux leave it: buses numbered, resources assigned, memory and
+    /// I/O enabled, bus mastering off.
+    public init(_ description: HierarchyDescription, scheduler: Scheduler) throws(PCIDescriptionError) {
+        try description.validate()
+        self.description = description
+        self.scheduler = scheduler
+        iommu = IOMMU(scheduler: scheduler)
+        functions = [PCIFunction?](repeating: nil, count: Self.hostBridgeIndex + 1)
+        for function in FunctionPlan.all(description) {
+            let domain = function.description == nil ? nil : DMADomain(function: function.index, owner: function.owner, iommu: iommu)
+            functions[function.index] = PCIFunction(
+                index: function.index, role: function.role, address: function.address, description: function.description,
+                builder: function.builder, domain: domain, hierarchy: self)
+        }
+        configure()
+        refresh()
+    }
+
+    // MARK: Functions
+
+    public var hostBridge: PCIFunction { functions[Self.hostBridgeIndex]! }
+    public var rootPort: PCIFunction { functions[Self.rootPortIndex]! }
+    public var physicalFunction: PCIFunction { functions[0]! }
+
+    /// The function with that index, present or not; nil if the description has none such.
+    public func function(_ index: Int) -> PCIFunction? {
+        functions.indices.contains(index) ? functions[index] : nil
+    }
+
+    /// Every function of the description, present or not, bridges included, in the order of their indices.
+    public var all: [PCIFunction] { functions.compactMap { $0 } }
+
+    /// What a scan of the buses finds, in the order of addresses.
+    public var present: [PCIFunction] { all.filter(\.isPresent).sorted { $0.address < $1.address } }
+
+    // MARK: Accesses
+
+    /// An access of the host to BAR `bar` of the function with index `function`; `access.address` is relative to the BAR and comes
+    /// back so. The time it takes over the link is added to `access.time`.
+    ///
+    /// Anything but `.ok` reads all ones or was dropped, and has been reported as hardware reports it.
+    public func access(function: Int, bar: Int, _ access: inout BusAccess) -> BusStatus {
+        let address = access.address
+        access.time &+= description.writeCycles
+        // What no function claims arrives at function 0.
+        let target = self.function(function) ?? physicalFunction
+        let status = target.accessBAR(target.index == function ? bar : -1, &access)
+        if !access.isWrite { access.time &+= description.readCycles &- min(description.writeCycles, description.readCycles) }
+        access.address = address
+        return status
+    }
+
+    /// What a read through BAR `bar` would return, without side effects and whether or not the BAR is enabled; nil where nothing answers.
+    public func peek(function: Int, bar: Int, address: UInt64, size: Int) -> UInt64? {
+        self.function(function)?.peekBAR(bar, address, size: size)
+    }
+
+    /// The function that finds an error in a request for `function`: the port if it can't forward it, function 0 if the target
+    /// is a virtual function that isn't there.
+    func detector(of function: PCIFunction, forwarded: Bool) -> PCIFunction {
+        if !forwarded || !isLinkUp { return rootPort }
+        return function.isPresent ? function : physicalFunction
+    }
+
+    // MARK: What follows from configuration spaces
+
+    /// Whether the link below the root port works: neither disabled nor held in reset.
+    public var isLinkUp: Bool {
+        let port = rootPort
+        return port.space.word(BridgeHeader.control) & BridgeControl.secondaryBusReset == 0
+            && port.space.word(port.offsets.express! + Express.linkControl) & 0x10 == 0
+    }
+
+    /// Whether the root port lets memory requests of the endpoint through.
+    var acceptsUpstream: Bool { isLinkUp && rootPort.isBusMaster && rootPort.powerState == 0 }
+
+    /// Whether the root port forwards requests to `bar` at `address` downwards.
+    func forwards(_ bar: BARDescription, at address: UInt64) -> Bool {
+        let port = rootPort
+        guard isLinkUp, port.powerState == 0, address <= UInt64.max - (bar.size - 1) else { return false }
+        let last = address + (bar.size - 1)
+        let windows = BridgeWindows(port.space)
+        if bar.kind == .io { return port.command & Command.ioSpace != 0 && windows.io.contains(address, last) }
+        return port.command & Command.memorySpace != 0 && (windows.memory.contains(address, last) || windows.prefetchable.contains(address, last))
+    }
+
+    /// Recomputes what follows from configuration spaces in every function.
+    func refresh() {
+        for function in functions { function?.refresh() }
+    }
+
+    /// The root port's link control or bridge control may have taken the link down: that resets everything below.
+    func linkWritten() {
+        let up = isLinkUp
+        rootPort.showLink(up)
+        if wasLinkUp, !up { conventionalReset() }
+        wasLinkUp = up
+    }
+
+    /// VF Enable or NumVFs may have changed.
+    func virtualFunctionsWritten() {
+        let physical = physicalFunction
+        guard let offset = physical.offsets.virtualization else { return }
+        let numVFs = Int(physical.space.word(offset + SingleRootVirtualization.numVFs))
+        let count = physical.isVFEnabled ? min(numVFs, description.totalVFs) : 0
+        guard count != virtualFunctionCount else { return }
+        let changed = min(count, virtualFunctionCount) + 1...max(count, virtualFunctionCount)
+        virtualFunctionCount = count
+        for number in changed { functions[number]!.reset(.virtualization) }
+        delegate?.virtualFunctionsChanged(count: count)
+    }
+
+    // MARK: Resets
+
+    /// FLR of one function; of the physical function it takes the virtual ones with it (9.2.2.3).
+    public func functionLevelReset(_ function: PCIFunction) {
+        guard function.isPresent, !(function.role == .rootPort || function.role == .hostBridge) else { return }
+        function.reset(.functionLevel)
+        virtualFunctionsWritten()
+        refresh()
+    }
+
+    private func conventionalReset() {
+        for function in functions {
+            guard let function, case .physical = function.role else { continue }
+            function.reset(.conventional)
+        }
+        virtualFunctionsWritten()
+    }
+
+    // MARK: State
+
+    /// The state of all functions. Setting it restores what was captured from a hierarchy of the same description; nothing is signalled.
+    public var state: State {
+        get {
+            State(functions: functions.map { $0?.state }, domains: functions.map { $0?.domain?.state }, iommu: iommu.state,
+                  virtualFunctionCount: virtualFunctionCount, wasLinkUp: wasLinkUp)
+        }
+        set {
+            for (function, state) in zip(functions, newValue.functions) { if let function, let state { function.state = state } }
+            for (function, state) in zip(functions, newValue.domains) { if let domain = function?.domain, let state { domain.state = state } }
+            iommu.state = newValue.iommu
+            virtualFunctionCount = newValue.virtualFunctionCount
+            wasLinkUp = newValue.wasLinkUp
+            refresh()
+        }
+    }
+}

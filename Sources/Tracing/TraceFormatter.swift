@@ -1,0 +1,97 @@
+import Registers
+
+/// Shows accesses to people and to programs.
+public struct TraceFormatter {
+    private let decoder: TraceDecoder
+    private let usesColour: Bool
+
+    public init(_ decoder: TraceDecoder, usesColour: Bool) {
+        self.decoder = decoder
+        self.usesColour = usesColour
+    }
+
+    /// One line: cycle, initiator, program counter or process, access, name, old and new value, fields that changed.
+    public func line(_ event: AccessEvent) -> String {
+        var line = padded(String(event.time), 14, right: true) + "  " + padded("\(event.initiator)", 6) + "  " + padded(origin(event), 13) + "  "
+        line += padded((event.isWrite ? "write" : "read") + String(Int(event.size) * 8), 7) + "  "
+        let name = padded(self.name(event), 30)
+        line += usesColour ? "\u{1b}[36m\(name)\u{1b}[0m" : name
+        switch event.target {
+        case .address:
+            line += "  0x\(hex(event.new))"
+        case .register(let number, _, _):
+            line += "  " + (event.old == event.new ? "0x\(hex(event.new))" : "0x\(hex(event.old)) -> 0x\(hex(event.new))")
+            if let register = decoder.known[Int(number)].description {
+                let changes = register.changes(from: event.old, to: event.new)
+                if changes.isEmpty {
+                    if !event.isWrite, register.fields.count > 1 { line += "  " + register.describe(event.new) }
+                } else {
+                    line += "  " + changes.map { "\($0.old.description)->\(Self.value($0.new))" }.joined(separator: " ")
+                }
+            }
+        }
+        if event.status != .ok { line += usesColour ? "  \u{1b}[31m\(event.status)\u{1b}[0m" : "  \(event.status)" }
+        return line
+    }
+
+    /// One JSON object, without line end.
+    public func json(_ event: AccessEvent) -> String {
+        var members = [
+            "\"cycle\":\(event.time)", "\"wait\":\(event.wait)", "\"initiator\":\"\(event.initiator)\"",
+            "\"\(event.initiator.kind == .hart ? "pc" : "pid")\":\(event.initiator.kind == .hart ? "\"0x\(hex(event.origin))\"" : "\(event.origin)")",
+            "\"access\":\"\(event.isWrite ? "write" : "read")\"", "\"size\":\(event.size)", "\"status\":\"\(event.status)\"",
+        ]
+        switch event.target {
+        case .address(let address, let bus):
+            members += ["\"bus\":\"\(busName(bus))\"", "\"address\":\"0x\(hex(address))\"", "\"value\":\"0x\(hex(event.new))\""]
+        case .register(let number, _, let byte):
+            members += ["\"register\":\"\(registerName(event))\"", "\"old\":\"0x\(hex(event.old))\"", "\"new\":\"0x\(hex(event.new))\""]
+            if byte != 0 { members.append("\"byte\":\(byte)") }
+            if let register = decoder.known[Int(number)].description {
+                let changes = register.changes(from: event.old, to: event.new).map {
+                    "\"\($0.old.name)\":[\"\(Self.value($0.old))\",\"\(Self.value($0.new))\"]"
+                }
+                members.append("\"changed\":{\(changes.joined(separator: ","))}")
+            }
+        }
+        return "{" + members.joined(separator: ",") + "}"
+    }
+
+    /// `WA.VM[3].READS`, with `+4` when the access begins inside of it; `firmware:0x10090000` where there is no register.
+    private func name(_ event: AccessEvent) -> String {
+        guard case .register(_, _, let byte) = event.target else {
+            if case .address(let address, let bus) = event.target { return "\(busName(bus)):0x\(hex(address))" }
+            return ""
+        }
+        return registerName(event) + (byte == 0 ? "" : "+\(byte)")
+    }
+
+    private func registerName(_ event: AccessEvent) -> String {
+        guard case .register(let number, let element, _) = event.target else { return "" }
+        let register = decoder.known[Int(number)]
+        guard let description = register.description, let dot = register.name.firstIndex(of: ".") else { return register.name }
+        guard Int(element) < description.count else { return register.name }
+        return register.name[...dot] + description.name(ofElement: Int(element))
+    }
+
+    private func busName(_ bus: UInt8) -> String {
+        Int(bus) < decoder.buses.count ? decoder.buses[Int(bus)] : "bus\(bus)"
+    }
+
+    private func origin(_ event: AccessEvent) -> String {
+        switch event.initiator.kind {
+        case .hart: "pc=\(hex(event.origin))"
+        case .host: event.origin == 0 ? "" : "pid=\(event.origin)"
+        case .dma, .debugger: ""
+        }
+    }
+
+    private static func value(_ field: DecodedField) -> String {
+        field.encoding ?? (field.value < 10 ? "\(field.value)" : "0x\(hex(field.value))")
+    }
+
+    private func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
+        let missing = String(repeating: " ", count: max(0, width - text.utf8.count))
+        return right ? missing + text : text + missing
+    }
+}

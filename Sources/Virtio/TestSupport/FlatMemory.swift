@@ -1,0 +1,83 @@
+import Interconnect
+import Registers
+
+/// A driver's memory for tests and benchmarks: one range of DMA addresses, everything else refused and counted.
+package final class FlatMemory: DMAPort {
+    package let base: UInt64
+    package let bytes: UnsafeMutableRawBufferPointer
+    /// Bus mastering: while false, nothing is reachable.
+    package var isEnabled = true
+    /// Checks pass for any address, though no transfer does: for lists longer than any memory here.
+    package var promisesEverything = false
+    /// Transfers and checks refused.
+    package private(set) var faults = 0
+    /// Transfers that moved bytes.
+    package private(set) var reads = 0
+    package private(set) var writes = 0
+    /// While set, every transfer that writes is recorded in ``written``.
+    package var recordsWrites = false
+    package private(set) var written: [Range<UInt64>] = []
+
+    package init(base: UInt64 = 0x1_0000_0000, count: Int) {
+        self.base = base
+        bytes = .allocate(byteCount: count, alignment: 4096)
+        bytes.initializeMemory(as: UInt8.self, repeating: 0)
+    }
+
+    deinit {
+        bytes.deallocate()
+    }
+
+    package func read(_ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> BusStatus {
+        guard let memory = pointer(to: address, count: buffer.count, writing: false) else { return refused(true) }
+        if let target = buffer.baseAddress { target.copyMemory(from: memory, byteCount: buffer.count) }
+        reads &+= 1
+        return .ok
+    }
+
+    package func write(_ address: UInt64, from buffer: UnsafeRawBufferPointer) -> BusStatus {
+        guard let memory = pointer(to: address, count: buffer.count, writing: true) else { return refused(true) }
+        if let source = buffer.baseAddress { memory.copyMemory(from: source, byteCount: buffer.count) }
+        wrote(address, count: buffer.count)
+        return .ok
+    }
+
+    package func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? {
+        let offset = address &- base
+        guard isEnabled, count >= 0, offset <= UInt64(bytes.count), UInt64(bytes.count) &- offset >= UInt64(count) else { return nil }
+        return bytes.baseAddress! + Int(offset)
+    }
+
+    package func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus {
+        !promisesEverything && pointer(to: address, count: count, writing: writing) == nil ? refused(recordingFault) : .ok
+    }
+
+    package func wrote(_ address: UInt64, count: Int) {
+        writes &+= 1
+        if recordsWrites { written.append(address..<(address &+ UInt64(count))) }
+    }
+
+    private func refused(_ records: Bool) -> BusStatus {
+        if records { faults &+= 1 }
+        return .denied
+    }
+
+    // MARK: The driver's own view; addresses outside the memory are mistakes of the test and trap
+
+    package func load<Value: FixedWidthInteger & BitwiseCopyable>(_ address: UInt64, as type: Value.Type) -> Value {
+        Value(littleEndian: bytes.loadUnaligned(fromByteOffset: Int(address - base), as: type))
+    }
+
+    package func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at address: UInt64) {
+        bytes.storeBytes(of: value.littleEndian, toByteOffset: Int(address - base), as: Value.self)
+    }
+
+    package func copy() -> [UInt8] {
+        [UInt8](bytes)
+    }
+
+    package subscript(address: UInt64, count: Int) -> [UInt8] {
+        get { Array(bytes[Int(address - base)..<Int(address - base) + count]) }
+        set { UnsafeMutableRawBufferPointer(rebasing: bytes[Int(address - base)...]).copyBytes(from: newValue.prefix(count)) }
+    }
+}

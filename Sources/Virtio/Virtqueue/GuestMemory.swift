@@ -1,0 +1,46 @@
+import Interconnect
+import Registers
+
+/// A driver's memory as virtqueues see it: little-endian values behind the function's DMA port (virtio 1.2 section 1.4).
+///
+/// It doesn't keep the port alive: the device that owns the port outlives every use of this value, and the queue engine runs
+/// without reference counting.
+public struct GuestMemory {
+    @usableFromInline unowned(unsafe) let port: any DMAPort
+
+    public init(_ port: any DMAPort) {
+        self.port = port
+    }
+
+    /// The value at `address`; nil if the port refuses.
+    func load<Value: FixedWidthInteger & BitwiseCopyable>(_ address: UInt64, as type: Value.Type) -> Value? {
+        var value: Value = 0
+        let status = withUnsafeMutableBytes(of: &value) { port.read(address, into: $0) }
+        return status == .ok ? Value(littleEndian: value) : nil
+    }
+
+    /// Stores the value; false if the port refuses.
+    func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, to address: UInt64) -> Bool {
+        withUnsafeBytes(of: value.littleEndian) { port.write(address, from: $0) } == .ok
+    }
+
+    func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus {
+        port.read(address, into: bytes)
+    }
+
+    func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus {
+        port.write(address, from: bytes)
+    }
+
+    func check(_ address: UInt64, bytes: Int, isWrite: Bool) -> BusStatus {
+        port.check(address, count: bytes, writing: isWrite, recordingFault: true)
+    }
+
+    /// A copy of the memory for people who look; nil if the port refuses. Records no fault.
+    func peek(_ address: UInt64, bytes: Int) -> [UInt8]? {
+        guard port.check(address, count: bytes, writing: false, recordingFault: false) == .ok else { return nil }
+        var copy = [UInt8](repeating: 0, count: bytes)
+        let status = copy.withUnsafeMutableBytes { port.read(address, into: $0) }
+        return status == .ok ? copy : nil
+    }
+}

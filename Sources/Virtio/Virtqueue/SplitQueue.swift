@@ -1,0 +1,226 @@
+import Interconnect
+import Registers
+import Synchronization
+
+/// The device's side of a split virtqueue (virtio 1.2 section 2.7).
+///
+/// Nothing that the driver writes is trusted: every index is checked against its table, every chain against its length, every
+/// buffer against the DMA port, before the chain is handed out. A fault leaves the driver's memory as it was.
+///
+/// The driver may run on another processor, so the order of accesses matters. The DMA port's calls are opaque to the compiler;
+/// the fences below order them for the processor, and each says against what.
+public struct SplitQueue: Sendable {
+    public let layout: QueueLayout
+    private let hasEventIndex: Bool
+    private let hasIndirect: Bool
+    public private(set) var indices = QueueIndices(available: 0, taken: 0, used: 0, notificationsEnabled: true)
+    /// `indices.used` when the driver was last considered for an interrupt (the "old" of section 2.7.10's formula).
+    private var considered: UInt16 = 0
+
+    /// Descriptor flags, section 2.7.5.
+    private enum Flag {
+        static let next: UInt16 = 1
+        static let write: UInt16 = 2
+        static let indirect: UInt16 = 4
+    }
+    /// `VIRTQ_AVAIL_F_NO_INTERRUPT` and `VIRTQ_USED_F_NO_NOTIFY`, sections 2.7.6 and 2.7.8.
+    private static let suppress: UInt16 = 1
+
+    /// Checks size and alignment (section 2.7); the areas' addresses are checked when they are used.
+    public init(layout: QueueLayout, features: Features) throws(QueueFault) {
+        guard layout.size != 0, layout.size <= 32768, layout.size & (layout.size - 1) == 0 else { throw .invalidSize(layout.size) }
+        guard layout.descriptorArea & 15 == 0 else { throw .misaligned(.descriptors, address: layout.descriptorArea, alignment: 16) }
+        guard layout.driverArea & 1 == 0 else { throw .misaligned(.driver, address: layout.driverArea, alignment: 2) }
+        guard layout.deviceArea & 3 == 0 else { throw .misaligned(.device, address: layout.deviceArea, alignment: 4) }
+        self.layout = layout
+        hasEventIndex = features.contains(.eventIndex)
+        hasIndirect = features.contains(.indirectDescriptors)
+    }
+
+    // MARK: Addresses (sections 2.7.5, 2.7.6 and 2.7.8)
+
+    private var mask: UInt16 { layout.size &- 1 }
+    private var availableFlags: UInt64 { layout.driverArea }
+    private var availableIndex: UInt64 { layout.driverArea &+ 2 }
+    private func availableEntry(_ index: UInt16) -> UInt64 { layout.driverArea &+ 4 &+ 2 &* UInt64(index & mask) }
+    private var usedEvent: UInt64 { layout.driverArea &+ 4 &+ 2 &* UInt64(layout.size) }
+    private var usedFlags: UInt64 { layout.deviceArea }
+    private var usedIndex: UInt64 { layout.deviceArea &+ 2 }
+    private func usedEntry(_ index: UInt16) -> UInt64 { layout.deviceArea &+ 4 &+ 8 &* UInt64(index & mask) }
+    private var availableEvent: UInt64 { layout.deviceArea &+ 4 &+ 8 &* UInt64(layout.size) }
+
+    /// Bytes of each area, the event-index words included whether negotiated or not.
+    public static func bytes(of area: QueueArea, size: UInt16) -> Int {
+        switch area {
+        case .descriptors: 16 * Int(size)
+        case .driver: 6 + 2 * Int(size)
+        case .device: 6 + 8 * Int(size)
+        }
+    }
+
+    // MARK: Taking chains
+
+    public mutating func take(
+        from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
+    ) throws(QueueFault) -> DescriptorChain? {
+        if indices.taken == indices.available, try !refreshAvailable(memory) { return nil }
+        guard let head = memory.load(availableEntry(indices.taken), as: UInt16.self) else {
+            throw .areaUnreachable(.driver, address: availableEntry(indices.taken))
+        }
+        guard head < layout.size else { throw .headOutOfRange(head: head, size: layout.size) }
+        let chain = try walk(head, memory, segments)
+        indices.taken &+= 1
+        return chain
+    }
+
+    /// Reads the driver's index; true if it is ahead of what was taken.
+    private mutating func refreshAvailable(_ memory: GuestMemory) throws(QueueFault) -> Bool {
+        guard let index = memory.load(availableIndex, as: UInt16.self) else {
+            throw .areaUnreachable(.driver, address: availableIndex)
+        }
+        guard index &- indices.taken <= layout.size else {
+            throw .indexJump(available: index, taken: indices.taken, size: layout.size)
+        }
+        indices.available = index
+        // The driver wrote ring entries and descriptors before its index (2.7.13.3.1): read them after it.
+        atomicMemoryFence(ordering: .acquiring)
+        return index != indices.taken
+    }
+
+    /// Follows one chain through the table, and through at most one indirect table at its end (section 2.7.5.3).
+    private func walk(
+        _ head: UInt16, _ memory: GuestMemory, _ segments: UnsafeMutableBufferPointer<Segment>
+    ) throws(QueueFault) -> DescriptorChain {
+        var chain = DescriptorChain(head: head)
+        var table = layout.descriptorArea
+        var tableSize = UInt32(layout.size)
+        var isIndirect = false
+        var index = head
+        var left = tableSize
+        while true {
+            guard left > 0 else { throw .loop(head: head) }
+            left &-= 1
+            let address = table &+ 16 &* UInt64(index)
+            var descriptor = Descriptor()
+            guard withUnsafeMutableBytes(of: &descriptor, { memory.read(address, into: $0) }) == .ok else {
+                if isIndirect { throw .bufferUnreachable(descriptor: index, address: address, length: 16, isWrite: false) }
+                throw .areaUnreachable(.descriptors, address: address)
+            }
+            let flags = UInt16(littleEndian: descriptor.flags)
+            if flags & Flag.indirect != 0 {
+                tableSize = try checkIndirect(descriptor, at: index, within: isIndirect)
+                (table, left, index, isIndirect) = (UInt64(littleEndian: descriptor.address), tableSize, 0, true)
+                continue
+            }
+            try append(descriptor, at: index, to: &chain, memory, segments)
+            guard flags & Flag.next != 0 else { return chain }
+            let next = UInt16(littleEndian: descriptor.next)
+            guard UInt32(next) < tableSize else { throw .nextOutOfRange(descriptor: index, next: next, size: tableSize) }
+            index = next
+        }
+    }
+
+    /// The number of descriptors of the indirect table. WRITE is ignored on it (2.7.5.3.2).
+    private func checkIndirect(
+        _ descriptor: Descriptor, at index: UInt16, within isIndirect: Bool
+    ) throws(QueueFault) -> UInt32 {
+        let length = UInt32(littleEndian: descriptor.length)
+        let address = UInt64(littleEndian: descriptor.address)
+        guard hasIndirect else { throw .indirectNotNegotiated(descriptor: index) }
+        guard !isIndirect else { throw .nestedIndirect(descriptor: index) }
+        guard UInt16(littleEndian: descriptor.flags) & Flag.next == 0 else { throw .indirectWithNext(descriptor: index) }
+        guard length != 0, length & 15 == 0, length <= 16 << 16 else { throw .indirectLength(descriptor: index, length: length) }
+        guard !address.addingReportingOverflow(UInt64(length)).overflow else {
+            throw .addressOverflow(descriptor: index, address: address, length: length)
+        }
+        return length / 16
+    }
+
+    private func append(
+        _ descriptor: Descriptor, at index: UInt16, to chain: inout DescriptorChain, _ memory: GuestMemory,
+        _ segments: UnsafeMutableBufferPointer<Segment>
+    ) throws(QueueFault) {
+        let address = UInt64(littleEndian: descriptor.address)
+        let length = UInt32(littleEndian: descriptor.length)
+        let isWritable = UInt16(littleEndian: descriptor.flags) & Flag.write != 0
+        guard Int(chain.segments) < segments.count else { throw .tooManyBuffers(head: chain.head, limit: segments.count) }
+        guard length > 0 else { throw .emptyBuffer(descriptor: index) }
+        guard !address.addingReportingOverflow(UInt64(length)).overflow else {
+            throw .addressOverflow(descriptor: index, address: address, length: length)
+        }
+        if isWritable {
+            chain.writableBytes &+= UInt64(length)
+        } else {
+            guard chain.writableBytes == 0 else { throw .readableAfterWritable(descriptor: index) }
+            chain.readableBytes &+= UInt64(length)
+            chain.readableSegments &+= 1
+        }
+        guard chain.readableBytes &+ chain.writableBytes <= 1 << 32 else { throw .chainTooLong(head: chain.head) }
+        guard memory.check(address, bytes: Int(length), isWrite: isWritable) == .ok else {
+            throw .bufferUnreachable(descriptor: index, address: address, length: length, isWrite: isWritable)
+        }
+        segments[Int(chain.segments)] = Segment(address: address, length: length, isWritable: isWritable)
+        chain.segments &+= 1
+    }
+
+    // MARK: Giving chains back
+
+    public mutating func put(head: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
+        let address = usedEntry(indices.used)
+        // struct virtq_used_elem: id, then len, both 32 bits wide (2.7.8).
+        guard memory.store(UInt64(head) | UInt64(written) << 32, to: address) else { throw .areaUnreachable(.device, address: address) }
+        // The driver reads buffers and entry after the index (2.7.8.2): they must be there before it.
+        atomicMemoryFence(ordering: .releasing)
+        guard memory.store(indices.used &+ 1, to: usedIndex) else { throw .areaUnreachable(.device, address: usedIndex) }
+        indices.used &+= 1
+    }
+
+    public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {
+        let old = considered
+        guard indices.used != old else { return false }
+        considered = indices.used
+        // The driver writes its wish, then looks at the used index; the device writes the index, then looks at the wish
+        // (2.7.7.2). Without a full fence both could miss the other's write.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        if hasEventIndex {
+            guard let event = memory.load(usedEvent, as: UInt16.self) else { throw .areaUnreachable(.driver, address: usedEvent) }
+            // Section 2.7.7.2, as vring_need_event() of section 2.7.10: the event lies in [old, used).
+            return indices.used &- event &- 1 < indices.used &- old
+        }
+        guard let flags = memory.load(availableFlags, as: UInt16.self) else {
+            throw .areaUnreachable(.driver, address: availableFlags)
+        }
+        return flags & Self.suppress == 0
+    }
+
+    // MARK: The driver's notifications (section 2.7.10)
+
+    public mutating func enableNotifications(in memory: GuestMemory) throws(QueueFault) -> Bool {
+        if hasEventIndex {
+            guard memory.store(indices.taken, to: availableEvent) else { throw .areaUnreachable(.device, address: availableEvent) }
+        } else if !indices.notificationsEnabled {
+            guard memory.store(UInt16(0), to: usedFlags) else { throw .areaUnreachable(.device, address: usedFlags) }
+        }
+        indices.notificationsEnabled = true
+        // As in takeInterrupt, with the sides exchanged: a chain made available before the driver saw the wish must be seen here.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return try refreshAvailable(memory)
+    }
+
+    public mutating func disableNotifications(in memory: GuestMemory) throws(QueueFault) {
+        guard indices.notificationsEnabled else { return }
+        indices.notificationsEnabled = false
+        // With the event index there is nothing to write: the event left behind is only reached again after a full wrap, and a
+        // notification more than needed is harmless (2.7.10.1).
+        guard !hasEventIndex else { return }
+        guard memory.store(Self.suppress, to: usedFlags) else { throw .areaUnreachable(.device, address: usedFlags) }
+    }
+}
+
+/// `struct virtq_desc`, section 2.7.5, as it lies in memory.
+private struct Descriptor: BitwiseCopyable {
+    var address: UInt64 = 0
+    var length: UInt32 = 0
+    var flags: UInt16 = 0
+    var next: UInt16 = 0
+}

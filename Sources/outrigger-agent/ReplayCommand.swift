@@ -1,0 +1,130 @@
+import AdminProtocol
+import ArgumentParser
+import Glibc
+import HostAgent
+
+struct ReplayCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "replay",
+        abstract: "Drive a virtual function's disk with a recorded workload and check every byte.",
+        discussion: """
+            The workload is a fio iolog (version 2 or 3) or CSV with the columns time, op, size and lbn. Several workloads go to as many \
+            virtual functions at once, each from a process of its own.
+            """)
+
+    @OptionGroup var device: DeviceOption
+
+    @Argument(help: "The workload's file.", completion: .file())
+    var file: String
+
+    @Option(help: "The virtual function, 1...; it is created if need be.")
+    var vf = 1
+
+    @Option(help: "Most requests in flight.")
+    var depth = 32
+
+    @Option(help: "Send each request at its recorded time divided by this, instead of as soon as there is room.")
+    var speed: Double?
+
+    @Option(help: "Only so many requests of the workload.")
+    var limit: Int?
+
+    @Flag(help: "The disk is known to be all zeros where nothing was written: check that too.")
+    var fresh = false
+
+    @Flag(help: "Take positions modulo the disk's capacity.")
+    var wrap = false
+
+    @Flag(help: "Compare the Workload Analyzer's counts with the workload's; fail if they differ.")
+    var checkCounts = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        guard (1...64).contains(vf) else { throw ValidationError("--vf: 1...64 expected, \(vf) found") }
+        guard (1...256).contains(depth) else { throw ValidationError("--depth: 1...256 expected, \(depth) found") }
+        if let speed, !(speed > 0) { throw ValidationError("--speed: a positive number expected, \(speed) found") }
+    }
+
+    func run() throws {
+        var workload = try Workload(contentsOf: file)
+        if let limit { workload.requests = Array(workload.requests.prefix(limit)) }
+        let function = try device.open()
+        try function.enableVirtualFunctions(vf)
+        let virtual = try function.virtualFunction(vf)
+        let memory = try DMAMemory(for: virtual)
+        // Each virtual function's driver has its own part of the memory that all share.
+        let part = memory.window.size / 65 & ~4095, room = max(4096, (workload.largestRequest + 4095) & ~4095)
+        let driver = try BlockDriver(
+            virtual, memory: memory, offset: (vf - 1) * part, slots: max(1, min(depth, (part - 65536) / room)), maximumBytes: room)
+        let before = try entry(function)
+
+        var options = Replay.Options()
+        options.depth = depth
+        options.fresh = fresh
+        options.wrap = wrap
+        if let speed { options.pace = .openLoop(speed: speed) }
+        let total = workload.requests.count
+        var replay = try Replay(workload, on: driver, options: options)
+        let showsProgress = isatty(STDERR_FILENO) == 1
+        let result = try replay.run { done in
+            if showsProgress { Self.showProgress(done, of: total) }
+        }
+        if showsProgress { write(STDERR_FILENO, "\r\u{1b}[K", 4) }
+
+        let after = try entry(function)
+        report(result, virtual, before: before, after: after, clock: try AdminClient(function).identify().clockHertz)
+        if checkCounts { try compare(result, before: before, after: after) }
+    }
+
+    private func entry(_ function: PCIDevice) throws -> StatisticsEntry {
+        guard let entry = try AdminClient(function).statistics(first: vf, owners: 1).entries.first else {
+            throw UsageError("the statistics page has no entry for vm\(vf)")
+        }
+        return entry
+    }
+
+    private func report(_ result: Replay.Result, _ virtual: PCIDevice, before: StatisticsEntry, after: StatisticsEntry, clock: UInt32) {
+        let seconds = Double(result.wallNanoseconds) / 1e9
+        let wall = [50.0, 90, 99, 99.9].map { result.latency.valueAtPercentile($0) }
+        let device = [after.latency50, after.latency90, after.latency99]
+        if json {
+            return print("""
+                {"function":"\(virtual.address)","requests":\(result.requests),"reads":\(result.reads),"writes":\(result.writes),\
+                "flushes":\(result.flushes),"read_bytes":\(result.readBytes),"written_bytes":\(result.writtenBytes),\
+                "verified_bytes":\(result.verifiedBytes),"unknown_bytes":\(result.adoptedBytes),"wall_ns":\(result.wallNanoseconds),\
+                "iops":\(Int(Double(result.requests) / seconds)),"wall_latency_ns":[\(wall.map(String.init).joined(separator: ","))],\
+                "device_latency_log2":[\(device.map(String.init).joined(separator: ","))]}
+                """)
+        }
+        print("vm\(vf), \(virtual.address): \(result.requests) requests (\(result.reads) reads, \(result.writes) writes, \(result.flushes) flushes) in "
+            + "\(decimal(seconds, 2)) s, \(Int(Double(result.requests) / seconds)) requests/s")
+        print("  read \(bytes(result.readBytes)), written \(bytes(result.writtenBytes)), \(bytes(Int(Double(result.readBytes + result.writtenBytes) / seconds)))/s")
+        print("  every byte read was checked: \(bytes(result.verifiedBytes)) as expected"
+            + (result.adoptedBytes > 0 ? ", \(bytes(result.adoptedBytes)) seen for the first time" : ""))
+        print("  latency, wall clock: p50 \(duration(Double(wall[0]))), p90 \(duration(Double(wall[1]))), p99 \(duration(Double(wall[2]))), "
+            + "p99.9 \(duration(Double(wall[3])))")
+    }
+
+    /// The Workload Analyzer saw exactly what was sent.
+    private func compare(_ result: Replay.Result, before: StatisticsEntry, after: StatisticsEntry) throws {
+        let rows: [(String, UInt64, Int)] = [
+            ("reads", after.reads - before.reads, result.reads), ("writes", after.writes - before.writes, result.writes),
+            ("other requests", after.others - before.others, result.flushes),
+            ("bytes read", after.readBytes - before.readBytes, result.readBytes),
+            ("bytes written", after.writeBytes - before.writeBytes, result.writtenBytes),
+        ]
+        for (name, counted, sent) in rows where counted != UInt64(sent) {
+            throw UsageError("the Workload Analyzer counted \(counted) \(name), the workload has \(sent)")
+        }
+        if !json { print("  the Workload Analyzer counted the same: \(rows.map { "\($0.1) \($0.0)" }.joined(separator: ", "))") }
+    }
+
+    private static func showProgress(_ done: Int, of total: Int) {
+        let width = 40, filled = done * width / max(total, 1)
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
+        let line = "\r[\(bar)] \(done)/\(total)"
+        write(STDERR_FILENO, line, line.utf8.count)
+    }
+}

@@ -1,0 +1,111 @@
+import AdminProtocol
+import ArgumentParser
+import HostAgent
+
+struct Set: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Change the policy's parameters or an owner's allocation.",
+        subcommands: [SetPolicy.self, SetAllocation.self, SetRelease.self, SetWindow.self])
+}
+
+struct SetPolicy: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "policy", abstract: "Set parameters of the allocation policy; those not given stay. Prints them all.")
+
+    @OptionGroup var device: DeviceOption
+
+    @Option(help: "'fixed' leaves the allocation alone, 'demand' follows each owner's demand.")
+    var kind: Kind?
+    @Option(help: "Sampling windows from one decision to the next.")
+    var period: UInt32?
+    @Option(help: "A share moves only if it would change by more, in 1/1000 of the link.")
+    var hysteresis: UInt16?
+    @Option(help: "Least guarantee of an active owner, in 1/1000 of the link.")
+    var least: UInt16?
+    @Option(help: "Most guarantee of one owner, in 1/1000 of the link.")
+    var most: UInt16?
+    @Option(help: "Weight of the newest sample in the demand's average, in 1/256.")
+    var smoothing: UInt16?
+    @Option(help: "Guarantee above the demand, in 1/1000 of it.")
+    var headroom: UInt16?
+
+    enum Kind: String, CaseIterable, ExpressibleByArgument { case fixed, demand }
+
+    func run() throws {
+        let client = try device.client()
+        var policy = try client.policy()
+        if let kind { policy.policy = (kind == .fixed ? PolicyKind.fixed : .demand).rawValue }
+        if let period { policy.periodWindows = period }
+        if let hysteresis { policy.hysteresisPermille = hysteresis }
+        if let least { policy.leastPermille = least }
+        if let most { policy.mostPermille = most }
+        if let smoothing { policy.smoothing = smoothing }
+        if let headroom { policy.headroomPermille = headroom }
+        try client.setPolicy(policy)
+        policy = try client.policy()
+        print("""
+            policy \(policy.policy == PolicyKind.fixed.rawValue ? "fixed" : "demand"), period \(policy.periodWindows) windows, \
+            hysteresis \(policy.hysteresisPermille)/1000, least \(policy.leastPermille)/1000, most \(policy.mostPermille)/1000, \
+            smoothing \(policy.smoothing)/256, headroom \(policy.headroomPermille)/1000
+            """)
+    }
+}
+
+struct SetAllocation: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "allocation", abstract: "Set what one virtual machine has of the device; what isn't given stays. Prints it all.")
+
+    @OptionGroup var device: DeviceOption
+
+    @Option(help: "The virtual machine: 1...64, the number of its virtual function; 0 is the host.")
+    var vm: Int
+    @Option(help: "Guaranteed bandwidth, in 1/1000 of the link.")
+    var guarantee: UInt16?
+    @Option(help: "Weight among owners that want more than their guarantee.")
+    var weight: UInt16?
+    @Option(help: "Most bandwidth in MB/s; 0: no limit.")
+    var limit: UInt32?
+    @Option(help: "Service cores set aside for it.")
+    var cores: UInt8?
+    @Flag(inversion: .prefixedNo, help: "Whether the policy leaves this owner alone.")
+    var pinned: Bool?
+
+    func run() throws {
+        let client = try device.client()
+        var allocation = try client.allocation(of: vm)
+        if let guarantee { allocation.guaranteePermille = guarantee }
+        if let weight { allocation.weight = weight }
+        if let limit { allocation.limit = limit }
+        if let cores { allocation.serviceCores = cores }
+        if let pinned { allocation.flags = pinned ? allocation.flags | Allocation.pinned : allocation.flags & ~Allocation.pinned }
+        try client.setAllocation(allocation, of: vm)
+        allocation = try client.allocation(of: vm)
+        print("""
+            vm\(vm): guarantee \(allocation.guaranteePermille)/1000, weight \(allocation.weight), \
+            limit \(allocation.limit == 0 ? "none" : "\(allocation.limit) MB/s"), service cores \(allocation.serviceCores)\
+            \(allocation.flags & Allocation.pinned != 0 ? ", pinned" : ""); partition table \(allocation.generation)
+            """)
+    }
+}
+
+struct SetRelease: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "release", abstract: "Give back what a virtual machine has of the device.")
+
+    @OptionGroup var device: DeviceOption
+
+    @Option(help: "The virtual machine, 1...64.")
+    var vm: Int
+
+    func run() throws { try device.client().releaseAllocation(of: vm) }
+}
+
+struct SetWindow: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "window", abstract: "Set the Workload Analyzer's sampling window.")
+
+    @OptionGroup var device: DeviceOption
+
+    @Argument(help: "Device cycles.")
+    var cycles: UInt64
+
+    func run() throws { try device.client().setFeature(Feature.samplingWindow.rawValue, to: cycles) }
+}

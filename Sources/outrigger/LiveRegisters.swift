@@ -1,0 +1,41 @@
+import Glibc
+import OffloadDevice
+import Registers
+
+/// The present register values of a mounted device, read without side effects from its debug file `regs`.
+struct LiveRegisters {
+    private var values: [String: UInt64] = [:]
+
+    init(mountPoint: String) throws(UsageError) {
+        let folder = mountPoint + "/sys/kernel/debug/outrigger"
+        guard let directory = opendir(folder) else { throw UsageError("\(mountPoint): no mounted device: it has no sys/kernel/debug/outrigger") }
+        defer { closedir(directory) }
+        var path: String?
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if !name.hasPrefix(".") { path = folder + "/" + name + "/regs" }
+        }
+        guard let path, let file = fopen(path, "r") else { throw UsageError("\(folder): no device in it has a file 'regs'") }
+        defer { fclose(file) }
+        var line: UnsafeMutablePointer<CChar>?, capacity = 0
+        defer { free(line) }
+        while getline(&line, &capacity, file) > 0, let text = line.map({ String(cString: $0) }) {
+            // NAME VALUE FIELDS...
+            let words = text.split(separator: " ", maxSplits: 2)
+            guard words.count >= 2, let value = UInt64(words[1].dropFirst(2).prefix { $0 != "\n" }, radix: 16) else { continue }
+            values[String(words[0])] = value
+        }
+    }
+
+    func value(of location: RegisterLocation) throws(UsageError) -> UInt64 {
+        try value(of: location.block, location.register, element: location.element)
+    }
+
+    func value(of block: BusMap.Block, _ register: RegisterDescription, element: Int) throws(UsageError) -> UInt64 {
+        let name = "\(block.name).\(register.name(ofElement: element))"
+        guard let value = values[name] else { throw UsageError("\(name): the mounted device doesn't show this register's value") }
+        return value
+    }
+}
