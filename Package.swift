@@ -91,6 +91,8 @@ let package = Package(
         tests("Tracing", ["Registers"]),
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing"]),
         tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
+        // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
+        .executableTarget(name: "filesystem-server", dependencies: ["HostFilesystem"], path: "Tests/FilesystemServer", swiftSettings: strict),
         tests("HostAgent", []),
         tests("OffloadManager", []),
         tests("AdminProtocol", []),

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Register round trips over FUSE: the emulator's file layer against a minimal server in libfuse's stock loop.
+
+All servers run at the same time and are measured in turn, several rounds, so that other load meets all of them alike; the
+figure of a server is its median round. Prints a table; exits with 1 if a promise isn't kept.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
+from mounts import Server  # noqa: E402
+
+#: What is promised of (server, placement), as a multiple of the stock loop's speed there. Without polling both servers sleep
+#: alike; across processors the time of waking each other up, which varies, hides what the servers do themselves.
+PROMISES = {("polling", "two processors"): 3.0, ("no polling", "one processor"): 1.0}
+
+
+def build(scratch: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Builds the peer and a release build of the sample server."""
+    peer = scratch / "fuse_peer"
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "fuse3"], check=True, capture_output=True, text=True).stdout.split()
+    subprocess.run(["cc", "-O2", str(ROOT / "tools/bench/fuse_peer.c"), *flags, "-o", str(peer)], check=True)
+    swift = ["swift", "build", "-c", "release", "--package-path", str(ROOT)]
+    subprocess.run([*swift, "--product", "filesystem-server"], check=True, stdout=sys.stderr)
+    folder = subprocess.run([*swift, "--show-bin-path"], check=True, capture_output=True, text=True).stdout.strip()
+    return peer, pathlib.Path(folder) / "filesystem-server"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=4000, help="reads, and writes, in one round")
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        peer, server = build(scratch)
+        commands = {
+            "stock libfuse": [peer, "serve"], "no polling": [server, "--no-polling"], "polling": [server],
+        }
+        processors = sorted(os.sched_getaffinity(0))
+        placements = {"one processor": ({processors[0]}, processors[0]), "anywhere": (None, -1)}
+        if len(processors) > 1:
+            placements = {"two processors": ({processors[1]}, processors[0]), **placements}
+        servers, figures = {}, {}
+        try:
+            for name, command in commands.items():
+                mount_point = scratch / name.replace(" ", "-")
+                mount_point.mkdir()
+                servers[name] = Server([*command, mount_point], mount_point, ready="mounted", limit=600)
+            for placement, (server_processors, client_processor) in placements.items():
+                for _ in range(options.rounds):
+                    for name, one in servers.items():
+                        os.sched_setaffinity(one.process.pid, server_processors or set(processors))
+                        result = subprocess.run(
+                            [peer, "measure", one.mount_point / "register", str(options.count), str(client_processor)],
+                            check=True, capture_output=True, text=True, timeout=120).stdout.split()
+                        figures.setdefault((name, placement), []).append([float(figure) / 1000 for figure in result])
+        finally:
+            for one in servers.values():
+                one.close()
+
+    kept = True
+    print(f"{'server':14} {'client and server on':21} {'read us':>8} {'write us':>9} {'read x':>7} {'write x':>8}")
+    for (name, placement), rounds in figures.items():
+        read, write = (statistics.median(column) for column in zip(*rounds))
+        stock_read, stock_write = (statistics.median(column) for column in zip(*figures["stock libfuse", placement]))
+        ratios = stock_read / read, stock_write / write
+        promise = PROMISES.get((name, placement))
+        verdict = ""
+        if promise:
+            held = min(ratios) >= promise
+            verdict = f"  promised {promise}: {'kept' if held else 'BROKEN'}"
+            kept = kept and held
+        print(f"{name:14} {placement:21} {read:8.2f} {write:9.2f} {ratios[0]:7.2f} {ratios[1]:8.2f}{verdict}")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
