@@ -80,7 +80,8 @@ extension Owner {
 
 /// Is told that something it gave to a ``Link`` or a ``ServicePool`` is done.
 ///
-/// What is in flight is in the link's or the pool's state and in the submitter's, tied by the submitter's own `id`: neither holds a closure.
+/// What is in flight is in the link's or the pool's state and in the submitter's, tied by the submitter's own `id`: neither holds
+/// a closure.
 public protocol CompletionSink: AnyObject {
     func completed(_ id: UInt64, at cycle: Cycle)
 }

@@ -3,8 +3,8 @@ import Simulation
 /// One direction of a connection that carries bytes: a PCIe link, the medium behind a backend.
 ///
 /// Transfers of one owner keep their order. Between owners a transfer moves in pieces of at most `quantum` bytes, and whose piece is
-/// next is decided as in mClock (Gulati, Merchant, Varman: mClock, OSDI 2010), with start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996)
-/// for the shares:
+/// next is decided as in mClock (Gulati, Merchant, Varman: mClock, OSDI 2010), with start-time fair queueing (Goyal, Vin, Cheng,
+/// SIGCOMM 1996) for the shares:
 /// 1. an owner that is behind its guarantee comes first, the one furthest behind before the others;
 /// 2. what is left goes to the owners that want more, in proportion to their weights;
 /// 3. an owner whose token bucket is empty waits, also for its guarantee.
@@ -109,8 +109,8 @@ public final class Link: DeadlineTarget, PartitionSink {
     /// Forgets the transfers of an owner on one port: none of them completes. What already moves still takes its time.
     public func abandon(owner: Owner, port: SubmitterPort) {
         state.queues.removeAll(of: owner.flow) { $0.port == port }
-        for index in state.deliveries.indices where state.deliveries[index].flow == owner.flow && state.deliveries[index].transfer.port == port {
-            state.deliveries[index].transfer.isAbandoned = true
+        for index in state.deliveries.indices where state.deliveries[index].flow == owner.flow {
+            if state.deliveries[index].transfer.port == port { state.deliveries[index].transfer.isAbandoned = true }
         }
         arm()
     }

@@ -13,7 +13,9 @@ public struct FineCycle: RawRepresentable, Hashable, Comparable, Sendable {
     @inlinable public static func < (a: FineCycle, b: FineCycle) -> Bool { a.rawValue < b.rawValue }
     @inlinable public static func + (a: FineCycle, b: FineCycle) -> FineCycle { .init(rawValue: a.rawValue &+ b.rawValue) }
     /// Zero if `b` is later.
-    @inlinable public static func - (a: FineCycle, b: FineCycle) -> FineCycle { .init(rawValue: a.rawValue > b.rawValue ? a.rawValue &- b.rawValue : 0) }
+    @inlinable public static func - (a: FineCycle, b: FineCycle) -> FineCycle {
+        .init(rawValue: a.rawValue > b.rawValue ? a.rawValue &- b.rawValue : 0)
+    }
     public static var zero: FineCycle { @inlinable get { .init(rawValue: 0) } }
 }
 

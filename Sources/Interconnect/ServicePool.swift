@@ -2,9 +2,10 @@ import Simulation
 
 /// The service cores that process requests: what their descriptors say, what they address, what goes back.
 ///
-/// A core serves one request at a time, to its end. An owner with cores of its own is served by these alone; all others share the cores that
-/// nobody has, by start-time fair queueing over the cycles they use, in proportion to their weights. Requests of one owner start in their
-/// order. At least one core always stays shared, so that nobody starves; a reservation takes effect as cores become free.
+/// A core serves one request at a time, to its end. An owner with cores of its own is served by these alone; all others share the
+/// cores that nobody has, by start-time fair queueing over the cycles they use, in proportion to their weights. Requests of one
+/// owner start in their order. At least one core always stays shared, so that nobody starves; a reservation takes effect as cores
+/// become free.
 public final class ServicePool: DeadlineTarget, PartitionSink {
     public struct Configuration: Hashable, Sendable {
         public var name: String
