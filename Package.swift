@@ -43,7 +43,8 @@ let package = Package(
         module("Interconnect", ["Registers", "Simulation"]),
 
         // Hardware models.
-        module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        .systemLibrary(name: "CLinux"),
+        module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("Tracing", ["Registers"]),

@@ -182,7 +182,7 @@ public enum SYSCTL {
             @inlinable public static var index: Int { 14 }
             @inlinable public static var slot: Int { 14 }
             @inlinable public static var count: Int { 2 }
-            /// The hart runs. Hart 0 starts with 1, hart 1 with 0. It stops between two instructions.
+            /// The hart runs; hart 0 does from power-on. It stops between two instructions.
             @inlinable public var run: FieldKey<Self> { .init(number: 26, lsb: 0, width: 1) }
             /// Resets the hart to BOOT_ADDRESS; whether it then runs says run.
             @inlinable public var reset: FieldKey<Self> { .init(number: 27, lsb: 1, width: 1) }
@@ -303,16 +303,16 @@ public enum SYSCTL {
         register SERIAL 0x30 64 access=32 rbuf # Serial number. The same as in the PCI capability.
         field value 0 64 r w reset=0x0 # EUI-64.
         register RESET_CAUSE 0x40 32 # Reset cause. Every reset of hart 0 since these bits were last cleared.
-        field power_on 0 1 rw w reset=0x1 onwrite=woclr # Power-on, or a reset of the physical function.
-        field watchdog 1 1 rw w reset=0x0 onwrite=woclr # The watchdog bit.
-        field software 2 1 rw w reset=0x0 onwrite=woclr # RESET_REQUEST.
-        field host 3 1 rw w reset=0x0 onwrite=woclr # The host loaded or restarted the firmware.
+        field power_on 0 1 rw w reset=0x1 onwrite=woclr survives=hard,soft # Power-on, or a reset of the physical function.
+        field watchdog 1 1 rw w reset=0x0 onwrite=woclr survives=hard,soft # The watchdog bit.
+        field software 2 1 rw w reset=0x0 onwrite=woclr survives=hard,soft # RESET_REQUEST.
+        field host 3 1 rw w reset=0x0 onwrite=woclr survives=hard,soft # The host loaded or restarted the firmware.
         register RESET_COUNT 0x44 32 # Reset count
-        field count 0 32 r w reset=0x0 # Firmware resets since power-on.
+        field count 0 32 r w reset=0x0 survives=hard,soft # Firmware resets since power-on.
         register RESET_REQUEST 0x48 32 # Reset request. Restarts the firmware: both harts and the firmware's own blocks; memory and SCRATCH stay.
         field key 0 32 w r reset=0x0 # The key, 0x52535421; anything else is ignored.
         register HART[2:0x10].CTRL 0x50 32 # Control
-        field run 0 1 rw rw reset=0x0 # The hart runs. Hart 0 starts with 1, hart 1 with 0. It stops between two instructions.
+        field run 0 1 rw rw reset=0x0 # The hart runs; hart 0 does from power-on. It stops between two instructions.
         field reset 1 1 w r reset=0x0 singlepulse # Resets the hart to BOOT_ADDRESS; whether it then runs says run.
         register HART[2:0x10].BOOT_ADDRESS 0x54 32 # Boot address
         field address 0 32 rw rw reset=0x80000000 # The program counter after a reset.
@@ -338,6 +338,6 @@ public enum SYSCTL {
         register ECC_INJECT_ADDRESS 0x114 32 # ECC injection address
         field address 0 32 rw rw reset=0x80000000 # Bus address of a word of SRAM.
         register SCRATCH[8:0x4] 0x180 32 # Scratch. Keeps its value through firmware resets; only power-on clears it.
-        field value 0 32 rw r reset=0x0 # Anything.
+        field value 0 32 rw r reset=0x0 survives=hard,soft # Anything.
         """#
 }

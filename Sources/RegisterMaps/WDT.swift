@@ -61,7 +61,7 @@ public enum WDT {
             @inlinable public static var slot: Int { 4 }
             /// The watchdog counts. Setting it starts from 0.
             @inlinable public var enable: FieldKey<Self> { .init(number: 4, lsb: 0, width: 1) }
-            /// Reaching BITE restarts the firmware; otherwise the count stays at BITE.
+            /// Reaching BITE restarts the firmware; otherwise the count goes on.
             @inlinable public var bite_enable: FieldKey<Self> { .init(number: 5, lsb: 1, width: 1) }
         }
         public struct BARK: SingleRegisterKey {
@@ -113,7 +113,7 @@ public enum WDT {
         field key 0 32 w r reset=0x0 # The key, 0x1acce551, opens; anything else closes.
         register CTRL 0x10 32 # Control
         field enable 0 1 rw r reset=0x0 swwe=REGWEN:open # The watchdog counts. Setting it starts from 0.
-        field bite_enable 1 1 rw r reset=0x1 swwe=REGWEN:open # Reaching BITE restarts the firmware; otherwise the count stays at BITE.
+        field bite_enable 1 1 rw r reset=0x1 swwe=REGWEN:open # Reaching BITE restarts the firmware; otherwise the count goes on.
         register BARK 0x14 32 # Bark threshold
         field ticks 0 32 rw r reset=0x0 swwe=REGWEN:open # Ticks; one tick is 1000 fabric cycles, 1 microsecond at 1 GHz. 0: never.
         register BITE 0x18 32 # Bite threshold

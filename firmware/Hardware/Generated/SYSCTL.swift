@@ -390,7 +390,7 @@ public struct SYSCTL: RegisterGroup {
         public struct CTRL: RegisterValue {
             public var rawValue: UInt32
             @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
-            /// The hart runs. Hart 0 starts with 1, hart 1 with 0. It stops between two instructions.
+            /// The hart runs; hart 0 does from power-on. It stops between two instructions.
             @inline(__always) public var run: Bool {
                 get { rawValue.field(0, 1) != 0 }
                 set { rawValue.setField(0, 1, newValue ? 1 : 0) }

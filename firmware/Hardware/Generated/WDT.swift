@@ -117,7 +117,7 @@ public struct WDT: RegisterGroup {
             get { rawValue.field(0, 1) != 0 }
             set { rawValue.setField(0, 1, newValue ? 1 : 0) }
         }
-        /// Reaching BITE restarts the firmware; otherwise the count stays at BITE.
+        /// Reaching BITE restarts the firmware; otherwise the count goes on.
         @inline(__always) public var biteEnable: Bool {
             get { rawValue.field(1, 1) != 0 }
             set { rawValue.setField(1, 1, newValue ? 1 : 0) }

@@ -1,0 +1,10 @@
+// What Linux's C library has and Swift's Glibc module leaves out, because it is built without _GNU_SOURCE.
+#ifndef OUTRIGGER_CLINUX_H
+#define OUTRIGGER_CLINUX_H
+
+// memfd_create(2)
+extern int memfd_create(const char *name, unsigned int flags);
+
+enum { outrigger_memfd_cloexec = 0x0001U };
+
+#endif

@@ -1,0 +1,78 @@
+import Registers
+import RegisterMaps
+import Simulation
+
+/// Gives the blocks' interrupt lines to the harts (RISC-V PLIC 1.0.0): 31 level sources, two contexts.
+public final class PlatformInterruptController: BusTarget, RegisterModel, WireSink {
+    public static let contexts = 2
+
+    public struct State: Sendable {
+        /// By source number: the line's level.
+        var lines: UInt32 = 0
+        /// By source number: the gateway has passed on a request that is not completed, so it passes on no other.
+        var underWay: UInt32 = 0
+    }
+
+    public let registers: RegisterBlock
+    public var state = State()
+    /// By context: the external interrupt (MEIP) of a hart.
+    public let interrupts: [Wire]
+
+    public init(number: Int = 0) {
+        registers = RegisterBlock(PLIC.map, number: number)
+        interrupts = (0..<Self.contexts).map { Wire("plic.meip\($0)") }
+    }
+
+    public func access(_ access: inout BusAccess) -> BusStatus { registers.access(&access, model: self) }
+    public func peek(_ address: UInt64, size: Int) -> UInt64? { registers.peek(address, size: size) }
+
+    /// A firmware reset: everything off; lines that are high pend again once they are enabled.
+    public func reset() {
+        registers.reset(.hard)
+        state.underWay = 0
+        update()
+    }
+
+    public func wireChanged(_ input: Int, level: Bool) {
+        guard (1..<32).contains(input) else { return }
+        state.lines = level ? state.lines | 1 << UInt32(input) : state.lines & ~(1 << UInt32(input))
+        update()
+    }
+
+    public func didRead(_ register: RegisterIndex, _ element: Int, value: UInt64, _ access: BusAccess) {
+        guard case PLIC.CONTEXT_CLAIM = register, value != 0 else { return }
+        registers[PLIC.PENDING] &= ~(1 << value)
+        update()
+    }
+
+    public func didWrite(_ register: RegisterIndex, _ element: Int, old: UInt64, new: UInt64, _ access: BusAccess) {
+        if case PLIC.CONTEXT_CLAIM = register {
+            // Completion of a source that the context hasn't enabled is ignored (9), and so is one of a source that still pends.
+            let source = 1 << new & registers[PLIC.ENABLE, element] & ~registers[PLIC.PENDING]
+            state.underWay &= ~UInt32(truncatingIfNeeded: source)
+        }
+        update()
+    }
+
+    /// Gateways, arbitration and outputs.
+    private func update() {
+        let new = state.lines & ~state.underWay & ~1
+        state.underWay |= new
+        registers[PLIC.PENDING] |= UInt64(new)
+        let pending = registers[PLIC.PENDING]
+        for context in 0..<Self.contexts {
+            var best: UInt64 = 0
+            var bestPriority: UInt64 = 0
+            var candidates = pending & registers[PLIC.ENABLE, context]
+            while candidates != 0 {
+                let source = candidates.trailingZeroBitCount
+                candidates &= candidates &- 1
+                let priority = registers[PLIC.PRIORITY, source - 1]
+                if priority > bestPriority { (best, bestPriority) = (UInt64(source), priority) }
+            }
+            // The threshold masks the interrupt, not the claim (7, 8).
+            registers[PLIC.CONTEXT_CLAIM, context] = best
+            interrupts[context].drive(bestPriority > registers[PLIC.CONTEXT_THRESHOLD, context])
+        }
+    }
+}
