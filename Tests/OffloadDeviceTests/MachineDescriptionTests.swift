@@ -1,0 +1,79 @@
+import OffloadDevice
+import Testing
+
+private func message(_ text: String) -> String {
+    do {
+        _ = try MachineDescription(yaml: text, file: "m.yaml")
+        return "no error"
+    } catch {
+        return error.description
+    }
+}
+
+@Suite struct MachineDescriptionTests {
+    @Test func anEmptyFileIsTheDefaultDevice() throws {
+        #expect(try MachineDescription(yaml: "", file: "m") == MachineDescription())
+        #expect(try MachineDescription(yaml: "# nothing\n", file: "m") == MachineDescription())
+    }
+
+    @Test func everyKeyIsRead() throws {
+        let description = try MachineDescription(
+            yaml: """
+                seed: 42
+                clock: 500 MHz
+                harts: 1
+                quantum: 500
+                memory: {host: 64 MiB}
+                latency: {hop: 1, registers: 2, shared_memory: 3, pcie: 4}
+                link: {bandwidth: 200 MB/s, latency: 5}
+                medium: {bandwidth: 2 GB/s, latency: 6}
+                service: {cores: 7, cost: 8}
+                virtual_functions:
+                  total: 16
+                  enabled: 2
+                  disk: {size: 16 MiB, queues: 2}
+                  disks:
+                    - {vf: 2, size: 1 MiB, read_only: true, serial: second}
+                    - {vf: 3, file: /tmp/disk, discard: false}
+                """, file: "m.yaml")
+        var expected = MachineDescription()
+        (expected.seed, expected.clockHertz, expected.harts, expected.quantum) = (42, 500_000_000, 1, 500)
+        expected.memory.host = 64 << 20
+        (expected.latency.hop, expected.latency.registers, expected.latency.sharedMemory, expected.latency.pcie) = (1, 2, 3, 4)
+        (expected.link.bandwidth, expected.link.latency) = (200_000_000, 5)
+        (expected.medium.bandwidth, expected.medium.latency) = (2_000_000_000, 6)
+        (expected.service.cores, expected.service.cost) = (7, 8)
+        (expected.virtualFunctions.total, expected.virtualFunctions.enabled) = (16, 2)
+        expected.virtualFunctions.disk.size = 16 << 20
+        expected.virtualFunctions.disk.queues = 2
+        var second = expected.virtualFunctions.disk, third = second
+        (second.size, second.isReadOnly, second.serial) = (1 << 20, true, "second")
+        (third.size, third.file, third.discards) = (nil, "/tmp/disk", false)
+        expected.virtualFunctions.disks = [2: second, 3: third]
+        #expect(description == expected)
+        #expect(description.virtualFunctions.disk(of: 2).isReadOnly)
+        #expect(description.virtualFunctions.disk(of: 1) == expected.virtualFunctions.disk)
+    }
+
+    @Test(arguments: [
+        ("seed: 1\nsped: 2\n", "m.yaml:2: sped: unknown key; expected one of seed, clock, harts, quantum, memory, latency, link, medium, service, virtual_functions"),
+        ("seed: x\n", "m.yaml:1: seed: a number from 0 to 18446744073709551615 expected, 'x' found"),
+        ("harts: 3\n", "m.yaml:1: harts: a number from 1 to 2 expected, '3' found"),
+        ("link:\n  latency: 5\n  bandwidth: fast\n", "m.yaml:3: link.bandwidth: a rate such as 500 MB/s expected, 'fast' found"),
+        ("memory: {host: 5000000}\n", "m.yaml:1: memory.host: a multiple of 4 KiB expected, 5000000 found"),
+        ("memory: 5\n", "m.yaml:1: memory: keys and values expected, '5' found"),
+        ("- 1\n", "m.yaml:1: keys and values expected, a list found"),
+        ("virtual_functions: {total: 2, enabled: 3}\n", "m.yaml:1: virtual_functions.enabled: at most total (2) expected, 3 found"),
+        ("virtual_functions:\n  disks:\n    - {vf: 1}\n    - {vf: 1}\n",
+         "m.yaml:4: virtual_functions.disks[1].vf: virtual function 1 has a disk already"),
+        ("virtual_functions: {disk: {size: 1000}}\n", "m.yaml:1: virtual_functions.disk.size: a multiple of 512 expected, 1000 found"),
+        ("virtual_functions: {disk: {read_only: maybe}}\n", "m.yaml:1: virtual_functions.disk.read_only: true or false expected, 'maybe' found"),
+    ])
+    func mistakesAreNamedWithFileLineAndKey(text: String, expected: String) {
+        #expect(message(text) == expected)
+    }
+
+    @Test func whatIsNotYAMLIsNamedWithItsLine() {
+        #expect(message("seed: 1\n  bad: [\n").hasPrefix("m.yaml: line 2: YAML expected"))
+    }
+}
