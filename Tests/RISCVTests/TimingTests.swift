@@ -33,8 +33,7 @@ import Testing
             let fields = line.split(separator: ",", maxSplits: 5)
             results[String(fields[1])] = Measurement(instructions: Int(fields[3], radix: 16)!, cycles: Int(fields[4], radix: 16)!)
         }
-        let empty = results.removeValue(forKey: "empty")
-        let overhead = try #require(empty)
+        let overhead = try #require(results["empty"])
         return results.mapValues {
             Measurement(instructions: $0.instructions - overhead.instructions, cycles: $0.cycles - overhead.cycles)
         }
