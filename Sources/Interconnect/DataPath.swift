@@ -90,3 +90,21 @@ public protocol DMAPort: AnyObject {
     /// Tells the observers of `count` bytes at `address` that were written through a pointer.
     func wrote(_ address: UInt64, count: Int)
 }
+
+/// A virtual I/O component as its controller sees it.
+public protocol VirtualComponent: AnyObject {
+    /// Requests taken from its queues and not yet answered.
+    var requestsInFlight: Int { get }
+    /// Whether it takes requests from its queues. While false it finishes those in flight; becoming true, it looks at all queues.
+    var isServing: Bool { get set }
+    /// Serves a queue whose doorbell was held back.
+    func serve(queue: Int, at cycle: Cycle)
+}
+
+/// Decides about doorbells before the data path sees them: the VIC controller's tap. Components have their PCI function's index.
+public protocol DoorbellRouter: AnyObject {
+    /// Whether the device serves this doorbell now; false if the router keeps it, for later or for the host.
+    func doorbellRang(component: Int, queue: Int, at cycle: Cycle) -> Bool
+    /// A component's last request in flight was answered, or vanished with a reset.
+    func componentDrained(_ component: Int, at cycle: Cycle)
+}
