@@ -1,0 +1,355 @@
+import Interconnect
+import Registers
+import Simulation
+
+/// The shared hardware that requests pass through on their way; docs/architecture.md, "The data path".
+public struct DataPath {
+    public var cores: ServicePool
+    public var fromHost: Link
+    public var toHost: Link
+    public var observer: (any DataPathObserver)?
+
+    public init(cores: ServicePool, fromHost: Link, toHost: Link, observer: (any DataPathObserver)? = nil) {
+        self.cores = cores; self.fromHost = fromHost; self.toHost = toHost; self.observer = observer
+    }
+}
+
+/// A virtio block device (virtio 1.2 section 5.2) on a backend.
+///
+/// A request goes through the stages of ``BlockRequest/Stage``, each of which ends in its own time. All its bytes move at one moment, the
+/// end of the last stage, together with its status and its used element: a reset before that leaves no trace.
+public final class BlockDevice: DeviceType {
+    public struct State: Sendable {
+        var requests: BlockRequestTable
+        var space: BlockConfigurationSpace
+        var features: Features = []
+        /// The medium's bandwidth is taken up to here.
+        var mediumFree = FineCycle.zero
+        /// Bit q: queue q has chains that wait for a request slot.
+        var stalled: UInt64 = 0
+        /// Requests finished with each status, and bytes moved, since power-on.
+        public internal(set) var counters = Counters()
+    }
+
+    public struct Counters: Equatable, Sendable {
+        public var ok: UInt64 = 0
+        public var ioErrors: UInt64 = 0
+        public var unsupported: UInt64 = 0
+        public var bytesRead: UInt64 = 0
+        public var bytesWritten: UInt64 = 0
+        /// Operations that the backend failed.
+        public var backendErrors: UInt64 = 0
+    }
+
+    public let id: UInt16 = 2
+    public let name = "blk"
+    public let configuration: BlockConfiguration
+    public let backend: any BlockBackend
+    public internal(set) var state: State
+    /// The last operation that the backend failed, for people.
+    public internal(set) var lastBackendError: BackendError?
+
+    let serial: [UInt8]
+    let path: DataPath
+    /// Where payload passes between backend and driver.
+    let bounce: UnsafeMutableRawBufferPointer
+    private var memory: GuestMemory!
+    private var owner = Owner.device
+    private var corePort = SubmitterPort(rawValue: 0)
+    private var fetchPort = SubmitterPort(rawValue: 0)
+    private var deliverPort = SubmitterPort(rawValue: 0)
+
+    static let headerBytes: UInt64 = 16
+    /// Bytes of the status, and of the used element and index.
+    private static let answerBytes: UInt64 = 1 + 10
+    private static let descriptorBytes: UInt64 = 16
+
+    public init(_ configuration: BlockConfiguration, backend: any BlockBackend, path: DataPath) {
+        self.configuration = configuration
+        self.backend = backend
+        self.path = path
+        serial = Array(configuration.serial.utf8.prefix(20))
+        bounce = .allocate(byteCount: 1 << 17, alignment: 4096)
+        state = State(
+            // Two more than the data buffers: header and status.
+            requests: BlockRequestTable(slots: max(configuration.requestSlots, 1), segmentsPerSlot: Int(configuration.maximumSegments) + 2),
+            space: BlockConfigurationSpace(configuration, byteCount: backend.byteCount))
+    }
+
+    deinit {
+        bounce.deallocate()
+    }
+
+    // MARK: DeviceType
+
+    public var queueCount: Int { configuration.queues }
+
+    public var features: Features {
+        var features: Features = [
+            .blockSegmentMax, .blockBlockSize, .blockFlush, .blockTopology, .blockConfigWriteback, .blockDiscard, .blockWriteZeroes,
+        ]
+        if configuration.maximumSegmentBytes != 0 { features.insert(.blockSizeMax) }
+        if configuration.queues > 1 { features.insert(.blockMultiQueue) }
+        if backend.isReadOnly {
+            features.insert(.blockReadOnly)
+            features.subtract([.blockDiscard, .blockWriteZeroes])
+        }
+        return features
+    }
+
+    public let featureNames: [(bit: Int, name: String)] = [
+        (1, "BLK_SIZE_MAX"), (2, "BLK_SEG_MAX"), (5, "BLK_RO"), (6, "BLK_BLK_SIZE"), (9, "BLK_FLUSH"), (10, "BLK_TOPOLOGY"),
+        (11, "BLK_CONFIG_WCE"), (12, "BLK_MQ"), (13, "BLK_DISCARD"), (14, "BLK_WRITE_ZEROES"),
+    ]
+
+    public func readConfiguration(_ offset: Int, size: Int) -> UInt64 {
+        state.space.read(offset, size: size)
+    }
+
+    public func writeConfiguration(_ offset: Int, size: Int, _ value: UInt64) {
+        guard state.features.contains(.blockConfigWriteback),
+            let writeback = BlockConfigurationSpace.writebackValue(offset, size: size, value)
+        else { return }
+        state.space.isWriteback = writeback
+    }
+
+    public func attach(to device: VirtioDevice) {
+        memory = device.memory
+        owner = device.configuration.owner
+        corePort = path.cores.attach(device)
+        fetchPort = path.fromHost.attach(device)
+        deliverPort = path.toHost.attach(device)
+    }
+
+    public func featuresAccepted(_ features: Features) {
+        state.features = features
+    }
+
+    public func serve(queue: Int, _ queues: inout QueueSet, at cycle: Cycle) {
+        scan(&state, queue, &queues, at: cycle)
+    }
+
+    public func completed(_ id: UInt64, _ queues: inout QueueSet, at cycle: Cycle) {
+        step(&state, id, &queues, at: cycle)
+    }
+
+    public func advance(_ queues: inout QueueSet, at cycle: Cycle) {
+        deliverDue(&state, &queues, at: cycle)
+    }
+
+    public var nextDue: Cycle { state.requests.nextDue }
+
+    public var requestsInFlight: Int { state.requests.inFlight }
+
+    public func requestsInFlight(queue: Int) -> Int {
+        state.requests.slots.reduce(0) { $0 + ($1.stage != .free && !$1.isDropped && $1.queue == queue ? 1 : 0) }
+    }
+
+    public func drop(queue: Int) {
+        for slot in state.requests.slots.indices where state.requests[slot].stage != .free && state.requests[slot].queue == queue {
+            state.requests[slot].isDropped = true
+        }
+        state.stalled &= ~(1 << UInt64(queue))
+    }
+
+    public func reset() {
+        path.cores.abandon(owner: owner, port: corePort)
+        path.fromHost.abandon(owner: owner, port: fetchPort)
+        path.toHost.abandon(owner: owner, port: deliverPort)
+        state.requests.releaseAll()
+        state.stalled = 0
+        state.features = []
+        // Section 5.2.5: after a reset the cache is in writeback mode.
+        state.space.isWriteback = true
+    }
+
+    // MARK: From the queue into the device
+
+    /// Takes what the queue has, as far as slots last.
+    private func scan(_ state: inout State, _ queue: Int, _ queues: inout QueueSet, at cycle: Cycle) {
+        repeat {
+            while true {
+                guard let slot = state.requests.allocate() else {
+                    // The queue is looked at again when a slot comes free; doorbells until then tell nothing new.
+                    state.stalled |= 1 &<< UInt64(queue)
+                    queues.disableNotifications(queue, in: memory)
+                    return
+                }
+                let chain = state.requests.withSegments(slot) { queues.take(queue, from: memory, into: $0) }
+                guard let chain, accept(&state, slot, chain, queue, &queues, at: cycle) else {
+                    state.requests.release(slot)
+                    break
+                }
+            }
+        } while queues.enableNotifications(queue, in: memory)
+    }
+
+    /// Reads the header and starts the request; false if there is no room for header and status.
+    private func accept(
+        _ state: inout State, _ slot: Int, _ chain: DescriptorChain, _ queue: Int, _ queues: inout QueueSet, at cycle: Cycle
+    ) -> Bool {
+        var request = BlockRequest(
+            stage: .service, generation: state.requests[slot].generation, queue: queue, chain: chain, arrival: cycle,
+            depth: UInt32(truncatingIfNeeded: state.requests.inFlight))
+        guard chain.readableBytes >= Self.headerBytes, chain.writableBytes >= 1 else {
+            queues.fail(queue, .requestTooShort(head: chain.head, readable: chain.readableBytes, writable: chain.writableBytes))
+            return false
+        }
+        var header: (UInt64, UInt64) = (0, 0)
+        state.requests[slot] = request
+        if let fault = withUnsafeMutableBytes(of: &header, { gather(&state.requests, slot, from: 0, into: $0) }) {
+            queues.fail(queue, fault)
+            return false
+        }
+        // struct virtio_blk_req: type, reserved, sector (section 5.2.6).
+        request.type = UInt32(truncatingIfNeeded: UInt64(littleEndian: header.0))
+        examine(&request, sector: UInt64(littleEndian: header.1), slot, &state)
+        state.requests[slot] = request
+        path.observer?.requestArrived(report(request))
+        path.cores.submit(
+            cost: configuration.requestCost &+ configuration.segmentCost &* UInt64(chain.segments), owner: owner,
+            id: state.requests.id(of: slot), port: corePort)
+        return true
+    }
+
+    func report(_ request: BlockRequest, completion: Cycle = 0) -> IORequest {
+        let kind: IORequest.Kind =
+            switch request.type {
+            case BlockType.read: .read
+            case BlockType.write: .write
+            case BlockType.flush: .flush
+            case BlockType.discard: .discard
+            default: .other
+            }
+        return IORequest(
+            owner: owner, queue: UInt16(truncatingIfNeeded: request.queue), kind: kind, position: request.position, bytes: request.bytes,
+            arrival: request.arrival, completion: completion, depth: request.depth)
+    }
+
+    // MARK: From stage to stage
+
+    /// The service core, or a link, is done with a request.
+    private func step(_ state: inout State, _ id: UInt64, _ queues: inout QueueSet, at cycle: Cycle) {
+        guard let slot = state.requests.slot(of: id) else { return }
+        let request = state.requests[slot]
+        guard !request.isDropped else { return end(&state, slot, &queues, at: cycle) }
+        switch request.stage {
+        case .service:
+            state.requests[slot].stage = .fetch
+            let data = request.type == BlockType.read ? 0 : request.chain.readableBytes &- Self.headerBytes
+            path.fromHost.submit(
+                bytes: Self.descriptorBytes &* UInt64(request.chain.segments) &+ Self.headerBytes &+ data, owner: owner, id: id, port: fetchPort)
+        case .fetch:
+            state.requests[slot].stage = .medium
+            state.requests.insert(slot, due: mediumEnd(&state, request, at: cycle))
+        case .deliver:
+            finish(&state, slot, &queues, at: cycle)
+            if queues.failure == nil { end(&state, slot, &queues, at: cycle) }
+        case .free, .medium: break
+        }
+    }
+
+    /// Reserves the medium's bandwidth for the request; the latency comes on top and overlaps with others'.
+    private func mediumEnd(_ state: inout State, _ request: BlockRequest, at cycle: Cycle) -> Cycle {
+        guard request.status == .ok else { return cycle }
+        let medium = configuration.medium
+        switch request.type {
+        case BlockType.read, BlockType.write:
+            state.mediumFree = max(state.mediumFree, FineCycle(cycle)) + medium.rate.duration(of: request.bytes)
+            let latency = request.type == BlockType.read ? medium.readLatency : medium.writeLatency
+            return state.mediumFree.roundedUp &+ latency &+ (isWriteThrough(state, request) ? medium.flushLatency : 0)
+        case BlockType.flush: return cycle &+ medium.flushLatency
+        case BlockType.discard, BlockType.writeZeroes: return cycle &+ medium.writeLatency
+        default: return cycle
+        }
+    }
+
+    /// The medium is done with some requests.
+    private func deliverDue(_ state: inout State, _ queues: inout QueueSet, at cycle: Cycle) {
+        while let slot = state.requests.popDue(by: cycle) {
+            let request = state.requests[slot]
+            guard !request.isDropped else {
+                end(&state, slot, &queues, at: cycle)
+                continue
+            }
+            state.requests[slot].stage = .deliver
+            let data = request.type == BlockType.read && request.status == .ok ? request.bytes : 0
+            path.toHost.submit(bytes: data &+ Self.answerBytes, owner: owner, id: state.requests.id(of: slot), port: deliverPort)
+        }
+    }
+
+    /// Frees the slot and lets queues that waited for one go on, those after the one that was served first.
+    private func end(_ state: inout State, _ slot: Int, _ queues: inout QueueSet, at cycle: Cycle) {
+        let served = state.requests[slot].queue
+        state.requests.release(slot)
+        while state.stalled != 0, !state.requests.isFull {
+            let later = state.stalled & ~((2 &<< UInt64(served)) &- 1)
+            let queue = (later != 0 ? later : state.stalled).trailingZeroBitCount
+            state.stalled &= ~(1 &<< UInt64(queue))
+            scan(&state, queue, &queues, at: cycle)
+        }
+    }
+
+    private func finish(_ state: inout State, _ slot: Int, _ queues: inout QueueSet, at cycle: Cycle) {
+        let request = state.requests[slot]
+        let outcome = answer(&state, slot)
+        if let fault = outcome.fault {
+            queues.fail(request.queue, fault)
+            return
+        }
+        guard queues.put(request.queue, head: request.chain.head, written: outcome.written, in: memory) else { return }
+        path.observer?.requestCompleted(report(request, completion: cycle))
+    }
+
+    // MARK: The driver's memory
+
+    /// Copies readable bytes of a request, from byte `offset` of its readable buffers on; the fault if that can't be read.
+    func gather(_ requests: inout BlockRequestTable, _ slot: Int, from offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> QueueFault? {
+        move(requests, slot, in: 0..<Int(requests[slot].chain.readableSegments), from: offset, bytes, isWrite: false)
+    }
+
+    /// Copies into the writable buffers of a request, from byte `offset` of them on; the fault if that can't be written.
+    func scatter(_ requests: BlockRequestTable, _ slot: Int, at offset: UInt64, _ bytes: UnsafeMutableRawBufferPointer) -> QueueFault? {
+        let chain = requests[slot].chain
+        return move(requests, slot, in: Int(chain.readableSegments)..<Int(chain.segments), from: offset, bytes, isWrite: true)
+    }
+
+    private func move(
+        _ requests: BlockRequestTable, _ slot: Int, in segments: Range<Int>, from offset: UInt64, _ bytes: UnsafeMutableRawBufferPointer,
+        isWrite: Bool
+    ) -> QueueFault? {
+        var skip = offset
+        var done = 0
+        for index in segments where done < bytes.count {
+            let segment = requests.segment(slot, index)
+            guard skip < UInt64(segment.length) else {
+                skip &-= UInt64(segment.length)
+                continue
+            }
+            let count = min(Int(UInt64(segment.length) &- skip), bytes.count - done)
+            let piece = UnsafeMutableRawBufferPointer(rebasing: bytes[done..<done + count])
+            let address = segment.address &+ skip
+            let status = isWrite ? memory.write(address, from: UnsafeRawBufferPointer(piece)) : memory.read(address, into: piece)
+            guard status == .ok else {
+                return .bufferUnreachable(
+                    descriptor: requests[slot].chain.head, address: address, length: UInt32(truncatingIfNeeded: count), isWrite: isWrite)
+            }
+            done += count
+            skip = 0
+        }
+        return nil
+    }
+
+    /// Whether every buffer of a request can still be reached: nothing of it moves otherwise.
+    func recheck(_ requests: BlockRequestTable, _ slot: Int) -> QueueFault? {
+        let chain = requests[slot].chain
+        for index in 0..<Int(chain.segments) {
+            let segment = requests.segment(slot, index)
+            guard memory.check(segment.address, bytes: Int(segment.length), isWrite: segment.isWritable) == .ok else {
+                return .bufferUnreachable(
+                    descriptor: chain.head, address: segment.address, length: segment.length, isWrite: segment.isWritable)
+            }
+        }
+        return nil
+    }
+}

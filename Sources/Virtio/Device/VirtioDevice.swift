@@ -1,0 +1,244 @@
+import Interconnect
+import Simulation
+
+/// What brings a device's notifications to its driver. Calls come when the device is at rest: the transport may look at it.
+public protocol VirtioTransport: AnyObject {
+    /// The driver wants to know of used chains in this queue (section 2.3).
+    func notifyUsed(queue: Int)
+    /// The device configuration or the status has changed by itself (section 2.3).
+    func notifyConfigurationChange()
+    /// The device changed something that registers show.
+    func stateChanged()
+}
+
+/// A virtio device (virtio 1.2 chapters 2 and 3) of any type, behind any transport: status, features, queues, reset.
+///
+/// Everything that the driver may do in a wrong order or with wrong values is refused here, once, for all types and transports.
+public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponent {
+    public struct Configuration: Sendable {
+        /// PCI function index; the component's number at the VIC controller.
+        public var component: Int
+        public var owner: Owner
+        /// Entries of each queue at most; a power of two up to 32768.
+        public var maximumQueueSize: UInt16
+        /// Reserved feature bits to offer besides VIRTIO_F_VERSION_1.
+        public var features: Features
+
+        public init(component: Int, owner: Owner, maximumQueueSize: UInt16 = 256, features: Features = VirtioDevice.defaultFeatures) {
+            self.component = component; self.owner = owner; self.maximumQueueSize = maximumQueueSize; self.features = features
+        }
+    }
+
+    public struct State: Sendable {
+        public internal(set) var status: DeviceStatus = []
+        /// As the driver wrote them; in force once `status` has FEATURES_OK.
+        public internal(set) var driverFeatures: Features = []
+        public internal(set) var configurationGeneration: UInt8 = 0
+        public internal(set) var queues: QueueSet
+        /// The last fault, kept over resets for people.
+        public internal(set) var lastFailure: QueueSet.Failure?
+        /// Requests were in flight when the router was last told.
+        var isBusy = false
+    }
+
+    public static let defaultFeatures: Features = [
+        .indirectDescriptors, .eventIndex, .accessPlatform, .orderPlatform, .notificationData, .ringReset,
+    ]
+
+    public let configuration: Configuration
+    public let type: any DeviceType
+    /// All that the device offers.
+    public let offeredFeatures: Features
+    public internal(set) var state: State
+    public weak var transport: (any VirtioTransport)?
+    public weak var router: (any DoorbellRouter)?
+    let memory: GuestMemory
+    let scheduler: Scheduler
+    private let dma: any DMAPort
+    private var deadline: Deadline!
+
+    /// - Parameter dma: the function's way into its driver's memory.
+    public init(_ configuration: Configuration, type: any DeviceType, dma: any DMAPort, on scheduler: Scheduler) {
+        self.configuration = configuration
+        self.type = type
+        self.dma = dma
+        self.scheduler = scheduler
+        memory = GuestMemory(dma)
+        offeredFeatures = type.features.union(configuration.features).union(.version1)
+        state = State(queues: QueueSet(count: type.queueCount, maximumSize: configuration.maximumQueueSize))
+        deadline = Deadline("fn\(configuration.component).\(type.name)", on: scheduler, target: self)
+        type.attach(to: self)
+    }
+
+    // MARK: Status and features (sections 2.1, 2.2 and 3.1.1)
+
+    /// The driver writes the device status: 0 resets, ones set bits.
+    public func writeStatus(_ value: UInt8) {
+        guard value != 0 else { return reset() }
+        let added = DeviceStatus(rawValue: value).intersection(.writable).subtracting(state.status)
+        if added.contains(.featuresOK), areAcceptable(state.driverFeatures) {
+            state.status.insert(.featuresOK)
+            type.featuresAccepted(state.driverFeatures)
+        }
+        // A device that has not agreed to the features must not go live (3.1.1 step 6).
+        if added.contains(.driverOK), state.status.contains(.featuresOK) { state.status.insert(.driverOK) }
+        state.status.formUnion(added.subtracting([.featuresOK, .driverOK]))
+        transport?.stateChanged()
+        // Chains that were made available before DRIVER_OK are looked at without a notification.
+        if added.contains(.driverOK) { serveAll(at: scheduler.now) }
+    }
+
+    /// The driver writes 32 feature bits, `word` 0 or 1. After FEATURES_OK they are fixed (3.1.1 step 5).
+    public func writeDriverFeatures(word: UInt32, _ bits: UInt32) {
+        guard word < 2, !state.status.contains(.featuresOK) else { return }
+        let shift = UInt64(word) * 32
+        let kept = state.driverFeatures.rawValue & ~(0xffff_ffff << shift)
+        state.driverFeatures = Features(rawValue: kept | UInt64(bits) << shift)
+    }
+
+    /// The 32 bits of an offered or accepted set; zero beyond the second word.
+    public static func word(_ word: UInt32, of features: Features) -> UInt32 {
+        word < 2 ? UInt32(truncatingIfNeeded: features.rawValue >> (UInt64(word) * 32)) : 0
+    }
+
+    /// Section 2.2.1: only what was offered; section 6.2: a device without a legacy interface needs VERSION_1.
+    private func areAcceptable(_ features: Features) -> Bool {
+        features.isSubset(of: offeredFeatures) && features.contains(.version1)
+    }
+
+    /// Features in force.
+    public var features: Features { state.status.contains(.featuresOK) ? state.driverFeatures : [] }
+
+    /// The driver may expect the device to serve its queues.
+    public var isLive: Bool { state.status.isSuperset(of: [.featuresOK, .driverOK]) && !state.status.contains(.needsReset) }
+
+    /// The device's own configuration has changed: a resized medium (section 2.5).
+    public func configurationChanged() {
+        state.configurationGeneration &+= 1
+        transport?.stateChanged()
+        if state.status.contains(.driverOK) { transport?.notifyConfigurationChange() }
+    }
+
+    // MARK: Queues (section 4.1.4.3; the transport only carries it)
+
+    public var queueCount: Int { state.queues.entries.count }
+
+    /// Changes settings of a queue that isn't enabled; a size that is no power of two up to the largest is refused.
+    public func configure(queue: Int, _ change: (inout QueueLayout) -> Void) {
+        guard state.queues.entries.indices.contains(queue), !state.queues.entries[queue].isEnabled else { return }
+        var layout = state.queues.entries[queue].layout
+        change(&layout)
+        let size = layout.size
+        if size == 0 || size & (size - 1) != 0 || size > configuration.maximumQueueSize { layout.size = state.queues.entries[queue].layout.size }
+        state.queues.entries[queue].layout = layout
+    }
+
+    /// Starts a queue, once features are agreed on.
+    public func enable(queue: Int) {
+        guard state.queues.entries.indices.contains(queue), !state.queues.entries[queue].isEnabled,
+            state.status.contains(.featuresOK), !state.status.contains(.needsReset)
+        else { return }
+        state.queues.enable(queue, features: state.driverFeatures)
+        settle()
+    }
+
+    /// Stops a queue and forgets its settings and requests, if VIRTIO_F_RING_RESET was negotiated (section 2.6.1).
+    public func reset(queue: Int) {
+        guard state.queues.entries.indices.contains(queue), features.contains(.ringReset), state.queues.entries[queue].isEnabled else { return }
+        type.drop(queue: queue)
+        state.queues.reset(queue)
+        settle()
+    }
+
+    /// The driver rings a queue's doorbell: the router first, then the device.
+    public func doorbell(queue: Int, at cycle: Cycle) {
+        guard isLive, state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else { return }
+        if let router, !router.doorbellRang(component: configuration.component, queue: queue, at: cycle) { return }
+        serve(queue: queue, at: cycle)
+    }
+
+    // MARK: VirtualComponent
+
+    public var requestsInFlight: Int { type.requestsInFlight }
+
+    public var isServing: Bool {
+        get { state.queues.isServing }
+        set {
+            state.queues.isServing = newValue
+            if newValue { serveAll(at: scheduler.now) }
+        }
+    }
+
+    public func serve(queue: Int, at cycle: Cycle) {
+        guard isLive, isServing, state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else { return }
+        type.serve(queue: queue, &state.queues, at: cycle)
+        settle()
+    }
+
+    private func serveAll(at cycle: Cycle) {
+        for queue in state.queues.entries.indices { serve(queue: queue, at: cycle) }
+    }
+
+    // MARK: What the type waits for
+
+    public func completed(_ id: UInt64, at cycle: Cycle) {
+        type.completed(id, &state.queues, at: cycle)
+        settle()
+    }
+
+    public func deadlineReached(_ tag: Int, at cycle: Cycle) {
+        type.advance(&state.queues, at: cycle)
+        settle()
+    }
+
+    /// After every step of the type: interrupts, faults, what is due next.
+    private func settle() {
+        var interrupts = state.queues.takeInterrupts(in: memory)
+        if let failure = state.queues.failure, !state.status.contains(.needsReset) {
+            needReset(failure)
+            return
+        }
+        let due = type.nextDue
+        if due == .max {
+            deadline.cancel()
+        } else if deadline.due != due {
+            deadline.arm(at: due)
+        }
+        reportDrained()
+        while interrupts != 0 {
+            transport?.notifyUsed(queue: interrupts.trailingZeroBitCount)
+            interrupts &= interrupts &- 1
+        }
+    }
+
+    private func reportDrained() {
+        let isBusy = type.requestsInFlight != 0
+        guard isBusy != state.isBusy else { return }
+        state.isBusy = isBusy
+        if !isBusy { router?.componentDrained(configuration.component, at: scheduler.now) }
+    }
+
+    // MARK: Reset
+
+    /// Section 2.1.2: nothing goes on until the driver resets the device.
+    private func needReset(_ failure: QueueSet.Failure) {
+        state.lastFailure = failure
+        state.status.insert(.needsReset)
+        type.reset()
+        deadline.cancel()
+        reportDrained()
+        transport?.stateChanged()
+        if state.status.contains(.driverOK) { transport?.notifyConfigurationChange() }
+    }
+
+    /// Section 2.4: by the driver, or by the function's reset. Requests in flight vanish; nothing moves or completes afterwards.
+    public func reset() {
+        type.reset()
+        deadline.cancel()
+        state.queues.reset()
+        state.status = []
+        state.driverFeatures = []
+        reportDrained()
+        transport?.stateChanged()
+    }
+}

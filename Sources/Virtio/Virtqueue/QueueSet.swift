@@ -1,0 +1,126 @@
+/// The queues of one device, as its type works with them: enabled ones take and put chains, a fault of any stops all.
+public struct QueueSet: Sendable {
+    /// One queue's settings and, while it is enabled, its ring.
+    public struct Entry: Sendable {
+        public internal(set) var layout: QueueLayout
+        public internal(set) var ring: Virtqueue?
+
+        public var isEnabled: Bool { ring != nil }
+    }
+
+    /// What a driver did to which queue.
+    public struct Failure: Equatable, Sendable, CustomStringConvertible {
+        public var queue: Int
+        public var fault: QueueFault
+
+        public init(queue: Int, fault: QueueFault) {
+            self.queue = queue; self.fault = fault
+        }
+
+        public var description: String { "queue \(queue): \(fault)" }
+    }
+
+    public internal(set) var entries: [Entry]
+    /// The first fault since the last reset: from then on nothing is taken or put.
+    public private(set) var failure: Failure?
+    /// Bit q: queue q has used chains about which the driver wants an interrupt, not sent yet.
+    public private(set) var interrupts: UInt64 = 0
+    /// Bit q: chains were put since the driver was last considered for an interrupt.
+    private var touched: UInt64 = 0
+    /// While false, queues look empty; what was taken can still be put.
+    var isServing = true
+    public let maximumSize: UInt16
+
+    init(count: Int, maximumSize: UInt16) {
+        precondition((1...64).contains(count), "a device has 1 to 64 queues")
+        self.maximumSize = maximumSize
+        entries = Array(repeating: Entry(layout: QueueLayout(size: maximumSize)), count: count)
+    }
+
+    // MARK: The device type's side
+
+    /// The next chain of an enabled queue; nil if there is none or something failed.
+    mutating func take(_ queue: Int, from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>) -> DescriptorChain? {
+        guard failure == nil, isServing else { return nil }
+        do throws(QueueFault) {
+            return try entries[queue].ring?.take(from: memory, into: segments)
+        } catch {
+            fail(queue, error)
+            return nil
+        }
+    }
+
+    /// Gives a chain back; false if that failed.
+    mutating func put(_ queue: Int, head: UInt16, written: UInt32, in memory: GuestMemory) -> Bool {
+        guard failure == nil else { return false }
+        do throws(QueueFault) {
+            try entries[queue].ring?.put(head: head, written: written, in: memory)
+            touched |= 1 &<< UInt64(queue)
+            return true
+        } catch {
+            fail(queue, error)
+            return false
+        }
+    }
+
+    /// Asks for notifications again; true if chains came meanwhile.
+    mutating func enableNotifications(_ queue: Int, in memory: GuestMemory) -> Bool {
+        guard failure == nil, isServing else { return false }
+        do throws(QueueFault) {
+            return try entries[queue].ring?.enableNotifications(in: memory) ?? false
+        } catch {
+            fail(queue, error)
+            return false
+        }
+    }
+
+    mutating func disableNotifications(_ queue: Int, in memory: GuestMemory) {
+        guard failure == nil else { return }
+        do throws(QueueFault) {
+            try entries[queue].ring?.disableNotifications(in: memory)
+        } catch {
+            fail(queue, error)
+        }
+    }
+
+    /// Stops everything until the next reset.
+    mutating func fail(_ queue: Int, _ fault: QueueFault) {
+        if failure == nil { failure = Failure(queue: queue, fault: fault) }
+    }
+
+    // MARK: The device's side
+
+    /// Considers the driver of each queue touched since the last call, and hands out the interrupts that are wanted.
+    mutating func takeInterrupts(in memory: GuestMemory) -> UInt64 {
+        while touched != 0, failure == nil {
+            let queue = touched.trailingZeroBitCount
+            touched &= touched &- 1
+            do throws(QueueFault) {
+                if try entries[queue].ring?.takeInterrupt(in: memory) == true { interrupts |= 1 &<< UInt64(queue) }
+            } catch {
+                fail(queue, error)
+            }
+        }
+        defer { interrupts = 0 }
+        return interrupts
+    }
+
+    mutating func enable(_ queue: Int, features: Features) {
+        do throws(QueueFault) {
+            entries[queue].ring = try Virtqueue(layout: entries[queue].layout, features: features)
+        } catch {
+            fail(queue, error)
+        }
+    }
+
+    mutating func reset(_ queue: Int) {
+        entries[queue] = Entry(layout: QueueLayout(size: maximumSize))
+        interrupts &= ~(1 &<< UInt64(queue))
+        touched &= ~(1 &<< UInt64(queue))
+    }
+
+    mutating func reset() {
+        for queue in entries.indices { reset(queue) }
+        failure = nil
+    }
+}
