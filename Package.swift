@@ -46,7 +46,8 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        .target(name: "CFileSpace"),
+        module("Virtio", ["CFileSpace", "Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         module("Tracing", ["Registers"]),
 
         // One device out of all of them.
@@ -88,7 +89,7 @@ let package = Package(
         tests("Interconnect", ["Registers", "Simulation"]),
         tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        tests("Virtio", ["Registers", "Simulation", "Interconnect"]),
+        tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing"]),
         tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
