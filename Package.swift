@@ -96,7 +96,7 @@ let package = Package(
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
         .executableTarget(name: "filesystem-server", dependencies: ["HostFilesystem"], path: "Tests/FilesystemServer", swiftSettings: strict),
         tests("HostAgent", []),
-        tests("OffloadManager", []),
+        tests("OffloadManager", ["AdminProtocol", "Hardware"]),
         tests("AdminProtocol", []),
     ]
 )

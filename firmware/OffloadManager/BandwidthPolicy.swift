@@ -139,7 +139,7 @@ public struct BandwidthPolicy {
 
     /// Computes the targets of all owners.
     /// - Returns: the largest difference between a target and the share in force.
-    private mutating func decide() -> UInt32 {
+    @discardableResult public mutating func decide() -> UInt32 {
         let sharing = members.subtracting(pinned)
         let available = pinnedShare >= 1000 ? 0 : 1000 &- pinnedShare
         let least = min(UInt32(parameters.leastPermille), available / max(sharing.count, 1))
@@ -197,6 +197,14 @@ public struct BandwidthPolicy {
     public func target(of owner: Int) -> UInt32 { UInt32(states[owner].target) }
     /// Averaged demand, in bytes per window.
     public func demand(of owner: Int) -> UInt32 { states[owner].demand }
+
+    /// Sum of the shares in force.
+    public var total: UInt32 {
+        var rest = holders
+        var sum: UInt32 = 0
+        while let owner = rest.popFirst() { sum &+= share(of: owner) }
+        return sum
+    }
 
     /// Owners whose share the last decision changes.
     public var changing: OwnerSet {

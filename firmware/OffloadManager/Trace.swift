@@ -11,8 +11,8 @@ public struct TraceRing {
         case stage
         /// A command was served; opcode, status.
         case command
-        /// The admin queue's rings were found broken; ring error, index.
-        case ringBroken
+        /// The admin queue's rings were found broken; defect, place.
+        case queueBroken
         /// A window was sampled; its number, cycles that it took.
         case window
         /// Windows were missed; how many.

@@ -8,6 +8,9 @@
 
 struct runtime_fault_frame offload_fault_frame NOINIT;
 uint32_t offload_trace[runtime_trace_words] NOINIT;
+uint32_t offload_counters[runtime_counter_words];
+uint32_t *runtime_trace(void) { return offload_trace; }
+uint32_t *runtime_counters(void) { return offload_counters; }
 
 extern char __text_start[], __text_end[], __rodata_end[], __stack_guard[], __stack_bottom[], __sram_end[];
 uint32_t runtime_text_start(void) { return (uint32_t)__text_start; }

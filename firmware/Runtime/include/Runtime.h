@@ -45,7 +45,7 @@ uint32_t runtime_stack_guard(void);
 uint32_t runtime_stack_bottom(void);
 uint32_t runtime_sram_end(void);
 
-// What a trap leaves behind (start.S), in memory that survives a restart.
+// What a trap leaves behind in offload_fault_frame (start.S), in memory that survives a restart.
 struct runtime_fault_frame {
     uint32_t x[32];
     uint32_t cause;
@@ -54,8 +54,10 @@ struct runtime_fault_frame {
     uint32_t status;
 };
 
-// The trace ring's memory (OffloadManager/Trace.swift), which survives a restart; found by its symbol.
-enum { runtime_trace_words = 4 + 512 * 4 };
-extern uint32_t offload_trace[runtime_trace_words];
+// The memory of the trace ring and of the counters (OffloadManager/Trace.swift, Counters.swift); debuggers find it by its symbols.
+// The trace survives a restart.
+enum { runtime_trace_words = 4 + 512 * 4, runtime_counter_words = 32 };
+uint32_t *runtime_trace(void);
+uint32_t *runtime_counters(void);
 
 #endif

@@ -1,0 +1,262 @@
+import AdminProtocol
+import Hardware
+
+/// The firmware of the management core: boots, then serves the host and moves resources to where they are needed, for ever.
+public struct OffloadManager {
+    static let version = (major: UInt16(1), minor: UInt8(0), patch: UInt8(0))
+    static let build: StaticString = "outrigger-offload-mgr"
+
+    let hw = FirmwareBus()
+    let trace: TraceRing
+    let counters: Counters
+    let memory: SharedMemory
+    let interrupts: Interrupts
+    let watchdog: Watchdog
+    let logs: Logs
+    let partitions: Partitions
+    var console: Console
+    var queue: AdminQueue
+    var events: EventRing
+    var sampler: Sampler
+    var policy = BandwidthPolicy()
+    /// Owners of whom the host has reported a baseline.
+    var reported = OwnerSet()
+    /// Cycles of work since boot.
+    var busyCycles: UInt64 = 0
+    /// Busy cycles and device cycle at the start of the period that `busyPermille` is about, and its result.
+    var loadMark = (busy: UInt64(0), cycle: UInt64(0))
+    var busyPermille: UInt16 = 0
+    /// Microseconds in a window.
+    var windowMicroseconds: UInt32 = 1000
+    /// Commands that waited when a pass had done its share.
+    private var hasBacklog = false
+    private var nextTick: UInt64 = 0
+    private var tickCycles: UInt64 = 0
+    private let cyclesPerMicrosecond: UInt32
+
+    /// Commands that one pass of the event loop serves at most, so that a busy host doesn't keep the windows waiting.
+    static let commandsPerPass = 8
+    /// Windows that may end while one pass is at work.
+    static let toleratedWindows: UInt32 = 8
+    static let tickMicroseconds: UInt32 = 10_000
+    static let defaultWindow: UInt32 = 1_000_000
+
+    // MARK: Boot
+
+    /// Checks the hardware's identity and sets everything up. Nothing is touched before the check, except the console and the mailbox's
+    /// word of where the boot stands. A device that this firmware doesn't know ends in a fault record.
+    public init(traceMemory: UnsafeMutableBufferPointer<UInt32>, counterMemory: UnsafeMutableBufferPointer<UInt32>) {
+        trace = TraceRing(traceMemory.baseAddress!, count: traceMemory.count)
+        counters = Counters(counterMemory.baseAddress!)
+        console = Console(hw.uart)
+        let system = hw.sysctl
+        let resetCause = system.resetCause.rawValue
+        trace.record(.boot, resetCause, system.resetCount.count, at: Hart.cycle)
+        hw.mailbox.firmware = .init(state: .booting)
+        hw.mailbox.firmwareVersion = .init(
+            patch: UInt32(Self.version.patch), minor: UInt32(Self.version.minor), major: UInt32(Self.version.major))
+        guard Self.knows(system) else {
+            hw.uart.sendNow("boot: this is not a device that this firmware was built for\n")
+            Hart.stop()
+        }
+
+        memory = SharedMemory(address: UInt32(hw.shared.address), byteCount: system.sharedSize.bytes)
+        Protection.enforce(sharedBytes: memory.byteCount)
+        cyclesPerMicrosecond = max(system.clock.khz / 1000, 1)
+        interrupts = Interrupts(hw.plic, hw.aclint)
+        watchdog = Watchdog(hw.wdt)
+        logs = Logs(hw.log, memory: memory)
+        partitions = Partitions(hw.rm)
+        queue = AdminQueue(memory: memory)
+        events = EventRing(hw.mailbox, memory: memory)
+        sampler = Sampler(hw.wa)
+
+        console.log("outrigger offload manager, boot", system.resetCount.count)
+        console.log("reset cause", resetCause)
+        system.write(SYSCTL.RESET_CAUSE(rawValue: resetCause))
+        for owner in 0..<BandwidthPolicy.owners {
+            let share = partitions.guarantee(of: owner)
+            if share != 0 { policy.set(share, of: owner, pin: false) }
+        }
+        sampler.start(length: Self.defaultWindow)
+        setPolicy(PolicyParameters())
+        partitions.enableInterrupts()
+        logs.enableInterrupts()
+        hw.mailbox.intrEnable = .init(adminQueue: true, configuration: true, hostReset: true)
+        tickCycles = UInt64(Self.tickMicroseconds) * UInt64(cyclesPerMicrosecond)
+        let now = interrupts.now
+        loadMark.cycle = now
+        nextTick = now &+ tickCycles
+        interrupts.setTimer(nextTick)
+        watchdog.start()
+        configureMailbox()
+        hw.mailbox.firmware = .init(state: .ready)
+        events.post(.firmwareStarted, at: now, UInt64(hw.mailbox.firmwareVersion.rawValue), UInt64(resetCause))
+        console.log("ready, virtual functions", system.config.vfs)
+    }
+
+    /// Whether this is hardware that the firmware was built for.
+    static func knows(_ system: SYSCTL) -> Bool {
+        // OUTR, and a memory map of the sizes that the sections and the PMP ladder assume.
+        system.magic.value == 0x4f55_5452 && system.version.major == 1 && system.sramSize.bytes >= 0x40_0000
+            && (0x1_0000...0x100_0000).contains(system.sharedSize.bytes) && system.sharedSize.bytes & 0xffff == 0
+    }
+
+    // MARK: Event loop
+
+    public mutating func run() -> Never {
+        while true {
+            if !hasBacklog { interrupts.wait() }
+            pass()
+        }
+    }
+
+    /// Serves everything that is pending.
+    public mutating func pass() {
+        let start = Hart.cycle
+        counters.count(.passes)
+        while let source = interrupts.claim() {
+            serve(source)
+            interrupts.complete(source)
+        }
+        if hasBacklog { serveQueue() }
+        if Hart.timerPending { tick() }
+        hw.mailbox.write(MAILBOX.HEARTBEAT(beat: true))
+        busyCycles &+= UInt64(Hart.cycle &- start)
+    }
+
+    private mutating func serve(_ source: Interrupts.Source) {
+        switch source {
+        case .uart: console.drain()
+        case .analyzer: sampleWindow()
+        case .mailbox: serveMailbox()
+        case .logging: logs.service(&events, at: interrupts.now)
+        case .resources:
+            if let denial = partitions.takeDenial() {
+                events.post(
+                    .isolationDenied, owner: Int(denial.owner), severity: .warning, at: interrupts.now, denial.address, UInt64(denial.holder))
+            }
+        case .watchdog, .fabric, .components, .system: counters.count(.strayInterrupts)
+        }
+    }
+
+    private mutating func serveMailbox() {
+        let causes = hw.mailbox.intrState
+        hw.mailbox.write(causes)
+        if causes.configuration || causes.hostReset { configureMailbox() }
+        if causes.adminQueue { serveQueue() }
+    }
+
+    /// Takes over the rings that the host has set up.
+    private mutating func configureMailbox() {
+        let mailbox = hw.mailbox
+        events.configure()
+        let configuration = mailbox.queue
+        guard configuration.enabled else { queue.disable(); return }
+        let isUsable = queue.enable(
+            size: configuration.size, descriptors: mailbox.queueDesc.address, available: mailbox.queueAvail.address,
+            used: mailbox.queueUsed.address)
+        // Commands that were made available before the firmware looked have rung their doorbell already.
+        if isUsable { hasBacklog = true } else { mailbox.write(MAILBOX.QUEUE_ERROR(broken: true)) }
+    }
+
+    private mutating func serveQueue() {
+        hasBacklog = false
+        var served = 0
+        serving: while true {
+            guard served < Self.commandsPerPass else { hasBacklog = true; break }
+            switch queue.take() {
+            case .empty: break serving
+            case .chain(let chain):
+                queue.complete(chain, written: serve(chain))
+                served &+= 1
+            case .broken(let defect, let place):
+                counters.count(.queueDefects)
+                trace.record(.queueBroken, defect.rawValue, place, at: Hart.cycle)
+                console.log("admin queue broken: defect, place", defect.rawValue, place)
+                events.post(.queueError, severity: .error, at: interrupts.now, UInt64(defect.rawValue), UInt64(place))
+                queue.disable()
+                hw.mailbox.write(MAILBOX.QUEUE_ERROR(broken: true))
+                break serving
+            }
+        }
+        if served != 0, !queue.isSilenced { hw.mailbox.write(MAILBOX.NOTIFY(adminQueue: true)) }
+    }
+
+    // MARK: Windows and policy
+
+    private mutating func sampleWindow() {
+        let start = Hart.cycle
+        let missedBefore = sampler.missed
+        guard let window = sampler.sample(into: &policy) else { return }
+        counters.count(.windows)
+        if sampler.missed != missedBefore {
+            counters.count(.windowsMissed, by: sampler.missed &- missedBefore)
+            trace.record(.windowsMissed, sampler.missed &- missedBefore, at: start)
+        }
+        if policy.endWindow(active: window.active) { commitShares() }
+        let cycles = Hart.cycle &- start
+        counters[.windowCyclesMax] = max(counters[.windowCyclesMax], cycles)
+        trace.record(.window, window.number, cycles, at: start)
+    }
+
+    private mutating func commitShares() {
+        let changing = policy.changing
+        var rest = changing
+        while let owner = rest.popFirst() { partitions.stage(guarantee: policy.target(of: owner), of: owner) }
+        let result = partitions.commit()
+        guard result.reason == .none else {
+            policy.rejected()
+            counters.count(.commitsRejected)
+            trace.record(.rejected, result.reason.rawValue, result.owner, at: Hart.cycle)
+            events.post(.partitionRejected, owner: Int(result.owner), severity: .warning, at: interrupts.now, UInt64(result.rawValue))
+            return
+        }
+        let now = interrupts.now
+        let generation = partitions.generation
+        rest = changing
+        while let owner = rest.popFirst() {
+            let shares = policy.share(of: owner) | policy.target(of: owner) << 16
+            events.post(.partitionChanged, owner: owner, at: now, UInt64(generation), UInt64(shares))
+        }
+        policy.committed()
+        counters.count(.commits)
+        trace.record(.committed, generation, changing.count, at: Hart.cycle)
+    }
+
+    /// Puts policy parameters in force.
+    mutating func setPolicy(_ parameters: PolicyParameters) {
+        windowMicroseconds = max(sampler.length / cyclesPerMicrosecond, 1)
+        let capacity = UInt64(partitions.linkBytesPerMicrosecond) * UInt64(windowMicroseconds)
+        policy.configure(parameters, capacity: UInt32(clamping: capacity))
+    }
+
+    /// Sets the length of the Workload Analyzer's windows.
+    /// - Returns: false, with nothing changed, if it is out of range.
+    mutating func setWindow(_ cycles: UInt64) -> Bool {
+        guard let length = UInt32(exactly: cycles), Sampler.lengths.contains(length) else { return false }
+        sampler.setLength(length)
+        setPolicy(policy.parameters)
+        return true
+    }
+
+    // MARK: Housekeeping
+
+    /// Every ten milliseconds: the watchdog, if all is well, and the load.
+    private mutating func tick() {
+        let now = interrupts.now
+        guard now >= nextTick else { return }
+        nextTick = now &+ tickCycles
+        interrupts.setTimer(nextTick)
+        counters.count(.ticks)
+        if isHealthy() { watchdog.pat() }
+        let elapsed = now &- loadMark.cycle
+        if elapsed >= tickCycles &* 100 {
+            busyPermille = UInt16(clamping: (busyCycles &- loadMark.busy) &* 1000 / elapsed)
+            loadMark = (busyCycles, now)
+        }
+    }
+
+    /// Whether the firmware still does its work: no more windows have ended unseen than a long command may hold up.
+    private func isHealthy() -> Bool { hw.wa.windowNumber.count &- sampler.latest <= Self.toleratedWindows }
+}

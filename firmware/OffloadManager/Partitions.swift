@@ -1,0 +1,82 @@
+import AdminProtocol
+import Hardware
+
+/// What the Resource Manager has granted, and how to change it. It checks every commit; nothing is in force that it has not accepted.
+public struct Partitions {
+    private let manager: RM
+    public let linkBytesPerMicrosecond: UInt32
+
+    public init(_ manager: RM) {
+        self.manager = manager
+        linkBytesPerMicrosecond = manager.linkCapacity.bytesPerUs
+        // Whatever a firmware before this one has staged is not to slip in with the first commit.
+        manager.write(RM.COMMAND(revert: true))
+    }
+
+    public var generation: UInt32 { manager.generation.count }
+
+    /// What the owner has now.
+    public func allocation(of owner: Int) -> Allocation {
+        let active = manager.active[owner]
+        let region = manager.activeRegion[owner]
+        var allocation = Allocation()
+        allocation.guaranteePermille = UInt16(truncatingIfNeeded: active.bandwidth.guarantee)
+        allocation.weight = UInt16(truncatingIfNeeded: active.bandwidth.weight)
+        allocation.limit = active.limit.bytesPerUs
+        let slots = active.slots
+        allocation.serviceCores = UInt8(truncatingIfNeeded: slots.cores)
+        allocation.gpuSlots = UInt8(truncatingIfNeeded: slots.gpu)
+        allocation.fpgaSlots = UInt8(truncatingIfNeeded: slots.fpga)
+        if region.blocks != 0 {
+            allocation.firstMemoryBlock = UInt16(truncatingIfNeeded: region.first)
+            allocation.memoryBlocks = UInt16(truncatingIfNeeded: region.blocks)
+        }
+        allocation.generation = generation
+        return allocation
+    }
+
+    public func guarantee(of owner: Int) -> UInt32 { manager.active[owner].bandwidth.guarantee }
+
+    /// Most that an owner's limit lets it have of the link, in 1/1000.
+    public func mostShare(limit: UInt32) -> UInt32 {
+        guard limit != 0, linkBytesPerMicrosecond != 0, limit < linkBytesPerMicrosecond else { return 1000 }
+        return UInt32(truncatingIfNeeded: UInt64(limit) &* 1000 / UInt64(linkBytesPerMicrosecond))
+    }
+
+    /// Changes an owner's guarantee with the next commit, and leaves the rest of its partition alone.
+    public func stage(guarantee: UInt32, of owner: Int) {
+        var bandwidth = manager.staged[owner].bandwidth
+        bandwidth.guarantee = guarantee
+        manager.staged[owner].bandwidth = bandwidth
+    }
+
+    /// Changes the whole partition of an owner with the next commit. The owner's memory region is the entry of its own number.
+    public func stage(_ allocation: Allocation, of owner: Int) {
+        let staged = manager.staged[owner]
+        staged.bandwidth = .init(guarantee: UInt32(allocation.guaranteePermille), weight: UInt32(allocation.weight))
+        staged.limit = .init(bytesPerUs: allocation.limit)
+        staged.slots = .init(
+            cores: UInt32(allocation.serviceCores), gpu: UInt32(allocation.gpuSlots), fpga: UInt32(allocation.fpgaSlots))
+        manager.stagedRegion[owner] = .init(
+            owner: UInt32(truncatingIfNeeded: owner), first: UInt32(allocation.firstMemoryBlock), blocks: UInt32(allocation.memoryBlocks))
+    }
+
+    /// Asks the Resource Manager to put what is staged in force now. If it refuses, the stage is as it was before.
+    /// - Returns: RESULT; its reason is `none` if the commit was accepted.
+    public func commit() -> RM.RESULT {
+        manager.write(RM.COMMAND(commit: true))
+        let result = manager.result
+        if result.reason != .none { manager.write(RM.COMMAND(revert: true)) }
+        return result
+    }
+
+    /// An access that another owner's region has refused, if one was.
+    public func takeDenial() -> (owner: UInt32, holder: UInt32, address: UInt64)? {
+        guard manager.intrState.denied else { return nil }
+        manager.write(RM.INTR_STATE(denied: true))
+        let denied = manager.deniedOwner
+        return (denied.owner, denied.holder, manager.deniedAddress.address)
+    }
+
+    public func enableInterrupts() { manager.intrEnable = .init(denied: true) }
+}
