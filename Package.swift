@@ -46,8 +46,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        .target(name: "CFileSpace"),
-        module("Virtio", ["CFileSpace", "Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("Tracing", ["Registers"]),
 
         // One device out of all of them.

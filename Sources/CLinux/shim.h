@@ -7,4 +7,13 @@ extern int memfd_create(const char *name, unsigned int flags);
 
 enum { outrigger_memfd_cloexec = 0x0001U };
 
+// fallocate(2)
+extern int fallocate(int descriptor, int mode, long offset, long length);
+
+enum {
+    outrigger_falloc_keep_size = 0x01,
+    outrigger_falloc_punch_hole = 0x02,
+    outrigger_falloc_zero_range = 0x10
+};
+
 #endif

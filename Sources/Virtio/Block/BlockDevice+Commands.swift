@@ -68,7 +68,7 @@ extension BlockDevice {
         }
         // For the observers only: the driver could still change the ranges, so they are checked on the copy that is used.
         let list = UnsafeMutableRawBufferPointer(rebasing: bounce[..<Int(bytes)])
-        guard gather(&state.requests, slot, from: Self.headerBytes, into: list) == nil else { return }
+        guard gather(state.requests, slot, from: Self.headerBytes, into: list) == nil else { return }
         request.position = DiscardRange(list, at: 0).sector &* 512
         for offset in stride(from: 0, to: list.count, by: DiscardRange.bytes) {
             request.bytes &+= UInt64(DiscardRange(list, at: offset).sectors) &* 512
@@ -153,7 +153,7 @@ extension BlockDevice {
         var done: UInt64 = 0
         while done < request.bytes {
             let piece = UnsafeMutableRawBufferPointer(rebasing: bounce[..<Int(min(request.bytes &- done, UInt64(bounce.count)))])
-            if let fault = gather(&state.requests, slot, from: Self.headerBytes &+ done, into: piece) { return (.ioError, 0, fault) }
+            if let fault = gather(state.requests, slot, from: Self.headerBytes &+ done, into: piece) { return (.ioError, 0, fault) }
             try backend.write(request.position &+ done, from: UnsafeRawBufferPointer(piece))
             done &+= UInt64(piece.count)
         }
@@ -165,7 +165,7 @@ extension BlockDevice {
     /// Discard and write zeroes: all ranges are checked before the first takes effect, on one copy of them.
     private func discard(_ state: inout State, _ slot: Int, _ request: BlockRequest) throws(BackendError) -> Outcome {
         let list = UnsafeMutableRawBufferPointer(rebasing: bounce[..<Int(request.chain.readableBytes &- Self.headerBytes)])
-        if let fault = gather(&state.requests, slot, from: Self.headerBytes, into: list) { return (.ioError, 0, fault) }
+        if let fault = gather(state.requests, slot, from: Self.headerBytes, into: list) { return (.ioError, 0, fault) }
         let isDiscard = request.type == BlockType.discard
         for offset in stride(from: 0, to: list.count, by: DiscardRange.bytes) {
             let range = DiscardRange(list, at: offset)

@@ -197,7 +197,7 @@ public final class BlockDevice: DeviceType {
         }
         var header: (UInt64, UInt64) = (0, 0)
         state.requests[slot] = request
-        if let fault = withUnsafeMutableBytes(of: &header, { gather(&state.requests, slot, from: 0, into: $0) }) {
+        if let fault = withUnsafeMutableBytes(of: &header, { gather(state.requests, slot, from: 0, into: $0) }) {
             queues.fail(queue, fault)
             return false
         }
@@ -237,8 +237,8 @@ public final class BlockDevice: DeviceType {
         case .service:
             state.requests[slot].stage = .fetch
             let data = request.type == BlockType.read ? 0 : request.chain.readableBytes &- Self.headerBytes
-            path.fromHost.submit(
-                bytes: Self.descriptorBytes &* UInt64(request.chain.segments) &+ Self.headerBytes &+ data, owner: owner, id: id, port: fetchPort)
+            let bytes = Self.descriptorBytes &* UInt64(request.chain.segments) &+ Self.headerBytes &+ data
+            path.fromHost.submit(bytes: bytes, owner: owner, id: id, port: fetchPort)
         case .fetch:
             state.requests[slot].stage = .medium
             state.requests.insert(slot, due: mediumEnd(&state, request, at: cycle))
@@ -304,7 +304,9 @@ public final class BlockDevice: DeviceType {
     // MARK: The driver's memory
 
     /// Copies readable bytes of a request, from byte `offset` of its readable buffers on; the fault if that can't be read.
-    func gather(_ requests: inout BlockRequestTable, _ slot: Int, from offset: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> QueueFault? {
+    func gather(
+        _ requests: BlockRequestTable, _ slot: Int, from offset: UInt64, into bytes: UnsafeMutableRawBufferPointer
+    ) -> QueueFault? {
         move(requests, slot, in: 0..<Int(requests[slot].chain.readableSegments), from: offset, bytes, isWrite: false)
     }
 

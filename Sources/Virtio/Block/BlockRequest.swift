@@ -113,8 +113,8 @@ struct BlockRequestTable: Sendable {
 
     func slot(of id: UInt64) -> Int? {
         let slot = Int(id & 0xffff_ffff)
-        guard slot < slots.count, slots[slot].stage != .free, slots[slot].generation == UInt32(truncatingIfNeeded: id &>> 32) else { return nil }
-        return slot
+        guard slot < slots.count, slots[slot].stage != .free else { return nil }
+        return slots[slot].generation == UInt32(truncatingIfNeeded: id &>> 32) ? slot : nil
     }
 
     // MARK: The heap of what the medium works on

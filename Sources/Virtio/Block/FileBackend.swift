@@ -1,4 +1,4 @@
-import CFileSpace
+import CLinux
 import Glibc
 
 /// A medium in a file or on a block device of the machine that the emulator runs on.
@@ -93,8 +93,8 @@ public final class FileBackend: BlockBackend {
 
     /// False if the file system has no such operation.
     private func changeSpace(unmapping: Bool, _ position: UInt64, _ count: UInt64) throws(BackendError) -> Bool {
-        let change = unmapping ? file_space_punch_hole : file_space_zero_range
-        while change(descriptor, Int64(position), Int64(count)) != 0 {
+        let mode = unmapping ? outrigger_falloc_punch_hole | outrigger_falloc_keep_size : outrigger_falloc_zero_range
+        while fallocate(descriptor, Int32(mode), Int(position), Int(count)) != 0 {
             switch errno {
             case EINTR: continue
             case EOPNOTSUPP, ENOSYS, EINVAL: return false

@@ -31,7 +31,9 @@ public final class MemoryBackend: BlockBackend {
             if state.chunks[chunk].isEmpty {
                 target.initializeMemory(as: UInt8.self, repeating: 0)
             } else {
-                state.chunks[chunk].withUnsafeBytes { target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count])) }
+                state.chunks[chunk].withUnsafeBytes {
+                    target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count]))
+                }
             }
         }
     }

@@ -127,9 +127,10 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     public func configure(queue: Int, _ change: (inout QueueLayout) -> Void) {
         guard state.queues.entries.indices.contains(queue), !state.queues.entries[queue].isEnabled else { return }
         var layout = state.queues.entries[queue].layout
-        change(&layout)
         let size = layout.size
-        if size == 0 || size & (size - 1) != 0 || size > configuration.maximumQueueSize { layout.size = state.queues.entries[queue].layout.size }
+        change(&layout)
+        let isPossible = layout.size != 0 && layout.size & (layout.size - 1) == 0 && layout.size <= configuration.maximumQueueSize
+        if !isPossible { layout.size = size }
         state.queues.entries[queue].layout = layout
     }
 
@@ -144,7 +145,9 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
 
     /// Stops a queue and forgets its settings and requests, if VIRTIO_F_RING_RESET was negotiated (section 2.6.1).
     public func reset(queue: Int) {
-        guard state.queues.entries.indices.contains(queue), features.contains(.ringReset), state.queues.entries[queue].isEnabled else { return }
+        guard features.contains(.ringReset), state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else {
+            return
+        }
         type.drop(queue: queue)
         state.queues.reset(queue)
         settle()

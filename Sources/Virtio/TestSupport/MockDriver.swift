@@ -99,7 +99,8 @@ package final class MockDriver {
     package func reap() -> Used? {
         guard memory.load(layout.deviceArea + 2, as: UInt16.self) != reaped else { return nil }
         let entry = layout.deviceArea + 4 + 8 * UInt64(reaped % layout.size)
-        let used = Used(head: UInt16(truncatingIfNeeded: memory.load(entry, as: UInt32.self)), written: memory.load(entry + 4, as: UInt32.self))
+        let head = UInt16(truncatingIfNeeded: memory.load(entry, as: UInt32.self))
+        let used = Used(head: head, written: memory.load(entry + 4, as: UInt32.self))
         reaped &+= 1
         outstanding -= 1
         var descriptor = used.head
