@@ -15,7 +15,7 @@ public struct OpcodeList: WireLayout {
     }
 
     public mutating func insert(_ opcode: UInt16) {
-        let bit = UInt64(1) << UInt64(opcode & 63)
+        let bit = UInt64(1) &<< UInt64(truncatingIfNeeded: opcode)
         switch opcode >> 6 {
         case 0: words.0 |= bit
         case 1: words.1 |= bit
@@ -33,7 +33,7 @@ public struct OpcodeList: WireLayout {
         case 3: words.3
         default: UInt64(0)
         }
-        return word >> UInt64(opcode & 63) & 1 != 0
+        return (word &>> UInt64(truncatingIfNeeded: opcode)) & 1 != 0
     }
 
     public init(decoding bytes: UnsafeRawPointer) {
@@ -133,7 +133,7 @@ public struct Identity: WireLayout {
     /// Byte `index`, 0...23, of the build's name.
     public func buildByte(_ index: Int) -> UInt8 {
         let word = index < 8 ? build0 : index < 16 ? build1 : build2
-        return UInt8(truncatingIfNeeded: word >> UInt64(index & 7) * 8)
+        return UInt8(truncatingIfNeeded: word &>> UInt64(truncatingIfNeeded: index &* 8))
     }
 
     /// Bytes of the build's name without the padding.
@@ -147,7 +147,7 @@ public struct Identity: WireLayout {
     public mutating func setBuild(_ text: StaticString) {
         var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
         for index in 0..<min(text.utf8CodeUnitCount, 24) {
-            let byte = UInt64(text.utf8Start[index]) << UInt64(index % 8 * 8)
+            let byte = UInt64(truncatingIfNeeded: text.utf8Start[index]) &<< UInt64(truncatingIfNeeded: index &* 8)
             switch index / 8 {
             case 0: words.0 |= byte
             case 1: words.1 |= byte

@@ -1,7 +1,8 @@
 /// A value with one fixed layout in bytes, little-endian, as regmaps/hostif/README.md defines it.
 ///
 /// The firmware (Embedded Swift) and the host agent share these types, so they use nothing but the standard library, allocate
-/// nothing, and touch memory only through the pointers they are given, at any alignment.
+/// nothing, and touch memory only through the pointers they are given, at any alignment. Conversions are `truncatingIfNeeded` and
+/// shifts masked: the checked ones don't compile without an allocator.
 public protocol WireLayout: Equatable, Sendable {
     /// Bytes of the encoded value.
     static var byteCount: Int { get }
