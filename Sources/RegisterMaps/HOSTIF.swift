@@ -412,15 +412,15 @@ public enum HOSTIF {
         field minor 0 16 r na reset=0x0
         field major 16 16 r na reset=0x1
         register DEVICE 0x8 32 # Device
-        field vfs 0 8 r w reset=0x0 # Virtual functions that can be enabled.
-        field harts 8 4 r w reset=0x0 # Harts.
-        field shared_mib 12 16 r w reset=0x0 # Shared memory, in MiB.
+        field vfs 0 8 r w reset=0x0 survives=hard,soft,flr # Virtual functions that can be enabled.
+        field harts 8 4 r w reset=0x0 survives=hard,soft,flr # Harts.
+        field shared_mib 12 16 r w reset=0x0 survives=hard,soft,flr # Shared memory, in MiB.
         register CLOCK 0xc 32 # Core clock. Device cycles per second.
-        field hertz 0 32 r w reset=0x3b9aca00
+        field hertz 0 32 r w reset=0x3b9aca00 survives=hard,soft,flr
         register TIME 0x10 64 access=32 rbuf # Time. The present device cycle.
         field cycle 0 64 r w reset=0x0
         register FIRMWARE 0x18 32 # Firmware state
-        field state 0 8 r w reset=0x0
+        field state 0 8 r w reset=0x0 survives=flr
         value reset 0x0 # The hart has not begun.
         value booting 0x1 # The firmware checks and sets up the hardware.
         value ready 0x2 # The firmware serves the admin queue.
@@ -428,29 +428,29 @@ public enum HOSTIF {
         value updating 0x4 # A new image is being taken in.
         value fault 0x5 # It has crashed; the fault record says how.
         value halted 0x6 # It was told to stop.
-        field detail 8 8 r w reset=0x0 # By state: the boot stage, the failed self-tests.
+        field detail 8 8 r w reset=0x0 survives=flr # By state: the boot stage, the failed self-tests.
         register FIRMWARE_VERSION 0x1c 32 # Firmware version
-        field patch 0 8 r w reset=0x0
-        field minor 8 8 r w reset=0x0
-        field major 16 16 r w reset=0x0
+        field patch 0 8 r w reset=0x0 survives=flr
+        field minor 8 8 r w reset=0x0 survives=flr
+        field major 16 16 r w reset=0x0 survives=flr
         register HEARTBEAT 0x20 32 # Heartbeat. Passes of the firmware's event loop, wrapping.
-        field count 0 32 r w reset=0x0
+        field count 0 32 r w reset=0x0 survives=flr
         register HEARTBEAT_AT 0x28 64 access=32 rbuf # Last heartbeat. The device cycle of the last one.
-        field cycle 0 64 r w reset=0x0
+        field cycle 0 64 r w reset=0x0 survives=flr
         register SCRATCH[4:0x4] 0x30 32 # Scratch. Words that both sides read and write; the last write stays.
-        field value 0 32 rw rw reset=0x0
+        field value 0 32 rw rw reset=0x0 survives=hard,flr
         register INTR_STATE 0x40 32 # Interrupt state. Causes that have come up; write one to clear.
-        field admin_queue 0 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:admin_queue # The admin queue has used entries.
-        field event 1 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:event # The event ring has entries.
-        field doorbell 2 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:doorbell # The firmware rang the general doorbell.
-        field firmware 3 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:firmware # The firmware changed its state.
-        field fault 4 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:fault # A fault record was completed.
+        field admin_queue 0 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:admin_queue survives=hard # The admin queue has used entries.
+        field event 1 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:event survives=hard # The event ring has entries.
+        field doorbell 2 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:doorbell survives=hard # The firmware rang the general doorbell.
+        field firmware 3 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:firmware survives=hard # The firmware changed its state.
+        field fault 4 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:fault survives=hard # A fault record was completed.
         register INTR_ENABLE 0x44 32 # Interrupt enable. A cause that is enabled sends its message each time it comes up, whether or not its bit was set already.
-        field admin_queue 0 1 rw r reset=0x0
-        field event 1 1 rw r reset=0x0
-        field doorbell 2 1 rw r reset=0x0
-        field firmware 3 1 rw r reset=0x0
-        field fault 4 1 rw r reset=0x0
+        field admin_queue 0 1 rw r reset=0x0 survives=hard
+        field event 1 1 rw r reset=0x0 survives=hard
+        field doorbell 2 1 rw r reset=0x0 survives=hard
+        field firmware 3 1 rw r reset=0x0 survives=hard
+        field fault 4 1 rw r reset=0x0 survives=hard
         register INTR_TEST 0x48 32 # Interrupt test. A one makes the cause of the same name come up.
         field admin_queue 0 1 w r reset=0x0 singlepulse
         field event 1 1 w r reset=0x0 singlepulse
@@ -458,48 +458,48 @@ public enum HOSTIF {
         field firmware 3 1 w r reset=0x0 singlepulse
         field fault 4 1 w r reset=0x0 singlepulse
         register VECTOR 0x4c 32 # Vectors. MSI-X vector of the causes; 255: none.
-        field admin_queue 0 8 rw r reset=0x0 # Of admin_queue.
-        field event 8 8 rw r reset=0x1 # Of event and doorbell.
-        field fault 16 8 rw r reset=0x2 # Of firmware and fault.
+        field admin_queue 0 8 rw r reset=0x0 survives=hard # Of admin_queue.
+        field event 8 8 rw r reset=0x1 survives=hard # Of event and doorbell.
+        field fault 16 8 rw r reset=0x2 survives=hard # Of firmware and fault.
         register DOORBELL 0x50 32 # Doorbells. A one rings the bell.
         field admin_queue 0 1 w r reset=0x0 # The admin queue has available entries.
         field bells 1 31 w r reset=0x0 # General bells 1...31, for uses that firmware and host agree on.
         register QUEUE_CONTROL 0x60 32 # Admin queue control
-        field enable 0 1 rw rw reset=0x0 # Setting it checks the configuration and, if that is good, enables the queue; clearing it resets the queue.
-        field error 8 8 r w reset=0x0 # Why the queue isn't enabled.
+        field enable 0 1 rw rw reset=0x0 survives=hard # Setting it checks the configuration and, if that is good, enables the queue; clearing it resets the queue.
+        field error 8 8 r w reset=0x0 survives=hard # Why the queue isn't enabled.
         value none 0x0 # No error.
         value size 0x1 # The size is not a power of two in the allowed range.
         value alignment 0x2 # An address is not aligned as its ring needs.
         value range 0x3 # A ring is not wholly in shared memory.
         value broken 0x4 # The firmware found the rings' contents broken.
         register QUEUE_SIZE 0x64 32 # Admin queue size. Entries: a power of two, 2...256.
-        field entries 0 16 rw rw reset=0x40 swwel=QUEUE_CONTROL:enable
+        field entries 0 16 rw rw reset=0x40 swwel=QUEUE_CONTROL:enable survives=hard
         register QUEUE_DESC_LO 0x68 32 # Descriptor table, low half. Bus address, a multiple of 16.
-        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable survives=hard
         register QUEUE_DESC_HI 0x6c 32 # Descriptor table, high half
-        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable survives=hard
         register QUEUE_AVAIL_LO 0x70 32 # Available ring, low half. Bus address, a multiple of 2.
-        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable survives=hard
         register QUEUE_AVAIL_HI 0x74 32 # Available ring, high half
-        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable survives=hard
         register QUEUE_USED_LO 0x78 32 # Used ring, low half. Bus address, a multiple of 4.
-        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable survives=hard
         register QUEUE_USED_HI 0x7c 32 # Used ring, high half
-        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=QUEUE_CONTROL:enable survives=hard
         register EVENT_CONTROL 0x80 32 # Event ring control
-        field enable 0 1 rw rw reset=0x0 # Setting it checks the configuration and, if that is good, enables the ring with head and tail 0; clearing disables it.
-        field error 8 8 r w reset=0x0 # Why the ring isn't enabled.
+        field enable 0 1 rw rw reset=0x0 survives=hard # Setting it checks the configuration and, if that is good, enables the ring with head and tail 0; clearing disables it.
+        field error 8 8 r w reset=0x0 survives=hard # Why the ring isn't enabled.
         value none 0x0 # No error.
         value size 0x1 # The size is not a power of two in the allowed range.
         value alignment 0x2 # An address is not aligned as its ring needs.
         value range 0x3 # A ring is not wholly in shared memory.
         value broken 0x4 # The firmware found the rings' contents broken.
         register EVENT_SIZE 0x84 32 # Event ring size. Entries of 32 bytes: a power of two, 2...4096.
-        field entries 0 16 rw rw reset=0x100 swwel=EVENT_CONTROL:enable
+        field entries 0 16 rw rw reset=0x100 swwel=EVENT_CONTROL:enable survives=hard
         register EVENT_BASE_LO 0x88 32 # Event ring, low half. Bus address, a multiple of 32.
-        field address 0 32 rw rw reset=0x0 swwel=EVENT_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=EVENT_CONTROL:enable survives=hard
         register EVENT_BASE_HI 0x8c 32 # Event ring, high half
-        field address 0 32 rw rw reset=0x0 swwel=EVENT_CONTROL:enable
+        field address 0 32 rw rw reset=0x0 swwel=EVENT_CONTROL:enable survives=hard
         register EVENT_HEAD 0x90 32 # Event head. Events posted since the ring was enabled, wrapping.
         field count 0 32 r w reset=0x0
         register EVENT_TAIL 0x94 32 # Event tail. Events consumed: the host adds one per entry it has read, wrapping.
@@ -507,27 +507,27 @@ public enum HOSTIF {
         register EVENT_DROPPED 0x98 32 # Events dropped. Events that found the ring full or disabled.
         field count 0 32 r w reset=0x0
         register FAULT 0x100 32 # Fault record
-        field valid 0 1 rw rw reset=0x0 onwrite=woclr # The record is complete; write one to clear it and let the next one in.
-        field hart 8 8 r w reset=0x0 # Hart.
-        field kind 16 8 r w reset=0x0 # What kind of fault.
+        field valid 0 1 rw rw reset=0x0 onwrite=woclr survives=hard,soft,flr # The record is complete; write one to clear it and let the next one in.
+        field hart 8 8 r w reset=0x0 survives=hard,soft,flr # Hart.
+        field kind 16 8 r w reset=0x0 survives=hard,soft,flr # What kind of fault.
         value none 0x0 # There is no fault.
         value trap 0x1 # A trap that the firmware doesn't handle.
         value panic 0x2 # The firmware found an error in itself.
         value watchdog 0x3 # The watchdog barked: the event loop hung.
         value memory 0x4 # An uncorrectable memory error.
         register FAULT_COUNT 0x104 32 # Faults. Fault records completed or dropped because one was valid already, since power-on.
-        field count 0 32 r w reset=0x0
+        field count 0 32 r w reset=0x0 survives=hard,soft,flr
         register FAULT_CAUSE 0x108 32 # Fault cause. mcause, or the panic's code.
-        field value 0 32 r w reset=0x0
+        field value 0 32 r w reset=0x0 survives=hard,soft,flr
         register FAULT_PC 0x10c 32 # Fault program counter. mepc.
-        field value 0 32 r w reset=0x0
+        field value 0 32 r w reset=0x0 survives=hard,soft,flr
         register FAULT_ADDRESS 0x110 32 # Fault address. mtval.
-        field value 0 32 r w reset=0x0
+        field value 0 32 r w reset=0x0 survives=hard,soft,flr
         register FAULT_STATUS 0x114 32 # Fault status. mstatus.
-        field value 0 32 r w reset=0x0
+        field value 0 32 r w reset=0x0 survives=hard,soft,flr
         register FAULT_CYCLE 0x118 64 access=32 rbuf # Fault cycle. Device cycle at which the record was completed.
-        field value 0 64 r w reset=0x0
+        field value 0 64 r w reset=0x0 survives=hard,soft,flr
         register FAULT_X[32:0x4] 0x180 32 # Fault integer registers. x0...x31.
-        field value 0 32 r w reset=0x0
+        field value 0 32 r w reset=0x0 survives=hard,soft,flr
         """#
 }

@@ -342,7 +342,7 @@ public enum MAILBOX {
         field event 1 1 w r reset=0x0 singlepulse # Entries were put into the event ring.
         field doorbell 2 1 w r reset=0x0 singlepulse # One of the general doorbells to the host.
         register SCRATCH[4:0x4] 0x20 32 # Scratch. Words that both sides read and write; the last write stays.
-        field value 0 32 rw rw reset=0x0
+        field value 0 32 rw rw reset=0x0 survives=hard,soft,flr
         register QUEUE 0x40 32 # Admin queue. What the host has set up, checked by hardware.
         field size 0 16 r w reset=0x0 # Entries: a power of two, 2...256.
         field enabled 16 1 r w reset=0x0 # The queue may be served.
@@ -366,27 +366,27 @@ public enum MAILBOX {
         register EVENT_DROPPED 0x70 32 # Events dropped. Events that found the ring full or disabled; the firmware counts them here.
         field count 0 32 rw r reset=0x0
         register FAULT 0x100 32 # Fault record. Written last, when the rest is complete. While valid is set the record can't be written: the first fault stays.
-        field valid 0 1 rw rw reset=0x0 onwrite=woset # The record is complete; the host clears it.
-        field hart 8 8 rw r reset=0x0 swwel=FAULT:valid # Hart.
-        field kind 16 8 rw r reset=0x0 swwel=FAULT:valid # What kind of fault.
+        field valid 0 1 rw rw reset=0x0 onwrite=woset survives=hard,soft,flr # The record is complete; the host clears it.
+        field hart 8 8 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr # Hart.
+        field kind 16 8 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr # What kind of fault.
         value none 0x0 # There is no fault.
         value trap 0x1 # A trap that the firmware doesn't handle.
         value panic 0x2 # The firmware found an error in itself.
         value watchdog 0x3 # The watchdog barked: the event loop hung.
         value memory 0x4 # An uncorrectable memory error.
         register FAULT_COUNT 0x104 32 # Faults. Fault records completed or dropped because one was valid already, since power-on.
-        field count 0 32 r w reset=0x0
+        field count 0 32 r w reset=0x0 survives=hard,soft,flr
         register FAULT_CAUSE 0x108 32 # Fault cause. mcause, or the panic's code.
-        field value 0 32 rw r reset=0x0 swwel=FAULT:valid
+        field value 0 32 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr
         register FAULT_PC 0x10c 32 # Fault program counter. mepc.
-        field value 0 32 rw r reset=0x0 swwel=FAULT:valid
+        field value 0 32 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr
         register FAULT_ADDRESS 0x110 32 # Fault address. mtval.
-        field value 0 32 rw r reset=0x0 swwel=FAULT:valid
+        field value 0 32 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr
         register FAULT_STATUS 0x114 32 # Fault status. mstatus.
-        field value 0 32 rw r reset=0x0 swwel=FAULT:valid
+        field value 0 32 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr
         register FAULT_CYCLE 0x118 64 access=32 rbuf # Fault cycle. Device cycle at which valid was set.
-        field value 0 64 r w reset=0x0
+        field value 0 64 r w reset=0x0 survives=hard,soft,flr
         register FAULT_X[32:0x4] 0x180 32 # Fault integer registers. x0...x31.
-        field value 0 32 rw r reset=0x0 swwel=FAULT:valid
+        field value 0 32 rw r reset=0x0 swwel=FAULT:valid survives=hard,soft,flr
         """#
 }

@@ -1,0 +1,28 @@
+import Simulation
+
+// What one block asks or tells another outside the register bus, beside the data path's observers.
+
+/// Takes the interrupt messages that a block sends: the MSI-X vectors of a PCI function.
+public protocol InterruptMessageSink: AnyObject {
+    /// A message with this vector was sent at `cycle`.
+    func interruptMessage(_ vector: Int, at cycle: Cycle)
+}
+
+/// Decides what becomes of a virtqueue's doorbell: the controller of the virtual I/O components.
+public protocol DoorbellGate: AnyObject {
+    /// The driver rang the doorbell of `queue` of PCI function `function`.
+    /// - Returns: whether the device serves the queue now. Otherwise the gate keeps the doorbell, and passes it to its
+    ///   ``DoorbellSink`` later if the device gets to serve it.
+    func doorbell(function: Int, queue: Int, at cycle: Cycle) -> Bool
+}
+
+/// Takes the doorbells that a ``DoorbellGate`` had kept.
+public protocol DoorbellSink: AnyObject {
+    func doorbellPassed(function: Int, queue: Int, at cycle: Cycle)
+}
+
+/// Decides who reaches which part of shared memory: the Resource Manager.
+public protocol MemoryGuard: AnyObject {
+    /// Whether `owner` may read and write all of `count` bytes from byte `offset` of shared memory. A refusal is counted.
+    func permits(_ owner: Owner, offset: UInt64, count: UInt64, at cycle: Cycle) -> Bool
+}

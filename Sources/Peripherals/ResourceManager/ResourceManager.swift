@@ -1,0 +1,193 @@
+import Interconnect
+import RegisterMaps
+import Registers
+import Simulation
+
+/// RM, the Resource Manager: partitions bandwidth, service cores, memory blocks and accelerator slots between owners, and commits a
+/// change all at once. Theory of operation and programmer's guide: regmaps/rm/README.md.
+public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, MemoryGuard {
+    /// All that changes, beside the register values.
+    public struct State: Sendable {
+        var active = PartitionTable()
+        var holders: BlockHolders
+        /// A checked table that waits for its cycle.
+        var pending: PartitionTable?
+    }
+
+    public let registers: RegisterBlock
+    public let resources: DeviceResources
+    /// The block's interrupt.
+    public let interrupt = Wire("rm")
+    public private(set) var state: State
+
+    private let scheduler: Scheduler
+    private var commit: Deadline!
+    private var sinks: [any PartitionSink] = []
+
+    /// - Parameter number: what register events tell the block apart by.
+    public init(_ resources: DeviceResources, on scheduler: Scheduler, number: Int = 0) {
+        self.resources = resources
+        self.scheduler = scheduler
+        state = State(holders: BlockHolders(blocks: resources.memoryBlocks))
+        registers = RegisterBlock(RM.map, number: number)
+        commit = Deadline("rm.commit", on: scheduler, target: self)
+        showCapacity()
+    }
+
+    /// Adds a link or pool that obeys the active table, and tells it that at once.
+    public func connect(_ sink: any PartitionSink) {
+        sinks.append(sink)
+        sink.partitionsCommitted(state.active.partitions, at: scheduler.now)
+    }
+
+    /// A reset of the device: every owner is back to weight 1 and nothing else, from now on.
+    public func reset(_ kind: ResetKind) {
+        commit.cancel()
+        registers.reset(kind)
+        state = State(holders: BlockHolders(blocks: resources.memoryBlocks))
+        showCapacity()
+        tellSinks(at: scheduler.now)
+        settle()
+    }
+
+    private func showCapacity() {
+        registers[RM.CAPACITY.cores] = UInt64(resources.serviceCores)
+        registers[RM.CAPACITY.gpu] = UInt64(resources.gpuSlots)
+        registers[RM.CAPACITY.fpga] = UInt64(resources.fpgaSlots)
+        registers[RM.MEMORY_CAPACITY.blocks] = UInt64(resources.memoryBlocks)
+        registers[RM.MEMORY_CAPACITY.block_shift] = UInt64(resources.memoryBlockShift)
+        registers[RM.LINK_CAPACITY] = UInt64(resources.linkBandwidth)
+    }
+
+    // MARK: The firmware's side
+
+    public func access(_ access: inout BusAccess) -> BusStatus {
+        let status = registers.access(&access, model: self)
+        if access.isWrite { settle() }
+        return status
+    }
+
+    public func peek(_ address: UInt64, size: Int) -> UInt64? { registers.peek(address, size: size) }
+
+    public func didWrite(_ register: RegisterIndex, _ element: Int, old: UInt64, new: UInt64, _ access: BusAccess) {
+        switch register {
+        case RM.INTR_TEST: registers[RM.INTR_STATE] |= new
+        case RM.COMMAND:
+            if RM.COMMAND.cancel.isSet(in: new) { cancel() }
+            if RM.COMMAND.revert.isSet(in: new) { revert() }
+            if RM.COMMAND.commit.isSet(in: new) { stage(at: access.time) }
+        default: break
+        }
+    }
+
+    private var staged: PartitionTable {
+        var table = PartitionTable()
+        for owner in 0..<PartitionTable.owners {
+            table.entries[owner] = .init(
+                bandwidth: registers[RM.STAGED_BANDWIDTH, owner], limit: registers[RM.STAGED_LIMIT, owner],
+                slots: registers[RM.STAGED_SLOTS, owner])
+        }
+        for region in 0..<PartitionTable.regions { table.regions[region] = registers[RM.STAGED_REGION, region] }
+        return table
+    }
+
+    // MARK: Commit
+
+    /// Checks the staged tables and takes them, for the cycle in COMMIT_AT.
+    private func stage(at cycle: Cycle) {
+        guard state.pending == nil else { return reject(.init(reason: .busy)) }
+        let table = staged
+        if let fault = table.fault(in: resources, floors: { registers[RM.FLOOR, $0] }) { return reject(fault) }
+        registers[RM.RESULT] = 0
+        let due = registers[RM.COMMIT_AT_HI] << 32 | registers[RM.COMMIT_AT_LO]
+        guard due > cycle else { return activate(table, at: cycle) }
+        state.pending = table
+        registers[RM.RESULT.pending] = 1
+        commit.arm(at: due)
+    }
+
+    private func reject(_ fault: PartitionFault) {
+        registers[RM.RESULT.reason] = fault.reason.rawValue
+        registers[RM.RESULT.owner] = UInt64(fault.owner)
+        registers[RM.RESULT.region] = UInt64(fault.region)
+        registers.raise(RM.INTR_STATE.rejected)
+    }
+
+    private func cancel() {
+        commit.cancel()
+        state.pending = nil
+        registers[RM.RESULT.pending] = 0
+    }
+
+    public func deadlineReached(_ tag: Int, at cycle: Cycle) {
+        guard let table = state.pending else { return }
+        cancel()
+        activate(table, at: cycle)
+        settle()
+    }
+
+    private func activate(_ table: PartitionTable, at cycle: Cycle) {
+        // The table was checked when it was taken, against capacities that never change.
+        guard case .success(let holders) = table.blockHolders(resources.memoryBlocks) else { return }
+        state.active = table
+        state.holders = holders
+        for owner in 0..<PartitionTable.owners {
+            registers[RM.ACTIVE_BANDWIDTH, owner] = table.entries[owner].bandwidth
+            registers[RM.ACTIVE_LIMIT, owner] = table.entries[owner].limit
+            registers[RM.ACTIVE_SLOTS, owner] = table.entries[owner].slots
+        }
+        for region in 0..<PartitionTable.regions { registers[RM.ACTIVE_REGION, region] = table.regions[region] }
+        registers[RM.GENERATION] = (registers[RM.GENERATION] &+ 1) & 0xffff_ffff
+        registers[RM.COMMITTED_AT] = cycle
+        registers.raise(RM.INTR_STATE.committed)
+        tellSinks(at: cycle)
+    }
+
+    private func revert() {
+        for owner in 0..<PartitionTable.owners {
+            registers[RM.STAGED_BANDWIDTH, owner] = state.active.entries[owner].bandwidth
+            registers[RM.STAGED_LIMIT, owner] = state.active.entries[owner].limit
+            registers[RM.STAGED_SLOTS, owner] = state.active.entries[owner].slots
+        }
+        for region in 0..<PartitionTable.regions { registers[RM.STAGED_REGION, region] = state.active.regions[region] }
+    }
+
+    private func tellSinks(at cycle: Cycle) {
+        let partitions = state.active.partitions
+        for sink in sinks { sink.partitionsCommitted(partitions, at: cycle) }
+    }
+
+    // MARK: Isolation
+
+    public func permits(_ owner: Owner, offset: UInt64, count: UInt64, at cycle: Cycle) -> Bool {
+        guard owner != .device, count != 0 else { return true }
+        let shift = UInt64(resources.memoryBlockShift)
+        let (end, overflow) = offset.addingReportingOverflow(count &- 1)
+        let memory = UInt64(state.holders.blocks)
+        // What lies beyond the blocks is nobody's.
+        let first = min(offset >> shift, memory)
+        let last = min((overflow ? .max : end) >> shift, memory)
+        for block in first...last {
+            let holder = block < memory ? state.holders[Int(block)] : BlockHolders.nobody
+            if holder == owner.rawValue || holder == BlockHolders.nobody && owner == .host { continue }
+            deny(owner, holder: holder == BlockHolders.nobody ? Owner.device.rawValue : holder, address: max(offset, block << shift))
+            return false
+        }
+        return true
+    }
+
+    private func deny(_ owner: Owner, holder: UInt8, address: UInt64) {
+        registers[RM.DENIED] = min(registers[RM.DENIED] &+ 1, 0xffff_ffff)
+        registers[RM.DENIED_OWNER.owner] = UInt64(owner.rawValue)
+        registers[RM.DENIED_OWNER.holder] = UInt64(holder)
+        registers[RM.DENIED_ADDRESS] = address
+        if owner.rawValue < PartitionTable.owners {
+            let element = Int(owner.rawValue)
+            registers[RM.ACTIVE_DENIED, element] = min(registers[RM.ACTIVE_DENIED, element] &+ 1, 0xffff_ffff)
+        }
+        registers.raise(RM.INTR_STATE.denied)
+        settle()
+    }
+
+    private func settle() { interrupt.drive(registers.interrupt) }
+}

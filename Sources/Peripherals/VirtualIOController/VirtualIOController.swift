@@ -1,0 +1,207 @@
+import Interconnect
+import RegisterMaps
+import Registers
+import Simulation
+
+/// VIC, the controller of the virtual I/O components: what each one is, where it runs, what state it is in and who gets its doorbells.
+/// Theory of operation, with the table of legal transitions, and programmer's guide: regmaps/vic/README.md.
+public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserver, DoorbellGate {
+    public static let components = 65
+    /// Events that wait at most.
+    static let eventCapacity = 64
+
+    /// All that changes, beside the register values, which hold the components.
+    public struct State: Sendable {
+        /// Values of EVENT, oldest first.
+        var events: [UInt64] = []
+        var lost: UInt16 = 0
+    }
+
+    public let registers: RegisterBlock
+    /// The block's interrupt.
+    public let interrupt = Wire("vic")
+    public private(set) var state = State()
+    /// Takes the doorbells that were held while a component didn't run on the device.
+    public weak var sink: (any DoorbellSink)?
+
+    /// - Parameter number: what register events tell the block apart by.
+    public init(number: Int = 0) {
+        registers = RegisterBlock(VIC.map, number: number)
+        registers[VIC.COUNT] = UInt64(Self.components)
+        state.events.reserveCapacity(Self.eventCapacity)
+    }
+
+    /// A reset of the device: there are no components any more. Requests in flight stay counted until the data path has ended them.
+    public func reset(_ kind: ResetKind) {
+        let flying = (0..<Self.components).map { registers[VIC.COMPONENT_IN_FLIGHT, $0] }
+        registers.reset(kind)
+        registers[VIC.COUNT] = UInt64(Self.components)
+        state.events.removeAll(keepingCapacity: true)
+        state.lost = 0
+        for component in 0..<Self.components {
+            registers[VIC.COMPONENT_IN_FLIGHT, component] = flying[component]
+            registers[VIC.COMPONENT_STATE.drained, component] = flying[component] == 0 ? 1 : 0
+        }
+        settle()
+    }
+
+    // MARK: The firmware's side
+
+    public func access(_ access: inout BusAccess) -> BusStatus {
+        let status = registers.access(&access, model: self)
+        if access.isWrite { settle() }
+        return status
+    }
+
+    public func peek(_ address: UInt64, size: Int) -> UInt64? { registers.peek(address, size: size) }
+
+    public func didRead(_ register: RegisterIndex, _ element: Int, value: UInt64, _ access: BusAccess) {
+        guard case VIC.EVENT = register, !state.events.isEmpty else { return }
+        state.events.removeFirst()
+        showEvents()
+    }
+
+    public func didWrite(_ register: RegisterIndex, _ element: Int, old: UInt64, new: UInt64, _ access: BusAccess) {
+        switch register {
+        case VIC.INTR_TEST: registers[VIC.INTR_STATE] |= new
+        case VIC.COMPONENT_TRANSITION:
+            let wanted = VIC.COMPONENT_TRANSITION.state.value(in: new)
+            let destination = place(VIC.COMPONENT_TRANSITION.location.value(in: new))
+            guard let next = VIC.State(rawValue: wanted), move(element, to: next, destination, access.time) else {
+                return refuse(element, wanted)
+            }
+        case VIC.COMPONENT_TAKE: registers[VIC.COMPONENT_WAITING, element] &= ~new
+        default: break
+        }
+    }
+
+    // MARK: Transitions
+
+    private func place(_ value: UInt64) -> VIC.Place { value == 0 ? .device : .host }
+
+    private func phase(of component: Int) -> VIC.State { VIC.State(rawValue: registers[VIC.COMPONENT_STATE.state, component]) ?? .absent }
+
+    /// Where the component runs or, while it moves, came from.
+    private func location(of component: Int) -> VIC.Place { place(registers[VIC.COMPONENT_STATE.location, component]) }
+
+    /// Makes a legal transition.
+    /// - Returns: false, with nothing changed, if it isn't legal.
+    private func move(_ component: Int, to next: VIC.State, _ destination: VIC.Place, _ cycle: Cycle) -> Bool {
+        let isDrained = registers[VIC.COMPONENT_STATE.drained, component] != 0
+        let origin = location(of: component)
+        switch (phase(of: component), next) {
+        case (.absent, .running):
+            guard registers[VIC.COMPONENT_IDENTITY.kind, component] != 0 else { return false }
+            enter(component, .running)
+            run(component, at: destination, cycle)
+        case (.running, .quiescing):
+            enter(component, .quiescing)
+            if isDrained { post(.drained, component) }
+        case (.quiescing, .running), (.serialising, .running), (.inTransit, .running):
+            enter(component, .running)
+            run(component, at: origin, cycle)
+        case (.restoring, .running):
+            if destination != origin { countUp(VIC.COMPONENT_MOVES, component) }
+            enter(component, .running)
+            run(component, at: destination, cycle)
+        case (.quiescing, .absent):
+            guard isDrained else { return false }
+            registers[VIC.COMPONENT_WAITING, component] = 0
+            enter(component, .absent)
+        case (.quiescing, .serialising):
+            guard isDrained else { return false }
+            enter(component, .serialising)
+        case (.serialising, .inTransit), (.inTransit, .restoring):
+            enter(component, next)
+        default:
+            return false
+        }
+        return true
+    }
+
+    private func enter(_ component: Int, _ next: VIC.State) {
+        registers[VIC.COMPONENT_STATE.state, component] = next.rawValue
+        registers[VIC.COMPONENT_STATE.present, component] = next == .absent ? 0 : 1
+        registers[VIC.COMPONENT_STATE.held, component] = next == .running ? 0 : 1
+        post(.transition, component, detail: next.rawValue)
+    }
+
+    /// The component runs at `place` from now on: doorbells that waited go there.
+    private func run(_ component: Int, at place: VIC.Place, _ cycle: Cycle) {
+        registers[VIC.COMPONENT_STATE.location, component] = place.rawValue
+        registers[VIC.COMPONENT_STATE.route, component] = place.rawValue
+        let waiting = registers[VIC.COMPONENT_WAITING, component]
+        if place == .device { registers[VIC.COMPONENT_WAITING, component] = 0 }
+        for queue in 0..<32 where waiting >> UInt64(queue) & 1 != 0 {
+            switch place {
+            case .device: sink?.doorbellPassed(function: component, queue: queue, at: cycle)
+            case .host: post(.doorbellHost, component, detail: UInt64(queue))
+            }
+        }
+    }
+
+    private func refuse(_ component: Int, _ wanted: UInt64) {
+        registers.raise(VIC.INTR_STATE.refused)
+        post(.refused, component, detail: wanted)
+    }
+
+    // MARK: The data path's side
+
+    public func doorbell(function: Int, queue: Int, at cycle: Cycle) -> Bool {
+        guard (0..<Self.components).contains(function), (0..<32).contains(queue) else { return false }
+        countUp(VIC.COMPONENT_DOORBELLS, function)
+        let isRunning = phase(of: function) == .running
+        if isRunning && location(of: function) == .device { return true }
+        let bit: UInt64 = 1 << UInt64(queue)
+        if registers[VIC.COMPONENT_WAITING, function] & bit == 0 {
+            registers[VIC.COMPONENT_WAITING, function] |= bit
+            post(isRunning ? .doorbellHost : .doorbellHeld, function, detail: UInt64(queue))
+            settle()
+        }
+        return false
+    }
+
+    public func requestArrived(_ request: IORequest) {
+        let component = Int(request.owner.rawValue)
+        guard component < Self.components else { return }
+        registers[VIC.COMPONENT_IN_FLIGHT, component] &+= 1
+        registers[VIC.COMPONENT_STATE.drained, component] = 0
+    }
+
+    public func requestCompleted(_ request: IORequest) {
+        let component = Int(request.owner.rawValue)
+        guard component < Self.components, registers[VIC.COMPONENT_IN_FLIGHT, component] != 0 else { return }
+        registers[VIC.COMPONENT_IN_FLIGHT, component] &-= 1
+        guard registers[VIC.COMPONENT_IN_FLIGHT, component] == 0 else { return }
+        registers[VIC.COMPONENT_STATE.drained, component] = 1
+        if phase(of: component) == .quiescing {
+            post(.drained, component)
+            settle()
+        }
+    }
+
+    // MARK: Events
+
+    private func post(_ kind: VIC.Event, _ component: Int, detail: UInt64 = 0) {
+        guard state.events.count < Self.eventCapacity else {
+            if state.lost < .max { state.lost += 1 }
+            registers.raise(VIC.INTR_STATE.overflow)
+            return showEvents()
+        }
+        state.events.append(VIC.EVENT.detail.inserting(detail, in: VIC.EVENT.entry.inserting(UInt64(component), in: kind.rawValue)))
+        registers.raise(VIC.INTR_STATE.event)
+        showEvents()
+    }
+
+    private func showEvents() {
+        registers[VIC.EVENT] = state.events.first ?? 0
+        registers[VIC.EVENT_LEVEL.count] = UInt64(state.events.count)
+        registers[VIC.EVENT_LEVEL.lost] = UInt64(state.lost)
+    }
+
+    private func countUp(_ register: some RegisterArrayKey, _ component: Int) {
+        registers[register, component] = (registers[register, component] &+ 1) & 0xffff_ffff
+    }
+
+    private func settle() { interrupt.drive(registers.interrupt) }
+}
