@@ -15,8 +15,12 @@ extension PCIFunction {
     @discardableResult
     public func peekConfiguration(_ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         let count = Self.clip(offset, buffer.count)
-        let visible = isReachable
-        for i in 0..<count { buffer[i] = visible ? state.space.byte(offset + i) : 0xff }
+        guard let base = buffer.baseAddress, count > 0 else { return 0 }
+        if isReachable {
+            state.space.bytes.withUnsafeBytes { base.copyMemory(from: $0.baseAddress! + offset, byteCount: count) }
+        } else {
+            base.initializeMemory(as: UInt8.self, repeating: 0xff, count: count)
+        }
         return count
     }
 
@@ -43,7 +47,7 @@ extension PCIFunction {
     public func readConfiguration(_ offset: Int, size: Int) -> UInt32 {
         var value: UInt32 = .max
         withUnsafeMutableBytes(of: &value) { _ = readConfiguration(offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<min(size, 4)])) }
-        return size >= 4 ? value : value & (1 << UInt32(8 * size)) &- 1
+        return size >= 4 ? value : value & ((1 << UInt32(8 * max(size, 0))) &- 1)
     }
 
     /// Writes 1, 2 or 4 bytes.

@@ -1,8 +1,10 @@
 extension PCIFunction {
     /// Detects an uncorrectable error: logs it and sends a message as the registers say (PCI Express Base 5.0, 6.2.5).
+    ///
+    /// An error that the function doesn't implement is ignored.
     /// - Parameter header: the transaction that it was found in, if it was one.
     public func report(_ error: UncorrectableError, _ header: TransactionHeader? = nil) {
-        guard let express = offsets.express else { return }
+        guard let express = offsets.express, error.bit & UncorrectableError.mask(isBridge ? .rootPort : .endpoint) != 0 else { return }
         let isUnsupported = error == .unsupportedRequest
         if isUnsupported { state.space.setBits(express + Express.deviceStatus, Express.unsupportedRequestDetected) }
         if error == .completerAbort { state.space.setBits(Header.status, Status.signaledTargetAbort) }

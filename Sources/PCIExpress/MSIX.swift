@@ -2,6 +2,10 @@
 public struct InterruptMessage: Hashable, Sendable {
     public var address: UInt64
     public var data: UInt32
+
+    public init(address: UInt64, data: UInt32) {
+        self.address = address; self.data = data
+    }
 }
 
 /// What became of a vector that was raised.
