@@ -38,7 +38,9 @@ extension ConfigurationBuilder {
         // Slot clock; a port also says that the data link is active.
         define(Express.linkStatus, size: 2, (port ? 0x3000 : 0x1000) | link)
         if port {
+            // Slot 1, with a card in it and without indicators, which read "off".
             define(0x14, size: 4, 1 << 19)
+            define(0x18, size: 2, 0x03c0)
             define(0x1a, size: 2, 0x0040)
             define(Express.rootControl, size: 2, 0, writable: 0x001f)
             define(0x1e, size: 2, 0x0001)

@@ -73,10 +73,11 @@ struct LspciTests {
         try body(folder)
     }
 
-    /// What lspci says when something is wrong.
+    /// What lspci says when something is wrong. Not among it: "[virtual]", which it says of every virtual function's BARs, and
+    /// "VirtIO: <unknown>", since version 3.9 has no name for the PCI_CFG capability.
     private let complaints = [
-        "lspci:", "pcilib:", "!!!", "<chain", "looped", "broken", "unreadable", "invalid", "Unknown", "unknown>", "downgraded", "overdriven",
-        "<unassigned>", "<ignored>", "[virtual]", "[disabled]", "access denied", "not available", "rev ff",
+        "lspci:", "pcilib:", "!!!", "<chain", "looped", "broken", "unreadable", "invalid", "Unknown", "downgraded", "overdriven",
+        "<unassigned>", "<ignored>", "[disabled]", "access denied", "not available", "rev ff",
     ]
 
     @Test func aDumpReadsBackByteByByte() throws {
@@ -87,9 +88,9 @@ struct LspciTests {
             try dump.write(to: file, atomically: false, encoding: .utf8)
             let output = try lspci(["-F", file.path, "-xxxx", "-n"])
             // The dump without its title lines is in the output, in the same order.
-            func bytes(_ text: String) -> [Substring] { text.split(separator: "\n").filter { $0.prefix(4).contains(": ") && !$0.contains(".") } }
+            func bytes(_ text: String) -> [Substring] { text.split(separator: "\n").filter { $0.prefix(5).contains(": ") && !$0.contains(".") } }
             #expect(bytes(output) == bytes(dump))
-            #expect(bytes(dump).count == 2 * 16 / 2 + 6 * 256)
+            #expect(bytes(dump).count == 16 + 6 * 256)
         }
     }
 
@@ -102,8 +103,14 @@ struct LspciTests {
             for line in output.split(separator: "\n") {
                 #expect(!complaints.contains { line.contains($0) }, "\(line)")
             }
-            let golden = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Golden/lspci.txt")
+            // Other versions of lspci word some lines differently. Run with UPDATE_GOLDEN=1 to renew the file.
+            guard try lspci(["--version"]).contains("3.9.0") else { return }
             let numeric = try lspci(method + ["-vvv", "-n"])
+            let golden = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Golden/lspci.txt")
+            if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] != nil {
+                try FileManager.default.createDirectory(at: golden.deletingLastPathComponent(), withIntermediateDirectories: true)
+                try numeric.write(to: golden, atomically: false, encoding: .utf8)
+            }
             #expect(numeric == (try String(contentsOf: golden, encoding: .utf8)))
         }
     }
