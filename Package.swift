@@ -87,7 +87,7 @@ let package = Package(
         tests("RISCV", ["Registers", "Simulation"], exclude: ["Fixtures"]),
         tests("Interconnect", ["Registers", "Simulation"]),
         tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"], exclude: ["Golden"]),
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing"]),
