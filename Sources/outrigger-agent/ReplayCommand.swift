@@ -58,7 +58,7 @@ struct ReplayCommand: ParsableCommand {
         let part = memory.window.size / 65 & ~4095, room = max(4096, (workload.largestRequest + 4095) & ~4095)
         let driver = try BlockDriver(
             virtual, memory: memory, offset: (vf - 1) * part, slots: max(1, min(depth, (part - 65536) / room)), maximumBytes: room)
-        let before = try entry(function)
+        let before = try figures(function)
 
         var options = Replay.Options()
         options.depth = depth
@@ -73,22 +73,39 @@ struct ReplayCommand: ParsableCommand {
         }
         if showsProgress { write(STDERR_FILENO, "\r\u{1b}[K", 4) }
 
-        let after = try entry(function)
-        report(result, virtual, before: before, after: after, clock: try AdminClient(function).identify().clockHertz)
-        if checkCounts { try compare(result, before: before, after: after) }
+        let after = try figures(function)
+        report(result, virtual, latency: Self.percentiles(from: before.latency, to: after.latency), clock: try AdminClient(function).identify().clockHertz)
+        if checkCounts { try compare(result, before: before.entry, after: after.entry) }
     }
 
-    private func entry(_ function: PCIDevice) throws -> StatisticsEntry {
-        guard let entry = try AdminClient(function).statistics(first: vf, owners: 1).entries.first else {
-            throw UsageError("the statistics page has no entry for vm\(vf)")
+    /// The device's own figures of the virtual machine, once they hold all that has finished: they move at the end of a window.
+    private func figures(_ function: PCIDevice) throws -> (entry: StatisticsEntry, latency: LatencyHistogram) {
+        let client = try AdminClient(function)
+        let start = try client.statistics(first: vf, owners: 1).header
+        while true {
+            let (header, entries) = try client.statistics(first: vf, owners: 1)
+            guard let entry = entries.first else { throw UsageError("the statistics page has no entry for vm\(vf)") }
+            if header.windowEnd >= start.cycle { return (entry, try client.latency(of: vf)) }
         }
-        return entry
     }
 
-    private func report(_ result: Replay.Result, _ virtual: PCIDevice, before: StatisticsEntry, after: StatisticsEntry, clock: UInt32) {
+    /// Upper ends, log2 of cycles, of the 50th, 90th, 99th and 99.9th percentile of what was counted between.
+    private static func percentiles(from before: LatencyHistogram, to after: LatencyHistogram) -> [UInt8] {
+        let counts = (0..<LatencyHistogram.buckets).map { after.counts[$0] &- before.counts[$0] }
+        let total = counts.reduce(0, &+)
+        return [500, 900, 990, 999].map { permille in
+            var sum: UInt64 = 0
+            for (bucket, count) in counts.enumerated() {
+                sum &+= count
+                if sum * 1000 >= total * permille, total > 0 { return UInt8(bucket + 1) }
+            }
+            return 0
+        }
+    }
+
+    private func report(_ result: Replay.Result, _ virtual: PCIDevice, latency device: [UInt8], clock: UInt32) {
         let seconds = Double(result.wallNanoseconds) / 1e9
         let wall = [50.0, 90, 99, 99.9].map { result.latency.valueAtPercentile($0) }
-        let device = [after.latency50, after.latency90, after.latency99]
         if json {
             return print("""
                 {"function":"\(virtual.address)","requests":\(result.requests),"reads":\(result.reads),"writes":\(result.writes),\
@@ -105,6 +122,8 @@ struct ReplayCommand: ParsableCommand {
             + (result.adoptedBytes > 0 ? ", \(bytes(result.adoptedBytes)) seen for the first time" : ""))
         print("  latency, wall clock: p50 \(duration(Double(wall[0]))), p90 \(duration(Double(wall[1]))), p99 \(duration(Double(wall[2]))), "
             + "p99.9 \(duration(Double(wall[3])))")
+        let cycles = zip(["p50", "p90", "p99", "p99.9"], device).map { "\($0) < \(UInt64(1) << UInt64($1)) cycles (\(bucket($1, clock: clock)))" }
+        print("  latency, device time: \(cycles.joined(separator: ", "))")
     }
 
     /// The Workload Analyzer saw exactly what was sent.

@@ -21,11 +21,12 @@ public enum AdminOpcode: UInt16, Sendable {
     case stopLog = 0x0041
     case harvestLog = 0x0042
     case getStatistics = 0x0050
+    case getLatency = 0x0051
 
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
         switch self {
-        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .stopLog, .harvestLog: 0
+        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .stopLog, .harvestLog, .getLatency: 0
         case .getFeature: FeatureSelect.byteCount
         case .setFeature: FeatureValue.byteCount
         case .reportBaseline: Baseline.byteCount
@@ -47,13 +48,14 @@ public enum AdminOpcode: UInt16, Sendable {
         case .getAllocation: Allocation.byteCount
         case .startLog, .stopLog, .harvestLog: LogStatus.byteCount
         case .getStatistics: StatisticsHeader.byteCount
+        case .getLatency: LatencyHistogram.byteCount
         }
     }
 
     /// Whether the opcode takes members of this group.
     public func accepts(_ group: AdminGroup) -> Bool {
         switch self {
-        case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation: true
+        case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getLatency: true
         case .startLog, .stopLog, .harvestLog: group == .virtualFunction
         case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics: group == .device
         }

@@ -212,3 +212,22 @@ public struct StatisticsEntry: WireLayout {
     /// In ``flags``: the host has reported the owner's baseline.
     public static let reported: UInt8 = 8
 }
+
+/// How long an owner's requests took since power-on, up to the end of the latest window.
+public struct LatencyHistogram: WireLayout {
+    public static let byteCount = 256
+    public static let buckets = 32
+
+    /// Requests by the logarithm to base 2 of their cycles, rounded down; the last bucket has all that took longer, too.
+    public var counts = InlineArray<32, UInt64>(repeating: 0)
+
+    public init() {}
+
+    public init(decoding bytes: UnsafeRawPointer) {
+        for bucket in 0..<Self.buckets { counts[bucket] = bytes.number(8 * bucket) }
+    }
+
+    public func encode(to bytes: UnsafeMutableRawPointer) {
+        for bucket in 0..<Self.buckets { bytes.put(counts[bucket], 8 * bucket) }
+    }
+}

@@ -100,6 +100,7 @@ extension OffloadManager {
             logs.flush(of: owner)
             return result(logs.status(of: owner), request)
         case .getStatistics: return statistics(StatisticsRequest(decoding: request.data), request)
+        case .getLatency: return result(latency(of: owner), request)
         }
     }
 
@@ -108,8 +109,8 @@ extension OffloadManager {
     /// Encodes a value into the answer.
     /// - Parameter offset: from the beginning of the device-writable part.
     func put<Value: WireLayout>(_ value: Value, at offset: UInt32, in chain: AdminQueue.Chain) {
-        // No layout is longer than StatisticsEntry.
-        var bytes = InlineArray<16, UInt64>(repeating: 0)
+        // No layout is longer than LatencyHistogram.
+        var bytes = InlineArray<32, UInt64>(repeating: 0)
         withUnsafeMutableBytes(of: &bytes) { buffer in
             let base = buffer.baseAddress!
             value.encode(to: base)

@@ -76,6 +76,14 @@ extension OffloadManager {
         entry.writeBytes = totals.bytes[1].count
     }
 
+    /// The Workload Analyzer's totals of an owner's latencies.
+    func latency(of owner: Int) -> LatencyHistogram {
+        hw.wa.select = .init(owner: UInt32(truncatingIfNeeded: owner), queue: 255, age: 0)
+        var histogram = LatencyHistogram()
+        for bucket in 0..<LatencyHistogram.buckets { histogram.counts[bucket] = hw.wa.detail.latency[bucket].count }
+        return histogram
+    }
+
     private func addWindow(of owner: Int, to entry: inout StatisticsEntry) {
         let summary = hw.wa.summary[owner]
         let (latency, depth) = (summary.latency, summary.depth)

@@ -61,6 +61,9 @@ public struct AdminClient {
         return (header, entries)
     }
 
+    /// The latencies of an owner's requests since power-on, in device cycles.
+    public func latency(of member: Int) throws -> LatencyHistogram { try send(.getLatency, member: member) }
+
     private func command(_ opcode: AdminOpcode, _ member: Int) -> AdminCommand {
         AdminCommand(opcode, group: member == 0 ? .device : .virtualFunction, member: UInt64(member))
     }
