@@ -10,7 +10,7 @@ public enum DeviceBus: Int, CaseIterable, Sendable {
         switch self {
         case .firmware: .firmwareBus
         case .physicalFunction: .pfBar0
-        case .virtualFunction: .pfBar0
+        case .virtualFunction: .vfBar0
         }
     }
 }

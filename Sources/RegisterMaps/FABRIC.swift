@@ -2,7 +2,7 @@
 import Registers
 
 /// Fabric. Initiators: 0 hart 0, 1 hart 1, 2 host, 3 DMA. Targets are numbered in the order of the firmware's bus map. Links: 0 device to
-/// host, 1 host to device, 2 backend medium. Flows: 0 host, 1 to 64 virtual machines, 65 the device itself.
+/// host, 1 host to device. Flows: 0 host, 1 to 64 virtual machines, 65 the device itself.
 public enum FABRIC {
     public static let map = try! RegisterMap(text: text)
 
@@ -224,44 +224,44 @@ public enum FABRIC {
             @inlinable public init() {}
             @inlinable public static var index: Int { 20 }
             @inlinable public static var slot: Int { 98 }
-            @inlinable public static var count: Int { 3 }
+            @inlinable public static var count: Int { 2 }
             /// Bytes a microsecond.
             @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 25, lsb: 0, width: 32) }
         }
         public struct LINK_LATENCY: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 21 }
-            @inlinable public static var slot: Int { 101 }
-            @inlinable public static var count: Int { 3 }
+            @inlinable public static var slot: Int { 100 }
+            @inlinable public static var count: Int { 2 }
             /// Cycles from one end to the other.
             @inlinable public var cycles: FieldKey<Self> { .init(number: 26, lsb: 0, width: 32) }
         }
         public struct LINK_QUEUED: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 22 }
-            @inlinable public static var slot: Int { 104 }
-            @inlinable public static var count: Int { 3 }
+            @inlinable public static var slot: Int { 102 }
+            @inlinable public static var count: Int { 2 }
             /// Transfers that wait or are on the way.
             @inlinable public var transfers: FieldKey<Self> { .init(number: 27, lsb: 0, width: 32) }
         }
         public struct LINK_BYTES: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 23 }
-            @inlinable public static var slot: Int { 107 }
-            @inlinable public static var count: Int { 3 }
+            @inlinable public static var slot: Int { 104 }
+            @inlinable public static var count: Int { 2 }
             @inlinable public var value: FieldKey<Self> { .init(number: 28, lsb: 0, width: 64) }
         }
         public struct LINK_BUSY: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 24 }
-            @inlinable public static var slot: Int { 110 }
-            @inlinable public static var count: Int { 3 }
+            @inlinable public static var slot: Int { 106 }
+            @inlinable public static var count: Int { 2 }
             @inlinable public var value: FieldKey<Self> { .init(number: 29, lsb: 0, width: 64) }
         }
         public struct FLOW_GRANT: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 25 }
-            @inlinable public static var slot: Int { 113 }
+            @inlinable public static var slot: Int { 108 }
             @inlinable public static var count: Int { 66 }
             /// Guaranteed share of the link, in 1/1000.
             @inlinable public var guarantee: FieldKey<Self> { .init(number: 30, lsb: 0, width: 16) }
@@ -271,7 +271,7 @@ public enum FABRIC {
         public struct FLOW_LIMIT: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 26 }
-            @inlinable public static var slot: Int { 179 }
+            @inlinable public static var slot: Int { 174 }
             @inlinable public static var count: Int { 66 }
             /// Bytes a microsecond; 0: none.
             @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 32, lsb: 0, width: 32) }
@@ -279,14 +279,14 @@ public enum FABRIC {
         public struct FLOW_BYTES: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 27 }
-            @inlinable public static var slot: Int { 245 }
+            @inlinable public static var slot: Int { 240 }
             @inlinable public static var count: Int { 66 }
             @inlinable public var value: FieldKey<Self> { .init(number: 33, lsb: 0, width: 64) }
         }
     }
 
     private static let text = #"""
-        block FABRIC 0x1420 # Fabric. Initiators: 0 hart 0, 1 hart 1, 2 host, 3 DMA. Targets are numbered in the order of the firmware's bus map. Links: 0 device to host, 1 host to device, 2 backend medium. Flows: 0 host, 1 to 64 virtual machines, 65 the device itself.
+        block FABRIC 0x1420 # Fabric. Initiators: 0 hart 0, 1 hart 1, 2 host, 3 DMA. Targets are numbered in the order of the firmware's bus map. Links: 0 device to host, 1 host to device. Flows: 0 host, 1 to 64 virtual machines, 65 the device itself.
         register INTR_STATE 0x0 32 # Interrupt state
         field error 0 1 rw w reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:error # The error log took an error.
         register INTR_ENABLE 0x4 32 # Interrupt enable
@@ -332,15 +332,15 @@ public enum FABRIC {
         field value 0 64 r w reset=0x0
         register TARGET[16:0x20].BUSY 0x410 64 access=32 rbuf # Cycles in which it was occupied
         field value 0 64 r w reset=0x0
-        register LINK[3:0x20].BANDWIDTH 0x800 32 # Bandwidth
+        register LINK[2:0x20].BANDWIDTH 0x800 32 # Bandwidth
         field bytes_per_us 0 32 r w reset=0x0 # Bytes a microsecond.
-        register LINK[3:0x20].LATENCY 0x804 32 # Latency
+        register LINK[2:0x20].LATENCY 0x804 32 # Latency
         field cycles 0 32 r w reset=0x0 # Cycles from one end to the other.
-        register LINK[3:0x20].QUEUED 0x808 32 # Queued
+        register LINK[2:0x20].QUEUED 0x808 32 # Queued
         field transfers 0 32 r w reset=0x0 # Transfers that wait or are on the way.
-        register LINK[3:0x20].BYTES 0x810 64 access=32 rbuf # Bytes carried
+        register LINK[2:0x20].BYTES 0x810 64 access=32 rbuf # Bytes carried
         field value 0 64 r w reset=0x0
-        register LINK[3:0x20].BUSY 0x818 64 access=32 rbuf # Cycles in which it carried something
+        register LINK[2:0x20].BUSY 0x818 64 access=32 rbuf # Cycles in which it carried something
         field value 0 64 r w reset=0x0
         register FLOW[66:0x10].GRANT 0x1000 32 # Grant
         field guarantee 0 16 r w reset=0x0 # Guaranteed share of the link, in 1/1000.

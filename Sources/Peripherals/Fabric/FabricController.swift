@@ -5,39 +5,19 @@ import Simulation
 
 /// Weights, limits, counters and the error log of the crossbar, and the load of the links, as registers.
 public final class FabricController: BusTarget, RegisterModel, CrossbarErrorListener, PartitionSink {
-    /// The links that the registers show, in their order there.
-    public struct Links {
-        public var deviceToHost: Link
-        public var hostToDevice: Link
-        public var medium: Link
-
-        public init(deviceToHost: Link, hostToDevice: Link, medium: Link) {
-            self.deviceToHost = deviceToHost
-            self.hostToDevice = hostToDevice
-            self.medium = medium
-        }
-
-        fileprivate subscript(_ number: Int) -> Link {
-            switch number {
-            case 0: deviceToHost
-            case 1: hostToDevice
-            default: medium
-            }
-        }
-    }
-
     /// Everything that changes is in the registers, the crossbar and the links.
     public let registers: RegisterBlock
     public let interrupt = Wire("fabric.irq")
     private let crossbar: Crossbar
-    private let links: Links
+    /// Device to host, and host to device.
+    private let links: [Link]
     private let scheduler: Scheduler
 
-    /// - Parameter crossbar: has all its targets by now; the registers show the first 16.
-    public init(_ crossbar: Crossbar, _ links: Links, on scheduler: Scheduler, number: Int = 0) {
+    /// - Parameter crossbar: of its targets the registers show the first 16.
+    public init(_ crossbar: Crossbar, deviceToHost: Link, hostToDevice: Link, on scheduler: Scheduler, number: Int = 0) {
         registers = RegisterBlock(FABRIC.map, number: number)
         self.crossbar = crossbar
-        self.links = links
+        links = [deviceToHost, hostToDevice]
         self.scheduler = scheduler
         crossbar.errorListener = self
     }
@@ -93,7 +73,7 @@ public final class FabricController: BusTarget, RegisterModel, CrossbarErrorList
     private func clearCounters(at cycle: Cycle) {
         registers[FABRIC.COUNTING_SINCE] = cycle
         crossbar.clearCounters()
-        for number in 0..<3 { links[number].clearCounters() }
+        for link in links { link.clearCounters() }
     }
 
     /// Brings a register that shows the crossbar's or a link's state up to date.
@@ -113,7 +93,7 @@ public final class FabricController: BusTarget, RegisterModel, CrossbarErrorList
             refreshLink(element)
         case FABRIC.FLOW_BYTES:
             let owner = element == 65 ? Owner.device : Owner(rawValue: UInt8(element))
-            registers[FABRIC.FLOW_BYTES, element] = links.deviceToHost.bytes(of: owner) &+ links.hostToDevice.bytes(of: owner)
+            registers[FABRIC.FLOW_BYTES, element] = links[0].bytes(of: owner) &+ links[1].bytes(of: owner)
         default:
             break
         }

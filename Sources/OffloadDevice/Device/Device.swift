@@ -1,0 +1,247 @@
+import Interconnect
+import PCIExpress
+import Peripherals
+import RegisterMaps
+import Registers
+import RISCV
+import Simulation
+import Virtio
+
+/// One device: every model, and the wires, links and buses between them. docs/architecture.md draws the picture.
+///
+/// It has no lock and no thread: ``Machine`` is for those.
+public final class Device {
+    public let description: MachineDescription
+    public let scheduler = Scheduler()
+    let recorder = AccessRecorder()
+
+    // Memories.
+    public let rom: PlainMemory
+    public let sram: ECCMemory
+    public let shared: PlainMemory
+    public let hostMemory: MemoryPages
+
+    // The fabric and what hangs on it.
+    public let crossbar: Crossbar
+    let core: ManagementCore
+    public let aclint: CoreLocalInterruptor
+    public let plic: PlatformInterruptController
+    public let uart: ConsoleUART
+    public let watchdog: Watchdog
+    public let systemController: SystemController
+    public let fabric: FabricController
+    public let analyzer: WorkloadAnalyzer
+    public let resourceManager: ResourceManager
+    public let componentController: VirtualIOController
+    public let mailbox: HostMailbox
+    public let log: LoggingEngine
+
+    // The data path.
+    public let toHost: Link
+    public let fromHost: Link
+    public let cores: ServicePool
+
+    // The host's side.
+    public let hierarchy: PCIHierarchy
+    public let interrupts = HostInterrupts()
+    /// By virtual function number less 1.
+    public let functions: [BlockFunction]
+
+    /// Every register block with the bus on which it is found and its name there.
+    public let blocks: [(bus: DeviceBus, name: String, registers: RegisterBlock)]
+    /// An image has been loaded.
+    var hasFirmware = false
+    /// Referenced weakly by those whom they serve.
+    private let keptAlive: [AnyObject]
+
+    /// Bus address of shared memory: on the firmware's bus and as the physical function's DMA address.
+    public static let sharedBase = DeviceBus.firmware.map.memory("SHARED").offset
+    /// DMA address of the host memory's first byte.
+    public static let hostMemoryBase: UInt64 = 0x1_0000_0000
+
+    /// Makes the device of a description, powered on and without firmware.
+    public init(_ description: MachineDescription) throws(MachineError) {
+        self.description = description
+        let scheduler = scheduler
+        let recorder = recorder
+        let cyclesPerMicrosecond = UInt32(clamping: max(description.clockHertz / 1_000_000, 1))
+        let bus = DeviceBus.firmware.map
+
+        // Memories
+        let (rom, sram, shared, hostMemory) = try Self.makeMemories(description)
+        (self.rom, self.sram, self.shared, self.hostMemory) = (rom, sram, shared, hostMemory)
+        let sharedRange = Self.sharedBase..<Self.sharedBase + UInt64(shared.pages.size)
+        let map = MemoryMap()
+        map.add("ROM", at: UInt32(bus.memory("ROM").offset), rom.pages.bytes, isReadOnly: true)
+        let sramRegion = map.add("SRAM", at: UInt32(bus.memory("SRAM").offset), sram.memory.pages.bytes)
+        map.add("SHARED", at: UInt32(Self.sharedBase), shared.pages.bytes, latency: description.latency.sharedMemory)
+
+        // Data path
+        let linkRate = Rate(
+            bytesPerMicrosecond: UInt32(clamping: description.link.bandwidth / 1_000_000), cyclesPerMicrosecond: cyclesPerMicrosecond)
+        toHost = Link(.init(name: "link.to-host", rate: linkRate, latency: description.link.latency), on: scheduler)
+        fromHost = Link(.init(name: "link.from-host", rate: linkRate, latency: description.link.latency), on: scheduler)
+        cores = ServicePool(.init(name: "service-cores", cores: description.service.cores), on: scheduler)
+
+        // Blocks. Each takes the number by which the recorder knows it.
+        func number(_ name: String) -> Int { recorder.addBlock(bus: .firmware, named: name) }
+        crossbar = Crossbar(.init(hopLatency: description.latency.hop, cyclesPerMicrosecond: cyclesPerMicrosecond))
+        aclint = CoreLocalInterruptor(on: scheduler, number: number("ACLINT"))
+        plic = PlatformInterruptController(number: number("PLIC"))
+        uart = ConsoleUART(on: scheduler, number: number("UART"))
+        watchdog = Watchdog(on: scheduler, number: number("WDT"))
+        let hierarchyDescription = Self.hierarchyDescription(description, shared: shared.pages.size)
+        var identity = SystemController.Identity()
+        identity.harts = description.harts
+        identity.virtualFunctions = description.virtualFunctions.total
+        identity.serviceCores = description.service.cores
+        identity.clockKHz = UInt32(clamping: description.clockHertz / 1000)
+        identity.sramBase = UInt32(bus.memory("SRAM").offset)
+        identity.sramBytes = UInt32(sram.memory.pages.size)
+        identity.sharedBytes = UInt32(shared.pages.size)
+        identity.linkBytesPerMicrosecond = linkRate.bytesPerMicrosecond
+        identity.serial = hierarchyDescription.serialNumber
+        systemController = SystemController(identity, number: number("SYSCTL"))
+        fabric = FabricController(
+            crossbar, deviceToHost: toHost, hostToDevice: fromHost, on: scheduler, number: number("FABRIC"))
+        analyzer = WorkloadAnalyzer(on: scheduler, number: number("WA"))
+        resourceManager = ResourceManager(
+            DeviceResources(
+                serviceCores: description.service.cores, memoryBlocks: shared.pages.size >> 16, linkBandwidth: linkRate.bytesPerMicrosecond),
+            on: scheduler, number: number("RM"))
+        componentController = VirtualIOController(number: number("VIC"))
+        mailbox = HostMailbox(
+            HostInterfaceIdentity(
+                virtualFunctions: description.virtualFunctions.total, harts: description.harts,
+                clockHertz: UInt32(clamping: description.clockHertz), sharedMemory: sharedRange),
+            on: scheduler, mailboxNumber: number("MAILBOX"), hostifNumber: recorder.addBlock(bus: .physicalFunction, named: "HOSTIF"))
+        let sharedPort = SharedMemoryPort(shared, at: Self.sharedBase)
+        log = LoggingEngine(
+            memory: sharedPort, sharedMemory: sharedRange, on: scheduler, logNumber: number("LOG"),
+            hostNumber: recorder.addBlock(bus: .physicalFunction, named: "LOG_HOST"))
+        core = ManagementCore(
+            harts: description.harts, quantum: description.quantum, memory: map, crossbar: crossbar, recorder: recorder, on: scheduler)
+
+        // PCI functions and the devices behind them
+        do {
+            hierarchy = try PCIHierarchy(hierarchyDescription, scheduler: scheduler)
+        } catch {
+            throw .description("\(error)")
+        }
+        let observers = DataPathFanOut([analyzer, componentController])
+        let dmaObservers = DMAFanOut([analyzer, log])
+        let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: observers)
+        var functions: [BlockFunction] = []
+        for vf in 0..<description.virtualFunctions.total {
+            functions.append(try BlockFunction(vf + 1, description, hierarchy, path, recorder, on: scheduler))
+        }
+        self.functions = functions
+
+        blocks = Self.list(
+            firmware: [
+                ("ACLINT", aclint.registers), ("PLIC", plic.registers), ("UART", uart.registers), ("WDT", watchdog.registers),
+                ("SYSCTL", systemController.registers), ("FABRIC", fabric.registers), ("WA", analyzer.registers),
+                ("RM", resourceManager.registers), ("VIC", componentController.registers), ("MAILBOX", mailbox.firmware.registers),
+                ("LOG", log.registers),
+            ],
+            host: [("HOSTIF", mailbox.host.registers), ("LOG_HOST", log.host.registers)], functions)
+        let relay = MemoryErrorRelay(systemController) { sramRegion.allowsDirectAccess = $0 }
+        let codeWatch = CodeWatch(map, rom: rom, shared: shared, sharedBase: UInt32(Self.sharedBase), romBase: UInt32(bus.memory("ROM").offset))
+        let doorbells = DoorbellDispatch(componentController, functions)
+        let messages = FunctionInterrupts(hierarchy.physicalFunction)
+        keptAlive = [observers, dmaObservers, relay, codeWatch, doorbells, messages, sharedPort]
+
+        attachTargets()
+        connectInterrupts()
+        sram.sink = relay
+        rom.listener = codeWatch
+        shared.listener = codeWatch
+        systemController.memory = sram
+        systemController.resets = core
+        watchdog.bite.connect(to: systemController, input: SystemController.biteInput)
+        for sink in [toHost, fromHost, cores, fabric] as [any PartitionSink] { resourceManager.connect(sink) }
+        componentController.sink = doorbells
+        for function in functions { function.device.router = doorbells }
+        mailbox.messages = messages
+        hierarchy.interrupts = interrupts
+        hierarchy.delegate = self
+        hierarchy.iommu.observer = dmaObservers
+        core.onFirmwareReset = { [unowned self] in resetFirmware($0) }
+        try connectHost()
+    }
+
+    /// Lists the blocks in the order of their numbers.
+    private static func list(
+        firmware: [(String, RegisterBlock)], host: [(String, RegisterBlock)], _ functions: [BlockFunction]
+    ) -> [(bus: DeviceBus, name: String, registers: RegisterBlock)] {
+        let all = firmware.map { (DeviceBus.firmware, $0.0, $0.1) } + host.map { (DeviceBus.physicalFunction, $0.0, $0.1) }
+            + functions.map { (DeviceBus.virtualFunction, "VIRTIO", $0.transport.block) }
+        return all.sorted { $0.2.number < $1.2.number }
+    }
+
+    private static func makeMemories(
+        _ description: MachineDescription
+    ) throws(MachineError) -> (PlainMemory, ECCMemory, PlainMemory, MemoryPages) {
+        let bus = DeviceBus.firmware.map
+        do {
+            return (
+                PlainMemory(try MemoryPages(name: "outrigger-rom", size: Int(bus.memory("ROM").size)), isReadOnly: true),
+                ECCMemory(try MemoryPages(name: "outrigger-sram", size: Int(bus.memory("SRAM").size))),
+                PlainMemory(try MemoryPages(name: "outrigger-shared", size: Int(bus.memory("SHARED").size)), isReadOnly: false),
+                try MemoryPages(name: "outrigger-hostmem", size: Int(description.memory.host))
+            )
+        } catch {
+            throw .memory(error)
+        }
+    }
+
+    private static func hierarchyDescription(_ description: MachineDescription, shared: Int) -> HierarchyDescription {
+        var hierarchy = HierarchyDescription()
+        hierarchy.physicalFunction = .management(sharedMemory: UInt64(shared))
+        hierarchy.totalVFs = description.virtualFunctions.total
+        hierarchy.readCycles = description.latency.pcie
+        hierarchy.writeCycles = description.latency.pcie / 2
+        return hierarchy
+    }
+
+    /// Makes the recorder hear of every register access.
+    func observeRegisters() {
+        for block in blocks { block.registers.observer = recorder }
+    }
+
+    // MARK: Device time
+
+    /// Carries the device on to `cycle`.
+    public func run(until cycle: Cycle) { core.run(until: cycle) }
+
+    /// No hart has anything to execute and no request is on its way: nothing happens but timers.
+    public var isIdle: Bool {
+        core.isIdle && cores.requestsInFlight == 0 && toHost.transfersInFlight == 0 && fromHost.transfersInFlight == 0
+            && !functions.contains { $0.device.requestsInFlight != 0 }
+    }
+
+    // MARK: Resets
+
+    /// The firmware starts anew. Memory, the data path, logs, partitions and what the host has set up stay.
+    private func resetFirmware(_ cause: FirmwareResetCause) {
+        aclint.reset()
+        plic.reset()
+        uart.reset()
+        watchdog.reset()
+        fabric.reset()
+        mailbox.reset(.soft)
+        systemController.firmwareReset(cause)
+        for hart in 0..<description.harts {
+            core.setRunning(hart == 0, hart: hart)
+            core.resetHart(hart, bootAddress: systemController.bootAddress)
+        }
+    }
+}
+
+extension BusMap {
+    /// A memory of the map, which has it.
+    func memory(_ name: String) -> WindowDescription {
+        guard let memory = memories.first(where: { $0.name == name }) else { preconditionFailure("no memory \(name) on \(self.name)") }
+        return memory
+    }
+}

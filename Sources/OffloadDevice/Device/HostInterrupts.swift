@@ -1,0 +1,42 @@
+import Interconnect
+import PCIExpress
+import Virtio
+
+/// What reaches the host of the functions' interrupts: counts, and somebody to tell.
+public final class HostInterrupts: InterruptSink {
+    /// By function index: messages and assertions of INTx since power-on.
+    public private(set) var counts = [UInt64](repeating: 0, count: HierarchyDescription.indexLimit)
+    /// The INTx lines that the host's interrupt handler has yet to mask.
+    var unmaskedLines: [Int] = []
+    /// Is told of each interrupt, in the middle of whatever caused it.
+    var handler: ((_ function: Int, _ vector: Int?) -> Void)?
+
+    public func messageSignaled(function: Int, vector: Int, message: InterruptMessage) {
+        count(function, vector)
+    }
+
+    public func lineChanged(function: Int, level: Bool) {
+        guard level else { return }
+        unmaskedLines.append(function)
+        count(function, nil)
+    }
+
+    private func count(_ function: Int, _ vector: Int?) {
+        guard counts.indices.contains(function) else { return }
+        counts[function] &+= 1
+        handler?(function, vector)
+    }
+}
+
+/// One function's interrupts, as its device model raises them.
+final class FunctionInterrupts: InterruptPort, InterruptMessageSink {
+    private unowned let function: PCIFunction
+
+    init(_ function: PCIFunction) { self.function = function }
+
+    var isMSIXEnabled: Bool { function.isMSIXEnabled }
+    var vectorCount: Int { function.vectorCount }
+    func raise(vector: Int) { function.raise(vector) }
+    func driveLine(_ level: Bool) { function.driveLine(level) }
+    func interruptMessage(_ vector: Int, at cycle: UInt64) { function.raise(vector) }
+}

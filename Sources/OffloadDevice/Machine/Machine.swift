@@ -1,0 +1,156 @@
+import Glibc
+import PCIExpress
+import Peripherals
+import Registers
+import RISCV
+import Simulation
+import Tracing
+
+/// A device that many threads use: one lock, a pace, and a thread of its own that carries time on.
+///
+/// Whoever accesses the device does so itself, under the lock. What is called back (interrupts, console) is called under the lock too, by
+/// whichever thread it happens on: it must not call the machine.
+public final class Machine: @unchecked Sendable {
+    // Sendable: `device` and the mutable properties below are touched under `lock` alone.
+
+    /// What device time follows.
+    public enum Pace: Hashable, Sendable {
+        /// The wall clock, `ratio` times as fast; asleep while idle.
+        case realtime(ratio: Double)
+        /// Nothing: as fast as possible while there is work, at rest otherwise.
+        case max
+        /// Host accesses, by what they cost, and explicit advances. Two runs of one script are the same bit for bit.
+        case lockstep
+    }
+
+    public let description: MachineDescription
+    public let pace: Pace
+    /// Shared memory (BAR2) and host memory: other programs may map their descriptors.
+    public var sharedMemory: MemoryPages { device.shared.pages }
+    public var hostMemory: MemoryPages { device.hostMemory }
+
+    let device: Device
+    let lock = MachineLock()
+    var clock: PaceClock
+    private var console: ConsoleRelay
+    private var thread: pthread_t?
+    var isStopping = false
+    /// The wall time until which the machine's thread sleeps; 0 while it runs.
+    var sleepsUntil: UInt64 = 0
+
+    /// Makes a machine at rest: ``start()`` sets it going.
+    public init(_ description: MachineDescription, pace: Pace) throws(MachineError) {
+        self.description = description
+        self.pace = pace
+        device = try Device(description)
+        clock = PaceClock(pace, frequency: description.clockHertz)
+        console = ConsoleRelay()
+        device.uart.console = console
+    }
+
+    deinit {
+        stop()
+    }
+
+    /// Starts the machine's thread. In lockstep there is none: time moves with whoever moves it.
+    public func start() {
+        guard pace != .lockstep else { return }
+        locked { _ in
+            guard thread == nil else { return }
+            isStopping = false
+            clock.anchor(at: device.scheduler.now)
+            var identity = pthread_t()
+            // The thread is joined in stop(), before the machine can go.
+            let status = pthread_create(&identity, nil, { context in
+                Unmanaged<Machine>.fromOpaque(context!).takeUnretainedValue().runThread()
+                return nil
+            }, Unmanaged.passUnretained(self).toOpaque())
+            if status == 0 { thread = identity }
+        }
+    }
+
+    /// Stops the machine's thread and writes out the trace. The device stays as it is.
+    public func stop() {
+        lock.lock()
+        isStopping = true
+        let running = thread
+        thread = nil
+        lock.signal()
+        lock.unlock()
+        if let running { pthread_join(running, nil) }
+        locked { $0.recorder.writer?.flush() }
+    }
+
+    /// Does something with the device under the lock, at the present time of the pace. The device, and anything of it, must not
+    /// be used after that.
+    public func access<Result, Failure: Error>(_ body: (Device) throws(Failure) -> Result) throws(Failure) -> Result {
+        lock.lock()
+        defer { lock.unlock() }
+        catchUp()
+        defer { settle() }
+        return try body(device)
+    }
+
+    /// Looks at the device without letting time pass.
+    func locked<Result, Failure: Error>(_ body: (Device) throws(Failure) -> Result) throws(Failure) -> Result {
+        lock.lock()
+        defer { lock.unlock() }
+        return try body(device)
+    }
+
+    // MARK: Who is told
+
+    /// Is told of every interrupt that reaches the host: the function's index, and the MSI-X vector or nil for INTx.
+    public func onInterrupt(_ handler: @escaping @Sendable (_ function: Int, _ vector: Int?) -> Void) {
+        locked { $0.interrupts.handler = handler }
+    }
+
+    /// Is given every byte that the firmware prints.
+    public func onConsoleOutput(_ handler: @escaping @Sendable (UInt8) -> Void) {
+        locked { _ in console.handler = handler }
+    }
+
+    // MARK: Tracing
+
+    /// Records every register access into a folder from now on.
+    public func startTrace(folder: String) throws(TraceError) {
+        let writer = try TraceWriter(
+            folder: folder, catalogue: .device, buses: DeviceBus.allCases.map(\.map.name), frequency: description.clockHertz)
+        locked {
+            $0.observeRegisters()
+            $0.recorder.writer = writer
+        }
+    }
+
+    /// Ends the trace.
+    /// - Returns: why it ended before, if it did.
+    @discardableResult
+    public func stopTrace() -> TraceError? {
+        locked {
+            let failure = $0.recorder.writer?.failure
+            $0.recorder.writer?.finish()
+            $0.recorder.writer = nil
+            return failure
+        }
+    }
+
+    /// Makes what was recorded so far visible to readers.
+    public func flushTrace() { locked { $0.recorder.writer?.flush() } }
+
+    /// Begins a hash over all register accesses from now on.
+    public func startDigest() {
+        locked {
+            $0.observeRegisters()
+            $0.recorder.digest = AccessRecorder.digestStart
+        }
+    }
+
+    /// The hash so far; nil if none was begun. Equal hashes: equal traces.
+    public var digest: UInt64? { locked { $0.recorder.digest } }
+
+    /// Passes console bytes on.
+    private final class ConsoleRelay: ConsoleSink {
+        var handler: (@Sendable (UInt8) -> Void)?
+        func consoleOutput(_ byte: UInt8) { handler?(byte) }
+    }
+}

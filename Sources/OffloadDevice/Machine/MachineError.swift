@@ -1,0 +1,24 @@
+import Peripherals
+import RISCV
+import Virtio
+
+/// Why a machine can't be made, or can't do what was asked of it.
+public enum MachineError: Error, CustomStringConvertible {
+    /// The description contradicts itself.
+    case description(String)
+    case memory(MemoryPagesError)
+    case backend(function: Int, BackendError)
+    case firmware(ELFError)
+    /// An injection, a firmware restart, an advance that makes no sense now.
+    case request(String)
+
+    public var description: String {
+        switch self {
+        case .description(let text): text
+        case .memory(let error): "\(error)"
+        case .backend(let function, let error): "virtual function \(function): \(error)"
+        case .firmware(let error): "\(error)"
+        case .request(let text): text
+        }
+    }
+}
