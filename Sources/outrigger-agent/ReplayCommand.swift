@@ -91,9 +91,9 @@ struct ReplayCommand: ParsableCommand {
 
     /// Upper ends, log2 of cycles, of the 50th, 90th, 99th and 99.9th percentile of what was counted between.
     private static func percentiles(from before: LatencyHistogram, to after: LatencyHistogram) -> [UInt8] {
-        let counts = (0..<LatencyHistogram.buckets).map { after.counts[$0] &- before.counts[$0] }
+        let counts = (0..<LatencyHistogram.buckets).map { (bucket: Int) -> UInt64 in after.counts[bucket] &- before.counts[bucket] }
         let total = counts.reduce(0, &+)
-        return [500, 900, 990, 999].map { permille in
+        return ([500, 900, 990, 999] as [UInt64]).map { permille in
             var sum: UInt64 = 0
             for (bucket, count) in counts.enumerated() {
                 sum &+= count

@@ -227,6 +227,11 @@ public struct LatencyHistogram: WireLayout {
         for bucket in 0..<Self.buckets { counts[bucket] = bytes.number(8 * bucket) }
     }
 
+    public static func == (a: Self, b: Self) -> Bool {
+        for bucket in 0..<buckets where a.counts[bucket] != b.counts[bucket] { return false }
+        return true
+    }
+
     public func encode(to bytes: UnsafeMutableRawPointer) {
         for bucket in 0..<Self.buckets { bytes.put(counts[bucket], 8 * bucket) }
     }
