@@ -16,7 +16,8 @@ struct HostileQueueTests {
         let before = harness.memory.copy()
         #expect(harness.faultOnTake() == fault, sourceLocation: sourceLocation)
         #expect(harness.memory.writes == 0, sourceLocation: sourceLocation)
-        #expect(harness.memory.copy() == before, sourceLocation: sourceLocation)
+        let isUntouched = harness.memory.copy() == before
+        #expect(isUntouched, sourceLocation: sourceLocation)
         #expect(harness.queue.indices.taken == 0, sourceLocation: sourceLocation)
     }
 

@@ -43,6 +43,8 @@ package final class MockDriver {
         buffers = (device + UInt64(SplitQueue.bytes(of: .device, size: size)) + 4095) & ~4095
         free = Array((0..<size).reversed())
         held = [UInt16](repeating: 0, count: Int(size))
+        let rings = Int(buffers - start)
+        memory[start, rings] = [UInt8](repeating: 0, count: rings)
     }
 
     // MARK: A driver's work
