@@ -52,6 +52,7 @@ extension HartState {
         if privilege == .machine { csr.mstatus |= MachineStatus.previousPrivilege }
         privilege = .machine
         pc = handler
+        reservation.isValid = false
         predictor.flush(landing: handler)
     }
 
@@ -66,6 +67,7 @@ extension HartState {
         csr.mstatus |= MachineStatus.previousInterruptEnable
         csr.mstatus &= ~MachineStatus.previousPrivilege
         pc = csr.mepc
+        reservation.isValid = false
         predictor.flush(landing: pc)
     }
 }

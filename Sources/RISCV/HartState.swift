@@ -85,7 +85,7 @@ enum MachineStatus {
 /// What `lr.w` leaves for `sc.w`.
 ///
 /// The store succeeds if the word still has the value that was loaded, so a store of another hart or a DMA write that
-/// changes the word breaks the reservation whoever made it.
+/// changes the word breaks the reservation whoever made it. So does every trap, and `mret`.
 public struct Reservation: Equatable, Sendable {
     public var isValid = false
     public var address: UInt32 = 0
