@@ -30,7 +30,7 @@ extension PCIFunction {
 
     /// Hands an access in range to the MSI-X structures or to the target behind the BAR.
     func reach(_ decoder: Decoder, _ access: inout BusAccess) -> BusStatus {
-        if let msix = state.msix, msix.description.bar == decoder.bar.index {
+        if decoder.holdsMSIX, let msix = state.msix {
             let offset = access.address, size = Int(access.size)
             if msix.tableRange.contains(offset) || msix.pendingRange.contains(offset) { return accessMSIX(offset, size, &access) }
         }
@@ -56,13 +56,15 @@ extension PCIFunction {
         guard decoders.indices.contains(bar), let decoder = decoders[bar], size > 0, offset < decoder.bar.size,
             UInt64(size) <= decoder.bar.size - offset
         else { return nil }
-        if let msix = state.msix, msix.description.bar == bar, msix.tableRange.contains(offset) || msix.pendingRange.contains(offset) {
+        if decoder.holdsMSIX, let msix = state.msix, msix.tableRange.contains(offset) || msix.pendingRange.contains(offset) {
             return offset % UInt64(size) == 0 ? msix.read(offset, size: size) : nil
         }
         return decoder.target?.peek(offset, size: size)
     }
 
-    private func refuse(_ access: inout BusAccess, _ status: BusStatus, at address: UInt64, isIO: Bool, forwarded: Bool = true) -> BusStatus {
+    private func refuse(
+        _ access: inout BusAccess, _ status: BusStatus, at address: UInt64, isIO: Bool, forwarded: Bool = true
+    ) -> BusStatus {
         if !access.isWrite { access.value = access.size >= 8 ? .max : (1 << UInt64(8 * access.size)) &- 1 }
         if access.initiator.kind == .debugger { return status }
         state.refusedAccesses &+= 1

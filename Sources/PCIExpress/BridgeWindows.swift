@@ -11,6 +11,11 @@ public struct BridgeWindows: Sendable {
     public var memory: Window
     public var prefetchable: Window
 
+    /// Nothing is forwarded: every base is above its limit.
+    static let closed = BridgeWindows(
+        io: Window(first: 0xf000, last: 0xfff), memory: Window(first: 0xfff0_0000, last: 0xf_ffff),
+        prefetchable: Window(first: 0xfff0_0000, last: 0xf_ffff))
+
     init(io: Window, memory: Window, prefetchable: Window) {
         self.io = io; self.memory = memory; self.prefetchable = prefetchable
     }

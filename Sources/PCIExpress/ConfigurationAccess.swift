@@ -7,7 +7,9 @@ extension PCIFunction {
     @discardableResult
     public func readConfiguration(_ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         let count = Self.clip(offset, buffer.count)
-        if isReachable, let window = offsets.virtioWindow, offset < window + 20, offset + count > window + 16 { performWindowAccess(isWrite: false) }
+        if isReachable, let window = offsets.virtioWindow, offset < window + 20, offset + count > window + 16 {
+            performWindowAccess(isWrite: false)
+        }
         return peekConfiguration(offset, into: buffer)
     }
 
@@ -46,7 +48,9 @@ extension PCIFunction {
     /// Reads 1, 2 or 4 bytes; all ones past the end.
     public func readConfiguration(_ offset: Int, size: Int) -> UInt32 {
         var value: UInt32 = .max
-        withUnsafeMutableBytes(of: &value) { _ = readConfiguration(offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<min(size, 4)])) }
+        withUnsafeMutableBytes(of: &value) {
+            _ = readConfiguration(offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<min(size, 4)]))
+        }
         return size >= 4 ? value : value & ((1 << UInt32(8 * max(size, 0))) &- 1)
     }
 
@@ -79,7 +83,7 @@ extension PCIFunction {
         if let pm = offsets.powerManagement, register == pm + PowerManagement.control {
             // A state that the function doesn't have is not entered (PCI Power Management 1.2, 3.2.4).
             if powerState == 1 || powerState == 2 { state.space.set(register, size: 4, old) }
-            hierarchy.refresh()
+            refreshDependents()
         } else if let express = offsets.express, register == express + Express.deviceControl {
             // The bit always reads zero (7.5.3.4).
             if role != .rootPort, written(register) & Express.initiateFunctionLevelReset != 0 { hierarchy.functionLevelReset(self) }
@@ -92,8 +96,13 @@ extension PCIFunction {
             performWindowAccess(isWrite: true)
         } else if register < 0x40 || (role == .rootPort && register == offsets.express! + Express.linkControl) {
             if role == .rootPort { hierarchy.linkWritten() }
-            hierarchy.refresh()
+            refreshDependents()
         }
+    }
+
+    /// Recomputes what follows from this function's registers: everything below a bridge, the virtual functions of a physical one.
+    private func refreshDependents() {
+        if isBridge || offsets.virtualization != nil { hierarchy.refresh() } else { refresh() }
     }
 
     /// NumVFs and the system page size keep their values while VFs are enabled (9.3.3.8, 9.3.3.13).
@@ -143,9 +152,10 @@ extension PCIFunction {
         guard size == 1 || size == 2 || size == 4 else { return }
         let mask: UInt32 = size == 4 ? .max : (1 << UInt32(8 * size)) - 1
         let data = state.space.dword(window + 16)
+        let initiator = Initiator.host(function: index), now = hierarchy.scheduler.now
         var access = isWrite
-            ? BusAccess(write: UInt64(data & mask), to: offset, size: size, initiator: .host(function: index), time: hierarchy.scheduler.now)
-            : BusAccess(read: offset, size: size, initiator: .host(function: index), time: hierarchy.scheduler.now)
+            ? BusAccess(write: UInt64(data & mask), to: offset, size: size, initiator: initiator, time: now)
+            : BusAccess(read: offset, size: size, initiator: initiator, time: now)
         var status = BusStatus.unmapped
         if isAwake, decoders.indices.contains(bar), let decoder = decoders[bar], offset % UInt64(size) == 0, offset < decoder.bar.size {
             status = reach(decoder, &access)

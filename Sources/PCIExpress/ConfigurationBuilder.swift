@@ -36,7 +36,7 @@ struct ConfigurationBuilder {
     /// Starts an extended capability of `length` bytes and returns its offset.
     mutating func extendedCapability(_ id: UInt16, version: UInt32, length: Int) -> Int {
         let offset = nextExtended
-        precondition(offset + length <= ConfigurationSpace.size, "the extended capabilities of one function fit into its configuration space")
+        precondition(offset + length <= ConfigurationSpace.size, "the extended capabilities of a function fit into its space")
         if let last = lastExtended {
             space.define(last, size: 4, value: space.dword(last) | UInt32(offset) << 20)
         }

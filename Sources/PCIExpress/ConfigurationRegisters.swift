@@ -121,6 +121,10 @@ public enum Express {
     public static let nonFatalDetected: UInt16 = 1 << 1
     public static let fatalDetected: UInt16 = 1 << 2
     public static let unsupportedRequestDetected: UInt16 = 1 << 3
+    /// Link control of a port.
+    public static let linkDisable: UInt16 = 1 << 4
+    /// Link status of a port.
+    public static let dataLinkActive: UInt16 = 1 << 13
     /// Device control 2 of a port.
     public static let ariForwarding: UInt16 = 1 << 5
 }

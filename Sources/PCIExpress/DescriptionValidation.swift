@@ -16,7 +16,8 @@ extension HierarchyDescription {
         var seen: [Int] = []
         for further in furtherFunctions {
             guard (1...7).contains(further.number), !seen.contains(further.number) else {
-                throw PCIDescriptionError(place: "hierarchy", expected: "further functions with different numbers 1 to 7", found: "\(further.number)")
+                throw PCIDescriptionError(
+                    place: "hierarchy", expected: "further functions with different numbers 1 to 7", found: "\(further.number)")
             }
             seen.append(further.number)
             try further.function.validate("function \(further.number)", isVirtual: false)
@@ -36,7 +37,6 @@ extension FunctionDescription {
                 throw mistake("BARs in different registers 0 to 5 (64-bit ones take two)", "BAR \(bar.index)")
             }
             taken += indices
-            // Host windows hold 1 GiB of 32-bit memory and 4 KiB of I/O; see ResourceAssignment.
             let limits: ClosedRange<UInt64> = switch bar.kind {
             case .io: 4...256
             case .memory32, .memory64: 16...(256 << 20)
@@ -54,7 +54,8 @@ extension FunctionDescription {
             }
             let table = MSIXTable(msix)
             guard msix.tableOffset % 8 == 0, msix.pendingOffset % 8 == 0, msix.tableOffset < bar.size, msix.pendingOffset < bar.size,
-                table.tableRange.upperBound <= bar.size, table.pendingRange.upperBound <= bar.size, !table.tableRange.overlaps(table.pendingRange)
+                table.tableRange.upperBound <= bar.size, table.pendingRange.upperBound <= bar.size,
+                !table.tableRange.overlaps(table.pendingRange)
             else {
                 throw mistake(
                     "MSI-X table and pending bits apart, 8-byte aligned, within the \(bar.size) bytes of BAR \(bar.index)",
@@ -67,11 +68,14 @@ extension FunctionDescription {
             }
             for region in [virtio.common, virtio.isr, virtio.device, virtio.notification] {
                 guard UInt64(region.offset) + UInt64(region.length) <= bar.size else {
-                    throw mistake("virtio structures within the \(bar.size) bytes of BAR \(bar.index)", "\(region.length) bytes at \(region.offset)")
+                    throw mistake(
+                        "virtio structures within the \(bar.size) bytes of BAR \(bar.index)", "\(region.length) bytes at \(region.offset)")
                 }
             }
         }
-        guard vendorSpecific.count <= 64 else { throw mistake("at most 64 dwords of vendor-specific capability", "\(vendorSpecific.count)") }
+        guard vendorSpecific.count <= 64 else {
+            throw mistake("at most 64 dwords of vendor-specific capability", "\(vendorSpecific.count)")
+        }
         guard interruptPin <= 4, !(isVirtual && interruptPin != 0) else {
             throw mistake(isVirtual ? "no interrupt pin" : "an interrupt pin 0 to 4", "\(interruptPin)")
         }

@@ -59,7 +59,9 @@ extension PCIFunction {
         if free {
             state.space.set(aer + AER.control, size: 4, errorRegister(AER.control) & ~0x1f | UInt32(error.rawValue))
             let words = header?.words ?? (0, 0, 0, 0)
-            for (i, word) in [words.0, words.1, words.2, words.3].enumerated() { state.space.set(aer + AER.headerLog + 4 * i, size: 4, word) }
+            for (i, word) in [words.0, words.1, words.2, words.3].enumerated() {
+                state.space.set(aer + AER.headerLog + 4 * i, size: 4, word)
+            }
         }
         return true
     }

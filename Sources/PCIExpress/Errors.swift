@@ -72,7 +72,8 @@ public struct ErrorCounts: Hashable, Sendable {
     }
 
     private static let correctableNames: [(bit: Int, name: String)] = [
-        (0, "RxErr"), (6, "BadTLP"), (7, "BadDLLP"), (8, "Rollover"), (12, "Timeout"), (13, "NonFatalErr"), (14, "CorrIntErr"), (15, "HeaderOF"),
+        (0, "RxErr"), (6, "BadTLP"), (7, "BadDLLP"), (8, "Rollover"), (12, "Timeout"), (13, "NonFatalErr"), (14, "CorrIntErr"),
+        (15, "HeaderOF"),
     ]
     private static let uncorrectableNames: [(bit: Int, name: String)] = [
         (0, "Undefined"), (4, "DLP"), (5, "SDES"), (12, "TLP"), (13, "FCP"), (14, "CmpltTO"), (15, "CmpltAbrt"), (16, "UnxCmplt"),

@@ -22,8 +22,12 @@ extension ConfigurationBuilder {
         let port = kind == .rootPort
         let virtual = kind == .virtualFunction
         let link = ExpressLink.speed | ExpressLink.width << 4
-        func define(_ register: Int, size: Int, _ value: UInt32, writable: UInt32 = 0, clearable: UInt32 = 0, sticky: UInt32 = 0, retained: UInt32 = 0) {
-            space.define(offset + register, size: size, value: value, writable: writable, clearable: clearable, sticky: sticky, retained: retained)
+        func define(
+            _ register: Int, size: Int, _ value: UInt32, writable: UInt32 = 0, clearable: UInt32 = 0, sticky: UInt32 = 0,
+            retained: UInt32 = 0
+        ) {
+            space.define(
+                offset + register, size: size, value: value, writable: writable, clearable: clearable, sticky: sticky, retained: retained)
         }
         // Version 2; a root port (type 4) has a slot.
         define(0x02, size: 2, port ? 0x0142 : 0x0002)

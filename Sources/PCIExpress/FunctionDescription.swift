@@ -174,5 +174,10 @@ public struct PCIDescriptionError: Error, Hashable, CustomStringConvertible {
     public var place: String
     public var expected: String
     public var found: String
+
+    public init(place: String, expected: String, found: String) {
+        self.place = place; self.expected = expected; self.found = found
+    }
+
     public var description: String { "PCI \(place): expected \(expected), found \(found)" }
 }

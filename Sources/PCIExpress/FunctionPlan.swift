@@ -26,7 +26,9 @@ struct FunctionPlan {
         return plans + [rootPort(), hostBridge()]
     }
 
-    private static func physical(_ number: Int, _ function: FunctionDescription, next: Int, _ hierarchy: HierarchyDescription) -> FunctionPlan {
+    private static func physical(
+        _ number: Int, _ function: FunctionDescription, next: Int, _ hierarchy: HierarchyDescription
+    ) -> FunctionPlan {
         var builder = ConfigurationBuilder()
         var command = Command.busMaster | Command.parityErrorResponse | Command.systemError
         if function.bars.contains(where: { $0.kind == .io }) { command |= Command.ioSpace }
@@ -107,7 +109,8 @@ struct FunctionPlan {
         builder.accessControl()
         builder.linkCapabilities()
         return FunctionPlan(
-            index: PCIHierarchy.rootPortIndex, role: .rootPort, address: FunctionAddress(bus: 0, number: 1 << 3), description: nil, builder: builder)
+            index: PCIHierarchy.rootPortIndex, role: .rootPort, address: FunctionAddress(bus: 0, number: 1 << 3), description: nil,
+            builder: builder)
     }
 
     private static func hostBridge() -> FunctionPlan {
@@ -117,6 +120,7 @@ struct FunctionPlan {
             command: Command.memorySpace | Command.busMaster | Command.systemError, interruptPin: 0)
         builder.space.define(Header.subsystemVendorID, size: 2, value: UInt32(FunctionDescription.redHat))
         return FunctionPlan(
-            index: PCIHierarchy.hostBridgeIndex, role: .hostBridge, address: FunctionAddress(bus: 0, number: 0), description: nil, builder: builder)
+            index: PCIHierarchy.hostBridgeIndex, role: .hostBridge, address: FunctionAddress(bus: 0, number: 0), description: nil,
+            builder: builder)
     }
 }

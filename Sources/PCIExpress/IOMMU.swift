@@ -298,7 +298,8 @@ public final class DMADomain: DMAPort {
 
     private func fault(_ address: UInt64, _ count: Int, _ writing: Bool, _ cause: DMAFault.Cause) -> BusStatus {
         state.faultCount &+= 1
-        iommu.record(DMAFault(function: function, address: address, count: count, isWrite: writing, cause: cause, cycle: iommu.scheduler.now))
+        iommu.record(DMAFault(
+            function: function, address: address, count: count, isWrite: writing, cause: cause, cycle: iommu.scheduler.now))
         if cause != .busMasterDisabled, !writing { onReadFault?() }
         return .denied
     }

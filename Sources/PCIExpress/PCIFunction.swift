@@ -35,7 +35,9 @@ public final class PCIFunction {
 
     /// What a BAR decodes; follows from configuration spaces.
     struct Decoder {
-        var bar: BARDescription
+        let bar: BARDescription
+        /// The MSI-X table and pending bits are in this BAR.
+        let holdsMSIX: Bool
         /// Reaches the target: enabled, in D0, the address the host uses is the register's, and the port forwards it.
         var isEnabled = false
         /// The port above would not forward an access: then that one reports it.
@@ -75,7 +77,9 @@ public final class PCIFunction {
         offsets = builder.offsets
         state = State(space: builder.space, msix: description?.msix.map(MSIXTable.init))
         initial = state
-        decoders = (0..<6).map { index in (description?.bars.first { $0.index == index }).map { Decoder(bar: $0) } }
+        decoders = (0..<6).map { index in
+            (description?.bars.first { $0.index == index }).map { Decoder(bar: $0, holdsMSIX: description?.msix?.bar == index) }
+        }
         domain?.onReadFault = { [unowned self] in state.space.setBits(Header.status, Status.receivedMasterAbort) }
     }
 
@@ -201,7 +205,7 @@ public final class PCIFunction {
     func updateLine() {
         let level = state.line && !isMSIXEnabled
         state.space.setBits(Header.status, Status.interrupt, level)
-        let signaled = level && command & Command.interruptDisable == 0
+        let signaled = level && isAwake && command & Command.interruptDisable == 0
         guard signaled != state.signaledLine else { return }
         state.signaledLine = signaled
         hierarchy.interrupts?.lineChanged(function: index, level: signaled)

@@ -28,7 +28,6 @@ public final class PCIHierarchy {
         fileprivate var domains: [DMADomain.State?]
         fileprivate var iommu: IOMMU.State
         fileprivate var virtualFunctionCount: Int
-        fileprivate var wasLinkUp: Bool
     }
 
     public static let rootPortIndex = HierarchyDescription.indexLimit
@@ -44,7 +43,8 @@ public final class PCIHierarchy {
     let scheduler: Scheduler
     /// By function index, the bridges last.
     private var functions: [PCIFunction?] = []
-    private var wasLinkUp = true
+    /// What the root port's windows are now.
+    private var windows = BridgeWindows.closed
 
     /// Builds the hierarchy and configures it as platform firmware and Linux leave it: buses numbered, resources assigned, memory and
     /// I/O enabled, bus mastering off.
@@ -60,7 +60,7 @@ public final class PCIHierarchy {
                 index: function.index, role: function.role, address: function.address, description: function.description,
                 builder: function.builder, domain: domain, hierarchy: self)
         }
-        configure()
+        try configure()
         refresh()
     }
 
@@ -112,11 +112,13 @@ public final class PCIHierarchy {
 
     // MARK: What follows from configuration spaces
 
-    /// Whether the link below the root port works: neither disabled nor held in reset.
-    public var isLinkUp: Bool {
+    /// Whether the link below the root port works: neither disabled nor held in reset. Follows from the port's registers.
+    public private(set) var isLinkUp = true
+
+    private var hasLinkRequested: Bool {
         let port = rootPort
         return port.space.word(BridgeHeader.control) & BridgeControl.secondaryBusReset == 0
-            && port.space.word(port.offsets.express! + Express.linkControl) & 0x10 == 0
+            && port.space.word(port.offsets.express! + Express.linkControl) & Express.linkDisable == 0
     }
 
     /// Whether the root port lets memory requests of the endpoint through.
@@ -127,22 +129,23 @@ public final class PCIHierarchy {
         let port = rootPort
         guard isLinkUp, port.powerState == 0, address <= UInt64.max - (bar.size - 1) else { return false }
         let last = address + (bar.size - 1)
-        let windows = BridgeWindows(port.space)
         if bar.kind == .io { return port.command & Command.ioSpace != 0 && windows.io.contains(address, last) }
-        return port.command & Command.memorySpace != 0 && (windows.memory.contains(address, last) || windows.prefetchable.contains(address, last))
+        return port.command & Command.memorySpace != 0
+            && (windows.memory.contains(address, last) || windows.prefetchable.contains(address, last))
     }
 
     /// Recomputes what follows from configuration spaces in every function.
     func refresh() {
+        windows = BridgeWindows(rootPort.space)
         for function in functions { function?.refresh() }
     }
 
     /// The root port's link control or bridge control may have taken the link down: that resets everything below.
     func linkWritten() {
-        let up = isLinkUp
-        rootPort.showLink(up)
-        if wasLinkUp, !up { conventionalReset() }
-        wasLinkUp = up
+        let wasUp = isLinkUp
+        isLinkUp = hasLinkRequested
+        rootPort.showLink(isLinkUp)
+        if wasUp, !isLinkUp { conventionalReset() }
     }
 
     /// VF Enable or NumVFs may have changed.
@@ -182,14 +185,16 @@ public final class PCIHierarchy {
     public var state: State {
         get {
             State(functions: functions.map { $0?.state }, domains: functions.map { $0?.domain?.state }, iommu: iommu.state,
-                  virtualFunctionCount: virtualFunctionCount, wasLinkUp: wasLinkUp)
+                  virtualFunctionCount: virtualFunctionCount)
         }
         set {
             for (function, state) in zip(functions, newValue.functions) { if let function, let state { function.state = state } }
-            for (function, state) in zip(functions, newValue.domains) { if let domain = function?.domain, let state { domain.state = state } }
+            for (function, state) in zip(functions, newValue.domains) {
+                if let domain = function?.domain, let state { domain.state = state }
+            }
             iommu.state = newValue.iommu
             virtualFunctionCount = newValue.virtualFunctionCount
-            wasLinkUp = newValue.wasLinkUp
+            isLinkUp = hasLinkRequested
             refresh()
         }
     }

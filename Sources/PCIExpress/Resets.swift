@@ -17,7 +17,7 @@ extension PCIFunction {
     /// Shows in a port's link status whether the data link is active.
     func showLink(_ isUp: Bool) {
         guard let express = offsets.express else { return }
-        state.space.setBits(express + Express.linkStatus, 1 << 13, isUp)
+        state.space.setBits(express + Express.linkStatus, Express.dataLinkActive, isUp)
     }
 }
 

@@ -1,8 +1,8 @@
 /// What platform firmware and Linux do before a driver sees the hierarchy.
 extension PCIHierarchy {
     /// Host memory and I/O that root port windows are cut from.
-    private static let ioBase: UInt64 = 0xc000
-    private static let memoryBase: UInt64 = 0xc000_0000
+    private static let ioBase: UInt64 = 0xc000, ioEnd: UInt64 = 0x1_0000
+    private static let memoryBase: UInt64 = 0xc000_0000, memoryEnd: UInt64 = 0xfe00_0000
     private static let prefetchableBase: UInt64 = 0x38_0000_0000
 
     /// A BAR, or all virtual functions' BARs of one index, waiting for an address.
@@ -15,11 +15,11 @@ extension PCIHierarchy {
         var size: UInt64
     }
 
-    func configure() {
+    func configure() throws(PCIDescriptionError) {
         let port = rootPort
         port.state.space.write(BridgeHeader.secondaryBus, size: 1, 1)
         port.state.space.write(BridgeHeader.subordinateBus, size: 1, 1)
-        assignResources()
+        try assignResources()
         port.state.space.write(BridgeHeader.control, size: 2, UInt32(BridgeControl.systemError))
         let portCommand = Command.ioSpace | Command.memorySpace | Command.busMaster | Command.systemError | Command.interruptDisable
         port.state.space.write(Header.command, size: 2, UInt32(portCommand))
@@ -34,7 +34,7 @@ extension PCIHierarchy {
     }
 
     /// Gives every BAR an address, the largest first, and the root port the windows that hold them.
-    private func assignResources() {
+    private func assignResources() throws(PCIDescriptionError) {
         var requests: [Request] = []
         for function in all {
             guard case .physical = function.role, let description = function.description else { continue }
@@ -44,8 +44,8 @@ extension PCIHierarchy {
             guard function.offsets.virtualization != nil else { continue }
             for bar in self.description.virtualFunction.bars {
                 let aperture = function.apertureSize(bar)
-                requests.append(Request(
-                    function: function, bar: bar, slot: 6 + bar.index, alignment: aperture, size: aperture * UInt64(self.description.totalVFs)))
+                let size = aperture * UInt64(self.description.totalVFs)
+                requests.append(Request(function: function, bar: bar, slot: 6 + bar.index, alignment: aperture, size: size))
             }
         }
         // A stable order: by alignment, then as listed.
@@ -63,15 +63,21 @@ extension PCIHierarchy {
             case .prefetchable64: place(requests[index], &next.prefetchable)
             }
         }
-        /// The window from `first` to `end`, in whole units; nothing in it means base above limit.
-        func window(_ first: UInt64, _ end: UInt64, unit: UInt64) -> BridgeWindows.Window {
-            end == first ? .init(first: 0xf000_0000 & ~(unit - 1), last: unit - 1) : .init(first: first, last: (end + unit - 1) & ~(unit - 1) &- 1)
+        guard next.io <= Self.ioEnd, next.memory <= Self.memoryEnd else {
+            throw PCIDescriptionError(
+                place: "hierarchy", expected: "BARs that fit into \(Self.ioEnd - Self.ioBase) bytes of I/O space and "
+                    + "\(Self.memoryEnd - Self.memoryBase) bytes of 32-bit memory space",
+                found: "\(next.io - Self.ioBase) and \(next.memory - Self.memoryBase) bytes")
         }
-        let closedIO = BridgeWindows.Window(first: 0xf000, last: 0xfff)
+        /// From `first` to `end` in whole units, unless that is nothing.
+        func window(_ first: UInt64, _ end: UInt64, unit: UInt64, otherwise closed: BridgeWindows.Window) -> BridgeWindows.Window {
+            end == first ? closed : .init(first: first, last: ((end + unit - 1) & ~(unit - 1)) - 1)
+        }
+        let closed = BridgeWindows.closed
         BridgeWindows(
-            io: next.io == Self.ioBase ? closedIO : window(Self.ioBase, next.io, unit: 1 << 12),
-            memory: window(Self.memoryBase, next.memory, unit: 1 << 20),
-            prefetchable: window(Self.prefetchableBase, next.prefetchable, unit: 1 << 20)
+            io: window(Self.ioBase, next.io, unit: 1 << 12, otherwise: closed.io),
+            memory: window(Self.memoryBase, next.memory, unit: 1 << 20, otherwise: closed.memory),
+            prefetchable: window(Self.prefetchableBase, next.prefetchable, unit: 1 << 20, otherwise: closed.prefetchable)
         ).store(into: &rootPort.state.space)
     }
 }
@@ -87,7 +93,8 @@ extension PCIFunction {
 
     /// Lets errors be reported, as Linux's AER driver sets it up, and unmasks those that reset masks.
     fileprivate func enableReporting() {
-        let reporting = Express.correctableReporting | Express.nonFatalReporting | Express.fatalReporting | Express.unsupportedRequestReporting
+        let reporting = Express.correctableReporting | Express.nonFatalReporting | Express.fatalReporting
+            | Express.unsupportedRequestReporting
         state.space.setBits(offsets.express! + Express.deviceControl, reporting)
         guard let aer = offsets.advancedErrors else { return }
         state.space.write(aer + AdvancedErrorReporting.uncorrectableMask, size: 4, 0)

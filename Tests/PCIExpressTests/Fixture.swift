@@ -37,7 +37,9 @@ final class Fixture: InterruptSink, HierarchyDelegate, DMAObserver {
     static func full() throws -> Fixture {
         var description = HierarchyDescription()
         description.totalVFs = 64
-        description.furtherFunctions = [.init(number: 5, function: .transitional(type: 2)), .init(number: 1, function: .transitional(type: 1))]
+        description.furtherFunctions = [
+            .init(number: 5, function: .transitional(type: 2)), .init(number: 1, function: .transitional(type: 1)),
+        ]
         return try Fixture(description)
     }
 

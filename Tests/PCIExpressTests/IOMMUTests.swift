@@ -10,7 +10,9 @@ private struct DomainReference {
     var bytes = [Byte?](repeating: nil, count: 4096)
 
     func allows(_ address: Int, _ count: Int, writing: Bool) -> Bool {
-        (address..<address + count).allSatisfy { bytes.indices.contains($0) && (writing ? bytes[$0]?.writable : bytes[$0]?.readable) == true }
+        (address..<address + count).allSatisfy {
+            bytes.indices.contains($0) && (writing ? bytes[$0]?.writable : bytes[$0]?.readable) == true
+        }
     }
 }
 
@@ -59,8 +61,9 @@ private struct DomainReference {
         #expect(domain.pointer(to: 0, count: 16, writing: true) == memory)
         let port = fixture.hierarchy.rootPort
         let pm = fixture.function(1).capability(1)! + 4
+        let function = fixture.function(1)
         let offs: [(off: () -> Void, on: () -> Void)] = [
-            ({ fixture.function(1).writeConfiguration(Header.command, size: 2, 0) }, { fixture.function(1).writeConfiguration(Header.command, size: 2, 4) }),
+            ({ function.writeConfiguration(Header.command, size: 2, 0) }, { function.writeConfiguration(Header.command, size: 2, 4) }),
             ({ port.writeConfiguration(Header.command, size: 1, 3) }, { port.writeConfiguration(Header.command, size: 1, 7) }),
             ({ fixture.function(1).writeConfiguration(pm, size: 2, 3) }, { fixture.function(1).writeConfiguration(pm, size: 2, 0) }),
         ]

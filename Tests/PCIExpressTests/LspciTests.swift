@@ -45,7 +45,8 @@ struct LspciTests {
             try write("revision", String(format: "0x%02x", function.revision))
             try write("irq", "0")
             try write("numa_node", "-1")
-            try write("resource", function.resources.map { String(format: "0x%016lx 0x%016lx 0x%016lx", $0.first, $0.last, $0.flags) }.joined(separator: "\n"))
+            let resources = function.resources.map { String(format: "0x%016lx 0x%016lx 0x%016lx", $0.first, $0.last, $0.flags) }
+            try write("resource", resources.joined(separator: "\n"))
         }
         try FileManager.default.createDirectory(at: root.appendingPathComponent("slots"), withIntermediateDirectories: true)
     }
@@ -88,7 +89,9 @@ struct LspciTests {
             try dump.write(to: file, atomically: false, encoding: .utf8)
             let output = try lspci(["-F", file.path, "-xxxx", "-n"])
             // The dump without its title lines is in the output, in the same order.
-            func bytes(_ text: String) -> [Substring] { text.split(separator: "\n").filter { $0.prefix(5).contains(": ") && !$0.contains(".") } }
+            func bytes(_ text: String) -> [Substring] {
+                text.split(separator: "\n").filter { $0.prefix(5).contains(": ") && !$0.contains(".") }
+            }
             #expect(bytes(output) == bytes(dump))
             #expect(bytes(dump).count == 16 + 6 * 256)
         }

@@ -8,7 +8,8 @@ private typealias SRIOV = SingleRootVirtualization
     @Test func functionsComeAndGo() throws {
         let fixture = try Fixture.full()
         let hierarchy = fixture.hierarchy
-        #expect(hierarchy.present.map(\.address.description) == ["0000:00:00.0", "0000:00:01.0", "0000:01:00.0", "0000:01:00.1", "0000:01:00.5"])
+        #expect(hierarchy.present.map(\.address.description)
+            == ["0000:00:00.0", "0000:00:01.0", "0000:01:00.0", "0000:01:00.1", "0000:01:00.5"])
         #expect(fixture.read(1, 0, 0).status == .unmapped)
         #expect(fixture.function(1).bytes(0, count: 4) == [0xff, 0xff, 0xff, 0xff])
 
