@@ -82,7 +82,11 @@ let package = Package(
         module("Hardware", path: "firmware/Hardware"),
         module("OffloadManager", ["AdminProtocol", "Hardware"], path: "firmware/OffloadManager"),
 
-        tests("Registers", ["RegisterMaps"]),
+        // Makes the scripts of tools/regblock-check.
+        .executableTarget(
+            name: "regblock-reference", dependencies: ["Registers", "Simulation"], path: "Tests/RegblockReference", swiftSettings: strict),
+
+        tests("Registers", ["RegisterMaps", "Simulation", "Hardware"]),
         tests("Simulation", []),
         tests("RISCV", ["Registers", "Simulation"], exclude: ["Fixtures"]),
         tests("Interconnect", ["Registers", "Simulation"]),

@@ -48,19 +48,19 @@ public enum NextValue {
         }
     }
 
-    /// A counter that goes up by `amount` (SystemRDL `incrsaturate`).
+    /// A counter that goes up by `amount` (SystemRDL `incrsaturate`: one that is beyond its saturation value goes back to it).
     public static func increment(_ old: UInt64, by amount: UInt64, width: Int, _ counter: CounterBehaviour) -> (UInt64, overflow: Bool) {
         let (sum, carried) = old.addingReportingOverflow(amount)
         let top = counter.incrementSaturation ?? ones(width)
         guard carried || sum > top else { return (sum, false) }
-        return counter.incrementSaturation == nil ? (sum & ones(width), true) : (max(old, top), false)
+        return counter.incrementSaturation == nil ? (sum & ones(width), true) : (top, false)
     }
 
-    /// A counter that goes down by `amount` (SystemRDL `decrsaturate`).
+    /// A counter that goes down by `amount` (SystemRDL `decrsaturate`, likewise).
     public static func decrement(_ old: UInt64, by amount: UInt64, width: Int, _ counter: CounterBehaviour) -> (UInt64, underflow: Bool) {
         let (difference, borrowed) = old.subtractingReportingOverflow(amount)
         let bottom = counter.decrementSaturation ?? 0
         guard borrowed || difference < bottom else { return (difference, false) }
-        return counter.decrementSaturation == nil ? (difference & ones(width), true) : (min(old, bottom), false)
+        return counter.decrementSaturation == nil ? (difference & ones(width), true) : (bottom, false)
     }
 }

@@ -69,7 +69,7 @@ extension RegisterBlock {
         self[field, element] |= bits
     }
 
-    private func drive(_ number: Int, _ slot: Int, _ level: UInt64) {
+    func drive(_ number: Int, _ slot: Int, _ level: UInt64) {
         let field = fields[number]
         let old = (values[slot] & field.mask) >> field.lsb
         let before = (cells[slot].input & field.mask) >> field.lsb
@@ -111,7 +111,7 @@ extension RegisterBlock {
         decrement(field.number, slot(Register.self, element), amount)
     }
 
-    private func increment(_ number: Int, _ slot: Int, _ amount: UInt64?) -> CounterOutcome {
+    func increment(_ number: Int, _ slot: Int, _ amount: UInt64?) -> CounterOutcome {
         let field = fields[number]
         let counter = field.counter ?? CounterBehaviour()
         let old = (values[slot] & field.mask) >> field.lsb
@@ -120,7 +120,7 @@ extension RegisterBlock {
         return .init(wrapped: wrapped, isPastThreshold: counter.incrementThreshold.map { next >= $0 } ?? false)
     }
 
-    private func decrement(_ number: Int, _ slot: Int, _ amount: UInt64?) -> CounterOutcome {
+    func decrement(_ number: Int, _ slot: Int, _ amount: UInt64?) -> CounterOutcome {
         let field = fields[number]
         let counter = field.counter ?? CounterBehaviour()
         let old = (values[slot] & field.mask) >> field.lsb
@@ -142,7 +142,7 @@ extension RegisterBlock {
         interruptTerms.contains { !$0.isHalt && $0.register == register.index.rawValue && isActive($0) }
     }
 
-    private func isActive(_ term: InterruptTerm) -> Bool {
+    func isActive(_ term: InterruptTerm) -> Bool {
         let pending = values[term.slot] & term.mask
         guard pending != 0, term.gateSlot >= 0 else { return pending != 0 }
         let gate = term.gateShift >= 0 ? values[term.gateSlot] << UInt64(term.gateShift) : values[term.gateSlot] >> UInt64(-term.gateShift)

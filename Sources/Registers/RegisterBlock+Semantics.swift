@@ -25,8 +25,12 @@ extension RegisterBlock {
     ) -> Bool {
         var data = data
         var lanes = lanes
+        var events = events
         var words = layout.pointee.accessWords(lanes)
         if layout.pointee.flags.contains(.buffersWrites) {
+            // The buffer reaches the fields a cycle after the bus has written it: what hardware does meanwhile comes first.
+            values[slot] = (values[slot] & ~events.clear) | events.set
+            events = .none
             let cell = cells + slot
             cell.pointee.writeBuffer = (cell.pointee.writeBuffer & ~lanes) | (data & lanes)
             cell.pointee.writeLanes |= lanes
@@ -102,14 +106,15 @@ extension RegisterBlock {
         return outcome
     }
 
-    /// Puts the registers to their reset values, those that the reset reaches. Levels that hardware holds stay and show again.
+    /// Puts the registers to their reset values, those that the reset reaches. Levels that hardware holds stay and show again; what a
+    /// buffered read has latched stays too, and a buffered write that waits is forgotten.
     public func reset(_ kind: ResetKind) {
         for slot in 0..<slotCount {
             let layout = layouts + Int(registerOfSlot[slot])
             let mask = layout.pointee.resetMask(kind)
             values[slot] = (values[slot] & ~mask) | (layout.pointee.resetValue & mask)
             cells[slot].written &= ~mask
-            (cells[slot].readBuffer, cells[slot].writeBuffer, cells[slot].writeLanes) = (0, 0, 0)
+            (cells[slot].writeBuffer, cells[slot].writeLanes) = (0, 0)
             settle(layout, slot)
         }
     }

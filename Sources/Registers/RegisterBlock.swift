@@ -23,7 +23,7 @@ public final class RegisterBlock {
     let slotCount: Int
 
     /// Is told of every access while set, and of those that failed or set reserved bits.
-    public weak var observer: (any RegisterObserver)? {
+    @exclusivity(unchecked) public var observer: (any RegisterObserver)? {
         didSet { control.pointee.isObserved = observer != nil }
     }
 
@@ -204,10 +204,14 @@ public final class RegisterBlock {
 
     private func tell(_ access: BusAccess, _ slot: Int, old: UInt64, new: UInt64, reserved: UInt64, _ status: BusStatus) {
         guard control.pointee.isObserved, let observer else { return }
-        let register = slot < 0 ? nil : Int(registerOfSlot[slot])
-        observer.registerAccessed(RegisterEvent(
-            block: number, register: register.map(RegisterIndex.init(rawValue:)), element: register.map { slot - layouts[$0].firstSlot } ?? 0,
-            old: old, new: new, reservedBits: reserved, status: status, access: access))
+        var event = RegisterEvent(
+            block: number, register: nil, element: 0, old: old, new: new, reservedBits: reserved, status: status, access: access)
+        if slot >= 0 {
+            let register = Int(registerOfSlot[slot])
+            event.register = RegisterIndex(rawValue: register)
+            event.element = slot &- layouts[register].firstSlot
+        }
+        observer.registerAccessed(event)
     }
 }
 

@@ -116,6 +116,7 @@
 
     /// The access words (SystemRDL `accesswidth`) that a set of byte lanes touches, as a mask.
     func accessWords(_ lanes: UInt64) -> UInt64 {
+        guard accessBytes != bytes else { return .max }
         let word = ones(Int(accessBytes) * 8)
         var words: UInt64 = 0
         for shift in stride(from: 0 as UInt64, to: bytes * 8, by: Int(accessBytes) * 8) where lanes & (word << shift) != 0 {

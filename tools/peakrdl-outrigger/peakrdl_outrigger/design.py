@@ -24,11 +24,11 @@ FIELD_PROPERTIES = {
     "onread", "onwrite", "rclr", "rset", "woset", "woclr", "singlepulse", "swacc", "swmod", "anded", "ored", "xored",
     "intr", "intr type", "sticky", "stickybit", "nonsticky", "enable", "mask", "haltenable", "haltmask",
     "we", "wel", "hwset", "hwclr", "swwe", "swwel",
-    "counter", "incr", "decr", "incrvalue", "decrvalue", "incrwidth", "decrwidth", "saturate", "incrsaturate", "decrsaturate",
+    "counter", "incrvalue", "decrvalue", "incrwidth", "decrwidth", "saturate", "incrsaturate", "decrsaturate",
     "threshold", "incrthreshold", "decrthreshold", "overflow", "underflow",
 }
 # Of these only a plain flag is supported: the model drives them. A reference to another component would be wiring.
-FLAGS_ONLY = {"we", "wel", "hwset", "hwclr", "incr", "decr", "overflow", "underflow", "intr"}
+FLAGS_ONLY = {"we", "wel", "hwset", "hwclr", "overflow", "underflow", "intr"}
 
 
 @dataclass
