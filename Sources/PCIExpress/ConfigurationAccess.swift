@@ -51,7 +51,7 @@ extension PCIFunction {
         withUnsafeMutableBytes(of: &value) {
             _ = readConfiguration(offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<min(size, 4)]))
         }
-        return size >= 4 ? value : value & ((1 << UInt32(8 * max(size, 0))) &- 1)
+        return size >= 4 ? value : value & ((1 << UInt32(8 * size)) &- 1)
     }
 
     /// Writes 1, 2 or 4 bytes.
@@ -63,8 +63,8 @@ extension PCIFunction {
         offset < 0 || offset >= ConfigurationSpace.size ? 0 : min(count, ConfigurationSpace.size - offset)
     }
 
-    /// Whether configuration requests arrive: the function is there, and the link above it is up.
-    var isReachable: Bool { isPresent && (role == .hostBridge || role == .rootPort || hierarchy.isLinkUp) }
+    /// Whether configuration requests arrive: the function is there, and the root port passes them on.
+    var isReachable: Bool { address.bus == 0 || (hierarchy.forwardsConfiguration && isPresent) }
 
     // MARK: Side effects
 
@@ -83,7 +83,7 @@ extension PCIFunction {
         if let pm = offsets.powerManagement, register == pm + PowerManagement.control {
             // A state that the function doesn't have is not entered (PCI Power Management 1.2, 3.2.4).
             if powerState == 1 || powerState == 2 { state.space.set(register, size: 4, old) }
-            refreshDependents()
+            hierarchy.refresh()
         } else if let express = offsets.express, register == express + Express.deviceControl {
             // The bit always reads zero (7.5.3.4).
             if role != .rootPort, written(register) & Express.initiateFunctionLevelReset != 0 { hierarchy.functionLevelReset(self) }
@@ -96,13 +96,9 @@ extension PCIFunction {
             performWindowAccess(isWrite: true)
         } else if register < 0x40 || (role == .rootPort && register == offsets.express! + Express.linkControl) {
             if role == .rootPort { hierarchy.linkWritten() }
-            refreshDependents()
+            // Everything below a bridge depends on its header; nothing but itself on an endpoint function's.
+            if isBridge { hierarchy.refresh() } else { refresh() }
         }
-    }
-
-    /// Recomputes what follows from this function's registers: everything below a bridge, the virtual functions of a physical one.
-    private func refreshDependents() {
-        if isBridge || offsets.virtualization != nil { hierarchy.refresh() } else { refresh() }
     }
 
     /// NumVFs and the system page size keep their values while VFs are enabled (9.3.3.8, 9.3.3.13).

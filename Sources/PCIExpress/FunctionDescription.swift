@@ -50,10 +50,11 @@ public struct VirtioStructures: Hashable, Sendable {
         public init(_ offset: UInt32, _ length: UInt32) { self.offset = offset; self.length = length }
     }
     public var bar: Int
-    public var common = Region(0, 0x1000)
-    public var isr = Region(0x1000, 0x1000)
+    /// The defaults are what `regmaps/virtio_pci` lays out; all of each length answers.
+    public var common = Region(0, 0x3c)
+    public var isr = Region(0x1000, 1)
     public var device = Region(0x2000, 0x1000)
-    public var notification = Region(0x3000, 0x1000)
+    public var notification = Region(0x3000, 0x100)
     public var notifyOffsetMultiplier: UInt32 = 4
 
     public init(bar: Int) { self.bar = bar }

@@ -7,7 +7,7 @@ public struct PCIResource: Hashable, Sendable {
     public var flags: UInt64 = 0
 
     public var isEmpty: Bool { flags == 0 }
-    public var size: UInt64 { isEmpty ? 0 : last - first + 1 }
+    public var size: UInt64 { isEmpty ? 0 : last &- first &+ 1 }
 
     /// Flags of a BAR: type bits of the register, IORESOURCE_IO or _MEM, _PREFETCH, _MEM_64, _SIZEALIGN.
     static func flags(_ kind: BARDescription.Kind) -> UInt64 {
@@ -88,6 +88,9 @@ extension PCIFunction {
         return resources
     }
 
+    /// What the `enable` file says.
+    public var isEnabledFromHost: Bool { state.isEnabledFromHost }
+
     // MARK: Link
 
     /// Whether the function is at a link: `current_link_*` and `max_link_*` exist.
@@ -136,11 +139,9 @@ extension PCIFunction {
                 state.space.word(sriov + SingleRootVirtualization.vfDeviceID))
     }
 
-    /// The `enable` file: decoding of what the function has. A virtual function has nothing to enable.
-    public var isEnabledFromHost: Bool { command & (Command.memorySpace | Command.ioSpace) != 0 }
-
-    /// Writing 1 to the `enable` file: D0 and all spaces on.
+    /// Writing 1 to the `enable` file, and what a driver does that is bound (`pci_enable_device`): D0 and all spaces on.
     public func enableFromHost() {
+        state.isEnabledFromHost = true
         var command = self.command | Command.systemError
         if bars.contains(where: { $0.kind == .io }) { command |= Command.ioSpace }
         if bars.contains(where: { $0.kind != .io }) { command |= Command.memorySpace }
@@ -148,8 +149,9 @@ extension PCIFunction {
         writeConfiguration(Header.command, size: 2, UInt32(command))
     }
 
-    /// Writing 0 to the `enable` file: bus mastering off (`pci_disable_device`).
+    /// Writing 0 to the `enable` file, and what a driver does that is unbound (`pci_disable_device`): bus mastering off.
     public func disableFromHost() {
+        state.isEnabledFromHost = false
         writeConfiguration(Header.command, size: 2, UInt32(command & ~Command.busMaster))
     }
 }

@@ -226,6 +226,7 @@ public final class DMADomain: DMAPort {
     }
 
     public func wrote(_ address: UInt64, count: Int) {
+        guard count > 0 else { return }
         iommu.observer?.memoryWritten(owner: owner, address: address, bytes: count, at: iommu.scheduler.now)
     }
 

@@ -29,6 +29,8 @@ public final class PCIFunction {
         public internal(set) var refusedAccesses: UInt64 = 0
         /// Error messages that a root port has received, by `ErrorMessage`.
         public internal(set) var receivedMessages = [UInt64](repeating: 0, count: ErrorMessage.allCases.count)
+        /// Whether the host counts the function as enabled: the `enable` file.
+        public internal(set) var isEnabledFromHost = true
         /// Where the host has put BAR 0...5, and after those a physical function's VF BAR 0...5.
         var assigned = [UInt64](repeating: 0, count: 12)
     }

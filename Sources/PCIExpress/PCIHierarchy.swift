@@ -45,6 +45,8 @@ public final class PCIHierarchy {
     private var functions: [PCIFunction?] = []
     /// What the root port's windows are now.
     private var windows = BridgeWindows.closed
+    /// Whether configuration requests to the endpoint pass the root port.
+    private(set) var forwardsConfiguration = true
 
     /// Builds the hierarchy and configures it as platform firmware and Linux leave it: buses numbered, resources assigned, memory and
     /// I/O enabled, bus mastering off.
@@ -136,7 +138,10 @@ public final class PCIHierarchy {
 
     /// Recomputes what follows from configuration spaces in every function.
     func refresh() {
-        windows = BridgeWindows(rootPort.space)
+        let port = rootPort, bus = physicalFunction.address.bus
+        windows = BridgeWindows(port.space)
+        forwardsConfiguration = isLinkUp && port.powerState == 0 && port.space.byte(BridgeHeader.secondaryBus) == bus
+            && port.space.byte(BridgeHeader.subordinateBus) >= bus
         for function in functions { function?.refresh() }
     }
 

@@ -4,7 +4,9 @@ extension PCIFunction {
         switch kind {
         case .functionLevel: state.space.reset(.functionLevel)
         case .conventional: state.space.reset(.conventional)
-        case .virtualization: state.space = initial.space
+        case .virtualization:
+            state.space = initial.space
+            state.isEnabledFromHost = initial.isEnabledFromHost
         }
         state.msix?.reset()
         state.line = false

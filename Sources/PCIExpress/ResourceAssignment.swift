@@ -24,6 +24,7 @@ extension PCIHierarchy {
         let portCommand = Command.ioSpace | Command.memorySpace | Command.busMaster | Command.systemError | Command.interruptDisable
         port.state.space.write(Header.command, size: 2, UInt32(portCommand))
         port.state.space.write(port.offsets.express! + Express.deviceControl2, size: 2, UInt32(Express.ariForwarding))
+        hostBridge.state.isEnabledFromHost = false
         hostBridge.state.space.write(Header.command, size: 2, UInt32(Command.memorySpace | Command.busMaster | Command.systemError))
         for function in all where function.offsets.express != nil && !function.isVirtual { function.enableReporting() }
         for function in all { if case .physical = function.role { function.enableFromHost() } }

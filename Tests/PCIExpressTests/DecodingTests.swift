@@ -69,6 +69,30 @@ import Testing
         #expect(fixture.read(0, 2, 0).status == .ok)
     }
 
+    /// Bus numbers and the port's own power state decide where configuration requests go.
+    @Test func theRootPortRoutesConfigurationRequests() throws {
+        let fixture = try Fixture()
+        let port = fixture.hierarchy.rootPort
+        let pm = port.capability(1)! + PowerManagement.control
+        let wrongs: [(Int, Int, UInt32)] = [(BridgeHeader.secondaryBus, 1, 2), (BridgeHeader.subordinateBus, 1, 0), (pm, 2, 3)]
+        for (offset, size, wrong) in wrongs {
+            let right = port.readConfiguration(offset, size: size)
+            port.writeConfiguration(offset, size: size, wrong)
+            #expect(fixture.physical.readConfiguration(0, size: 4) == ~0)
+            fixture.physical.writeConfiguration(Header.interruptLine, size: 1, 0x5a)
+            port.writeConfiguration(offset, size: size, right)
+            #expect(fixture.physical.readConfiguration(0, size: 4) == 0x10f0_1af4)
+            #expect(fixture.physical.readConfiguration(Header.interruptLine, size: 1) == 0)
+        }
+        // A window over all addresses is as good as any.
+        port.writeConfiguration(BridgeHeader.prefetchableBase, size: 4, 0xfff0_0000)
+        port.writeConfiguration(BridgeHeader.prefetchableBaseUpper, size: 4, 0)
+        port.writeConfiguration(BridgeHeader.prefetchableLimitUpper, size: 4, ~0)
+        #expect(port.resources[15].last == .max)
+        #expect(port.resources[15].size == 0, "2^64 has no place in 64 bits")
+        #expect(fixture.read(0, 2, 0).status == .ok)
+    }
+
     @Test func d3hotClosesMemoryAndKeepsState() throws {
         let fixture = try Fixture()
         fixture.write(0, 0, 0, 42)

@@ -83,11 +83,19 @@ import Testing
         #expect(net.isEnabledFromHost)
         #expect(net.readConfiguration(Header.command, size: 2) == 0x0103, "as uio_pci_generic leaves it")
         net.writeConfiguration(Header.command, size: 2, 4)
-        #expect(!net.isEnabledFromHost)
         net.enableFromHost()
         #expect(net.readConfiguration(Header.command, size: 2) == 0x0107)
         net.disableFromHost()
-        #expect(net.readConfiguration(Header.command, size: 2) == 0x0103)
+        #expect(!net.isEnabledFromHost)
+        #expect(net.readConfiguration(Header.command, size: 2) == 0x0103, "bus mastering goes, the rest stays")
+        net.writeConfiguration(net.capability(1)! + PowerManagement.control, size: 2, 3)
+        net.enableFromHost()
+        #expect(net.isEnabledFromHost)
+        #expect(net.powerStateName == "D0")
+        try fixture.hierarchy.setVirtualFunctions(1)
+        #expect(fixture.function(1).isEnabledFromHost)
+        #expect(fixture.hierarchy.rootPort.isEnabledFromHost)
+        #expect(!fixture.hierarchy.hostBridge.isEnabledFromHost)
     }
 
     @Test func mistakesInDescriptionsAreNamed() throws {
