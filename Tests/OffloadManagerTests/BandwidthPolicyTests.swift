@@ -6,12 +6,16 @@ import Testing
 @Suite struct BandwidthPolicyTests {
     typealias Samples = [Int: OwnerSample]
 
+    /// Of the one policy that a test has at a time.
+    let storage = TestStorage()
+
     func policy(_ change: (inout PolicyParameters) -> Void = { _ in }) -> BandwidthPolicy {
         var parameters = PolicyParameters()
         parameters.headroomPermille = 0
         change(&parameters)
         #expect(BandwidthPolicy.isValid(parameters))
-        var policy = BandwidthPolicy()
+        var arena = Arena(storage.value.arena)
+        var policy = BandwidthPolicy(in: &arena)
         policy.configure(parameters, capacity: 100_000)
         return policy
     }

@@ -7,26 +7,21 @@ import Testing
 final class Rig {
     let device = FakeDevice()
     private(set) var host: FakeHost!
-    private var manager: OffloadManager!
-    private let trace = UnsafeMutableBufferPointer<UInt32>.allocate(capacity: 4 + 64 * 4)
-    private let words = UnsafeMutableBufferPointer<UInt32>.allocate(capacity: Counters.Counter.allCases.count)
+    private var manager: OffloadManager?
+    private let storage = TestStorage()
 
     /// - Parameter prepare: what is done to the device before the firmware starts.
     init(queue: Bool = true, prepare: (FakeDevice) -> Void = { _ in }) {
-        trace.initialize(repeating: 0)
-        words.initialize(repeating: 0)
         prepare(device)
         if queue { host = FakeHost(device) }
-        manager = Volatile.$bus.withValue(device) { OffloadManager(traceMemory: trace, counterMemory: words) }
+        Volatile.$bus.withValue(device) { manager = OffloadManager(storage.value) }
         pass()
     }
 
-    deinit { trace.deallocate(); words.deallocate() }
-
-    var counters: Counters { Counters(words.baseAddress!) }
+    var counters: Counters { Counters(storage.value.counters.baseAddress!) }
     var state: UInt32 { device.get(FakeDevice.hw.mailbox.baseAddress, 0x10) & 0xff }
 
-    func pass() { Volatile.$bus.withValue(device) { manager.pass() } }
+    func pass() { Volatile.$bus.withValue(device) { manager?.pass() } }
 
     func windows(_ count: Int, _ samples: [UInt: OwnerSample]) {
         for _ in 0..<count {

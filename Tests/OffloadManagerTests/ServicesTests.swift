@@ -129,7 +129,9 @@ import Testing
     @Test func whatDoesntFitIsDroppedAndSaidSo() {
         let device = FakeDevice()
         Volatile.$bus.withValue(device) {
-            var console = Console(FakeDevice.hw.uart)
+            let storage = TestStorage()
+            var arena = Arena(storage.value.arena)
+            var console = Console(FakeDevice.hw.uart, in: &arena)
             // Sixteen bytes leave at each line, the rest waits.
             for number in 0..<100 as Range<UInt32> { console.log("a line of thirty characters, or so", number, 4_294_967_295) }
             for _ in 0..<200 { console.drain() }

@@ -38,12 +38,12 @@ public enum Hart {
         while true { waitForInterrupt() }
     }
 
-    /// Memory of the trace ring, which survives a restart, and of the counters, which begin at zero.
-    public static var traceMemory: UnsafeMutableBufferPointer<UInt32> {
-        .init(start: runtime_trace(), count: runtime_trace_words)
-    }
-    public static var counterMemory: UnsafeMutableBufferPointer<UInt32> {
-        .init(start: runtime_counters(), count: runtime_counter_words)
+    /// The firmware's memory besides its stack.
+    public static var storage: Storage {
+        Storage(
+            trace: .init(start: runtime_trace(), count: runtime_trace_words),
+            counters: .init(start: runtime_counters(), count: runtime_counter_words),
+            arena: .init(start: runtime_arena(), count: runtime_arena_bytes))
     }
 
     /// Where the linker has put the sections.
@@ -81,5 +81,20 @@ public struct Sections: Sendable {
     public init(text: UInt32, textEnd: UInt32, constantsEnd: UInt32, stackGuard: UInt32, stack: UInt32, end: UInt32) {
         self.text = text; self.textEnd = textEnd; self.constantsEnd = constantsEnd
         self.stackGuard = stackGuard; self.stack = stack; self.end = end
+    }
+}
+
+/// The firmware's memory besides its stack.
+public struct Storage {
+    /// Survives a restart.
+    public var trace: UnsafeMutableBufferPointer<UInt32>
+    /// Zero at start, like the arena.
+    public var counters: UnsafeMutableBufferPointer<UInt32>
+    public var arena: UnsafeMutableRawBufferPointer
+
+    public init(
+        trace: UnsafeMutableBufferPointer<UInt32>, counters: UnsafeMutableBufferPointer<UInt32>, arena: UnsafeMutableRawBufferPointer
+    ) {
+        self.trace = trace; self.counters = counters; self.arena = arena
     }
 }

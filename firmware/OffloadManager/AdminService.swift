@@ -193,26 +193,27 @@ extension OffloadManager {
               allocation.firstMemoryBlock < 4096, allocation.memoryBlocks < 4096
         else { return Answer(.invalid, .field) }
         let most = partitions.mostShare(limit: allocation.limit)
-        let isPinned = allocation.flags & Allocation.pinned != 0
-        var planned = policy
-        planned.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: true)
-        let makesRoom = planned.total > 1000 && policy.parameters.policy == PolicyKind.demand.rawValue
+        let before = policy.grant(of: owner)
+        policy.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: true)
+        let makesRoom = policy.total > 1000 && policy.parameters.policy == PolicyKind.demand.rawValue
         if makesRoom {
-            planned.decide()
-            var changing = planned.changing
-            while let other = changing.popFirst() { partitions.stage(guarantee: planned.target(of: other), of: other) }
+            policy.decide()
+            var changing = policy.changing
+            while let other = changing.popFirst() { partitions.stage(guarantee: policy.target(of: other), of: other) }
         }
         partitions.stage(allocation, of: owner)
         let outcome = partitions.commit()
-        guard outcome.reason == .none else { return refused(outcome, request) }
-        if makesRoom { planned.committed() }
-        planned.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: isPinned)
-        let before = policy.share(of: owner)
-        policy = planned
+        guard outcome.reason == .none else {
+            policy.set(before.share, of: owner, most: before.most, pin: before.isPinned)
+            return refused(outcome, request)
+        }
+        if makesRoom { policy.committed() }
+        let isPinned = allocation.flags & Allocation.pinned != 0
+        policy.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: isPinned)
         counters.count(.commits)
         events.post(
             .partitionChanged, owner: owner, at: interrupts.now, UInt64(partitions.generation),
-            UInt64(before | policy.share(of: owner) << 16))
+            UInt64(before.share | policy.share(of: owner) << 16))
         return Answer(.ok)
     }
 

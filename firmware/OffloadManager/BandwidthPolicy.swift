@@ -26,13 +26,13 @@ public struct OwnerSample: Equatable, Sendable {
 ///
 /// It is pure: the same calls give the same shares. A window costs a few dozen cycles for each active owner, with one 32-bit division
 /// and no 64-bit one; a decision as much again.
-public struct BandwidthPolicy {
+public struct BandwidthPolicy: ~Copyable {
     /// The host and 64 virtual machines.
     public static let owners = 65
     /// Mean request size that is assumed of an owner that hasn't completed any.
     static let assumedRequestBytes: UInt32 = 4096
 
-    struct OwnerState {
+    struct OwnerState: BitwiseCopyable {
         /// Exponential average of the demand, in bytes per window.
         var demand: UInt32 = 0
         /// Bytes of the mean request of the last window that had any.
@@ -46,7 +46,7 @@ public struct BandwidthPolicy {
     }
 
     public private(set) var parameters = PolicyParameters()
-    private var states = InlineArray<65, OwnerState>(repeating: OwnerState())
+    private let states: Table<OwnerState>
     /// Owners that were active within `parameters.idleWindows`.
     public private(set) var members = OwnerSet()
     /// Owners with a share, and among them those whose share the host has pinned.
@@ -61,9 +61,12 @@ public struct BandwidthPolicy {
     public private(set) var decisionsTaken: UInt32 = 0
     public private(set) var decisionsLeft: UInt32 = 0
     /// What each sharing owner wants beyond the least share, in 1/1000: close together, since bisection reads them again and again.
-    private var needs = InlineArray<65, UInt32>(repeating: 0)
+    private let needs: Table<UInt32>
 
-    public init() {}
+    public init(in arena: inout Arena) {
+        states = arena.table(of: Self.owners, repeating: OwnerState())
+        needs = arena.table(of: Self.owners, repeating: 0)
+    }
 
     /// - Parameters:
     ///   - new: parameters, valid by `isValid`.
@@ -195,6 +198,10 @@ public struct BandwidthPolicy {
     public func share(of owner: Int) -> UInt32 { UInt32(states[owner].share) }
     /// The guarantee that the last decision gives it.
     public func target(of owner: Int) -> UInt32 { UInt32(states[owner].target) }
+    /// What the last `set` of the owner said, with the share that is in force.
+    public func grant(of owner: Int) -> (share: UInt32, most: UInt32, isPinned: Bool) {
+        (share(of: owner), UInt32(states[owner].most), pinned.contains(owner))
+    }
     /// Averaged demand, in bytes per window.
     public func demand(of owner: Int) -> UInt32 { states[owner].demand }
 

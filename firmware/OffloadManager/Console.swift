@@ -2,18 +2,19 @@ import Hardware
 
 /// Short messages on the UART. They wait in a ring that the transmitter's interrupt empties, so that logging never waits for the line.
 /// What doesn't fit is dropped, and the next message that fits says so.
-public struct Console {
-    private static let capacity = 1024
+public struct Console: ~Copyable {
+    private static let capacity = 1024  // A power of two.
 
     private let uart: UART
-    private var ring = InlineArray<1024, UInt8>(repeating: 0)
+    private let ring: Table<UInt8>
     private var head: UInt32 = 0
     private var tail: UInt32 = 0
     private var dropped: UInt32 = 0
 
     /// 8 data bits, no parity, one stop bit, the fastest divisor, FIFOs on and empty.
-    public init(_ uart: UART) {
+    public init(_ uart: UART, in arena: inout Arena) {
         self.uart = uart
+        ring = arena.table(of: Self.capacity, repeating: 0)
         uart.lcr = .init(wordLength: 3)
         uart.iirFcr = .init(rawValue: 0b0111)
         uart.ier = .init()
@@ -44,7 +45,7 @@ public struct Console {
     public mutating func drain() {
         if waiting != 0, uart.lsr.txHoldingEmpty {
             for _ in 0..<min(waiting, 16) {  // The 16550's FIFO.
-                uart.data = .init(data: UInt32(ring[Int(tail & 1023)]))
+                uart.data = .init(data: UInt32(ring[Int(tail) & (Self.capacity &- 1)]))
                 tail &+= 1
             }
         }
@@ -52,7 +53,7 @@ public struct Console {
     }
 
     private mutating func put(_ byte: UInt8) {
-        ring[Int(head & 1023)] = byte
+        ring[Int(head) & (Self.capacity &- 1)] = byte
         head &+= 1
     }
 

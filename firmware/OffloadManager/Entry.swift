@@ -4,14 +4,14 @@ import Hardware
 
 /// The primary hart, with a stack and nothing else.
 @c(offload_main) public func offloadMain() -> Never {
-    var manager = OffloadManager(traceMemory: Hart.traceMemory, counterMemory: Hart.counterMemory)
-    manager.run()
+    var manager = OffloadManager(Hart.storage)
+    while true { manager.step() }
 }
 
 /// Where every trap ends, on a stack of its own. The watchdog restarts the firmware.
 @c(offload_fault) public func offloadFault(_ frame: UnsafePointer<UInt32>) -> Never {
     let fault = FaultFrame(frame)
-    let trace = Hart.traceMemory
+    let trace = Hart.storage.trace
     TraceRing(trace.baseAddress!, count: trace.count).record(.fault, fault.cause, fault.pc, at: Hart.cycle)
     fault.report(to: FirmwareBus())
     Hart.halt()

@@ -2,7 +2,7 @@ import AdminProtocol
 import Hardware
 
 /// The firmware of the management core: boots, then serves the host and moves resources to where they are needed, for ever.
-public struct OffloadManager {
+public struct OffloadManager: ~Copyable {
     static let version = (major: UInt16(1), minor: UInt8(0), patch: UInt8(0))
     static let build: StaticString = "outrigger-offload-mgr"
 
@@ -18,7 +18,7 @@ public struct OffloadManager {
     var queue: AdminQueue
     var events: EventRing
     var sampler: Sampler
-    var policy = BandwidthPolicy()
+    var policy: BandwidthPolicy
     /// Owners of whom the host has reported a baseline.
     var reported = OwnerSet()
     /// Cycles of work since boot.
@@ -45,10 +45,12 @@ public struct OffloadManager {
 
     /// Checks the hardware's identity and sets everything up. Nothing is touched before the check, except the console and the mailbox's
     /// word of where the boot stands. A device that this firmware doesn't know ends in a fault record.
-    public init(traceMemory: UnsafeMutableBufferPointer<UInt32>, counterMemory: UnsafeMutableBufferPointer<UInt32>) {
-        trace = TraceRing(traceMemory.baseAddress!, count: traceMemory.count)
-        counters = Counters(counterMemory.baseAddress!)
-        console = Console(hw.uart)
+    public init(_ storage: Storage) {
+        trace = TraceRing(storage.trace.baseAddress!, count: storage.trace.count)
+        counters = Counters(storage.counters.baseAddress!)
+        var arena = Arena(storage.arena)
+        console = Console(hw.uart, in: &arena)
+        policy = BandwidthPolicy(in: &arena)
         let system = hw.sysctl
         let resetCause = system.resetCause.rawValue
         trace.record(.boot, resetCause, system.resetCount.count, at: Hart.cycle)
@@ -104,11 +106,10 @@ public struct OffloadManager {
 
     // MARK: Event loop
 
-    public mutating func run() -> Never {
-        while true {
-            if !hasBacklog { interrupts.wait() }
-            pass()
-        }
+    /// One round of the event loop: sleeps until there is something to do, and does it.
+    public mutating func step() {
+        if !hasBacklog { interrupts.wait() }
+        pass()
     }
 
     /// Serves everything that is pending.

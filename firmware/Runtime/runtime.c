@@ -11,6 +11,8 @@ uint32_t offload_trace[runtime_trace_words] NOINIT;
 uint32_t offload_counters[runtime_counter_words];
 uint32_t *runtime_trace(void) { return offload_trace; }
 uint32_t *runtime_counters(void) { return offload_counters; }
+static uint64_t arena[runtime_arena_bytes / 8];
+void *runtime_arena(void) { return arena; }
 
 extern char __text_start[], __text_end[], __rodata_end[], __stack_guard[], __stack_bottom[], __sram_end[];
 uint32_t runtime_text_start(void) { return (uint32_t)__text_start; }

@@ -54,10 +54,11 @@ struct runtime_fault_frame {
     uint32_t status;
 };
 
-// The memory of the trace ring and of the counters (OffloadManager/Trace.swift, Counters.swift); debuggers find it by its symbols.
-// The trace survives a restart.
-enum { runtime_trace_words = 4 + 512 * 4, runtime_counter_words = 32 };
+// The firmware's memory besides its stack (OffloadManager/Trace.swift, Counters.swift, Arena.swift); debuggers find the first two by
+// their symbols. The trace survives a restart.
+enum { runtime_trace_words = 4 + 512 * 4, runtime_counter_words = 32, runtime_arena_bytes = 4096 };
 uint32_t *runtime_trace(void);
 uint32_t *runtime_counters(void);
+void *runtime_arena(void);
 
 #endif

@@ -1,0 +1,20 @@
+import Hardware
+
+/// The firmware's memory in a test, of the sizes that it has on the device.
+final class TestStorage {
+    let value: Storage
+
+    init() {
+        value = Storage(
+            trace: .allocate(capacity: 4 + 512 * 4), counters: .allocate(capacity: 32),
+            arena: .allocate(byteCount: 4096, alignment: 8))
+        value.trace.initialize(repeating: 0)
+        value.counters.initialize(repeating: 0)
+    }
+
+    deinit {
+        value.trace.deallocate()
+        value.counters.deallocate()
+        value.arena.deallocate()
+    }
+}
