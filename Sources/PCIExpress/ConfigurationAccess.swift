@@ -63,9 +63,6 @@ extension PCIFunction {
         offset < 0 || offset >= ConfigurationSpace.size ? 0 : min(count, ConfigurationSpace.size - offset)
     }
 
-    /// Whether configuration requests arrive: the function is there, and the root port passes them on.
-    var isReachable: Bool { address.bus == 0 || (hierarchy.forwardsConfiguration && isPresent) }
-
     // MARK: Side effects
 
     /// One aligned write with its effects. It never crosses a dword.

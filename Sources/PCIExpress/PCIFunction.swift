@@ -64,6 +64,8 @@ public final class PCIFunction {
     let initial: State
     /// By BAR index.
     var decoders: [Decoder?]
+    /// Whether configuration requests arrive: the function is there, and the root port passes them on.
+    private(set) var isReachable = true
     unowned let hierarchy: PCIHierarchy
 
     init(
@@ -153,6 +155,7 @@ public final class PCIFunction {
     /// Recomputes all that follows from configuration spaces, and sends what was held back.
     func refresh() {
         let present = isPresent
+        isReachable = address.bus == 0 || (hierarchy.forwardsConfiguration && present)
         for i in decoders.indices {
             guard var decoder = decoders[i] else { continue }
             let (assigned, decoded) = addresses(decoder.bar)
