@@ -105,9 +105,6 @@ struct BlockCache {
     private let buckets: UnsafeMutablePointer<Block.Pointer?>
     private var isEmpty = true
 
-    /// How often blocks have been discarded.
-    private(set) var generation = 0
-
     init() {
         memory = .allocate(byteCount: 2 * Self.halfSize, alignment: 64)
         buckets = .allocate(capacity: 2 << Int(Self.bucketBits))
@@ -155,6 +152,5 @@ struct BlockCache {
         isEmpty = true
         half ^= 1
         used = 0
-        generation &+= 1
     }
 }

@@ -50,7 +50,7 @@ public struct ELFImage: Sendable {
 
     public let entry: UInt32
     public let segments: [Segment]
-    /// All named symbols that have an address, by address.
+    /// All named symbols of code and data, by address.
     public let symbols: [Symbol]
     private let bytes: [UInt8]
 
@@ -69,18 +69,16 @@ public struct ELFImage: Sendable {
         symbols.first { $0.name == name }
     }
 
-    /// The symbol in which an address lies: the last that begins at or before it and doesn't end before it.
+    /// The symbol in which an address lies. One without a size, such as a label in assembly, reaches up to the next.
     public func symbol(containing address: UInt32) -> Symbol? {
         var low = 0, high = symbols.count
         while low < high {
             let middle = (low + high) / 2
             if symbols[middle].address <= address { low = middle + 1 } else { high = middle }
         }
-        for symbol in symbols[..<low].reversed() {
-            if address &- symbol.address < max(symbol.size, 1) { return symbol }
-            if symbol.size > 0 { return nil }
-        }
-        return nil
+        guard low > 0 else { return nil }
+        let symbol = symbols[low - 1]
+        return symbol.size == 0 || address &- symbol.address < symbol.size ? symbol : nil
     }
 
     /// The bytes that a segment takes from the file.
@@ -183,11 +181,13 @@ private struct ELFReader {
             try require("string table \(link)", UInt64(start), UInt64(length))
             for entry in stride(from: Int(offset), to: Int(offset) + Int(size / 16) * 16, by: 16) {
                 let name = try word(entry, "st_name"), kind = bytes[entry + 12] & 15
-                // No type, object or function, in a section: the others have no address.
-                guard name != 0, kind <= 2, try half(entry + 14, "st_shndx") != 0 else { continue }
+                // No type, object or function, in a section of the file: the others are no addresses.
+                guard name != 0, kind <= 2, (1..<0xff00).contains(try half(entry + 14, "st_shndx")) else { continue }
                 guard name < length else { throw .malformed("a symbol's name is at \(name) of \(length) bytes of strings") }
                 let from = Int(start) + Int(name), to = Int(start) + Int(length)
                 let text = bytes[from..<min(to, from + Self.longestName)].prefix { $0 != 0 }
+                // Mapping symbols: $x, $d (psABI, "Mapping Symbol").
+                if text.first == 0x24 { continue }
                 symbols.append(ELFImage.Symbol(
                     name: String(decoding: text, as: UTF8.self), address: try word(entry + 4, "st_value"),
                     size: try word(entry + 8, "st_size"), isFunction: kind == 2))

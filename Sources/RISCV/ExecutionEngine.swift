@@ -25,6 +25,9 @@ struct Core {
     var stop: StopReason = .horizon
     /// The next instruction is executed even if it has a breakpoint.
     var passesBreakpoint = false
+    var pages: PageTables
+    /// How often the engine has discarded its code.
+    var generation = 0
     /// The tables for loads and stores at the present privilege.
     var reads: PageTables.Entries
     var writes: PageTables.Entries

@@ -28,17 +28,26 @@ extension Hart {
         if bytes == 4 { memory.region(at: pc &+ 2)?.markCode(pc &+ 2, bytes: 2) }
     }
 
-    /// Whether the PMP permits a naturally aligned access.
-    private func permits(_ kind: AccessKind, _ address: UInt32, _ size: Int, _ privilege: Privilege) -> Bool {
-        let page = pagePermissions(address &>> 12, privilege)
+    /// Whether the PMP permits a naturally aligned access. `page` is what is known of its page.
+    @inline(__always)
+    private func permits(_ kind: AccessKind, _ address: UInt32, _ size: Int, _ privilege: Privilege, _ page: UInt8) -> Bool {
         if page & PageTables.isMixed == 0 { return page & kind.rawValue != 0 }
         return core.pointee.state.pmp.permits(kind, address: address, size: size, privilege: privilege)
     }
 
-    /// What the PMP says about all of a page.
-    private func pagePermissions(_ page: UInt32, _ privilege: Privilege) -> UInt8 {
-        let known = pages.permissions(privilege)[Int(page)]
-        if known != 0 { return known }
+    private func permits(_ kind: AccessKind, _ address: UInt32, _ size: Int, _ privilege: Privilege) -> Bool {
+        permits(kind, address, size, privilege, pageAttributes(address &>> 12, privilege))
+    }
+
+    /// What the PMP says about all of a page, and whether it is plain memory.
+    @inline(__always)
+    private func pageAttributes(_ page: UInt32, _ privilege: Privilege) -> UInt8 {
+        let known = core.pointee.pages.attributes(privilege)[Int(page)]
+        return known != 0 ? known : lookUpAttributes(page, privilege)
+    }
+
+    @inline(never)
+    private func lookUpAttributes(_ page: UInt32, _ privilege: Privilege) -> UInt8 {
         let low = UInt64(page) &<< 12
         var bits = PageTables.isKnown
         for kind in [AccessKind.read, .write, .execute] {
@@ -48,8 +57,9 @@ extension Hart {
             case nil: bits |= PageTables.isMixed
             }
         }
-        pages.willFill(page)
-        pages.permissions(privilege)[Int(page)] = bits
+        if memory.region(at: page &<< 12) == nil { bits |= PageTables.isOutsideMemory }
+        core.pointee.pages.willFill(page)
+        core.pointee.pages.attributes(privilege)[Int(page)] = bits
         return bits
     }
 
@@ -60,14 +70,14 @@ extension Hart {
             raise(.loadAddressMisaligned, value: address)
             return nil
         }
-        let privilege = core.pointee.state.dataPrivilege
-        guard permits(.read, address, Int(size), privilege) else {
+        let privilege = core.pointee.state.dataPrivilege, page = pageAttributes(address &>> 12, privilege)
+        guard permits(.read, address, Int(size), privilege, page) else {
             raise(fault, value: address)
             return nil
         }
-        if let region = memory.region(at: address), region.allowsDirectAccess {
-            if region.latency == 0 && pages.permissions(privilege)[Int(address &>> 12)] & PageTables.isMixed == 0 {
-                pages.reads(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
+        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
+            if region.latency == 0 && page & PageTables.isMixed == 0 {
+                core.pointee.pages.reads(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
             core.pointee.state.time &+= region.latency
             return region.read(address, size)
@@ -88,12 +98,12 @@ extension Hart {
             raise(.storeAddressMisaligned, value: address)
             return false
         }
-        let privilege = core.pointee.state.dataPrivilege
-        guard permits(.write, address, Int(size), privilege) else {
+        let privilege = core.pointee.state.dataPrivilege, page = pageAttributes(address &>> 12, privilege)
+        guard permits(.write, address, Int(size), privilege, page) else {
             raise(.storeAccessFault, value: address)
             return false
         }
-        if let region = memory.region(at: address), region.allowsDirectAccess {
+        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
             guard !region.isReadOnly else {
                 raise(.storeAccessFault, value: address)
                 return false
@@ -102,8 +112,8 @@ extension Hart {
             region.write(address, size, value)
             if region.hasCode(address) {
                 region.codeWritten(UInt64(address) &- region.base, Int(size))
-            } else if region.latency == 0 && pages.permissions(privilege)[Int(address &>> 12)] & PageTables.isMixed == 0 {
-                pages.writes(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
+            } else if region.latency == 0 && page & PageTables.isMixed == 0 {
+                core.pointee.pages.writes(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
             return true
         }

@@ -8,10 +8,9 @@ public final class Hart {
     /// `mhartid`.
     public let id: Int
     public let memory: MemoryMap
-    unowned let port: any HartPort
+    let port: PortReference
 
     let core: UnsafeMutablePointer<Core>
-    var pages = PageTables()
     /// Set once, in init.
     private(set) var engine: (any ExecutionEngine)!
     private var breakpoints: Set<UInt32> = []
@@ -24,14 +23,15 @@ public final class Hart {
     /// - Parameters:
     ///   - id: `mhartid`, and the number in its accesses' initiator.
     ///   - port: serves all accesses outside plain memory. The caller keeps it alive as long as the hart.
-    public init(id: Int, resetVector: UInt32, memory: MemoryMap, port: any HartPort) {
+    public init<Port: HartPort>(id: Int, resetVector: UInt32, memory: MemoryMap, port: Port) {
         self.id = id
         self.resetVector = resetVector
         self.memory = memory
-        self.port = port
+        self.port = PortReferenceTo(port)
+        let pages = PageTables()
         core = .allocate(capacity: 1)
         core.initialize(to: Core(
-            state: HartState(pc: resetVector), reads: pages.machineReads, writes: pages.machineWrites))
+            state: HartState(pc: resetVector), pages: pages, reads: pages.machineReads, writes: pages.machineWrites))
         engine = Interpreter(Unmanaged.passUnretained(self), core)
         memory.attach(self)
     }
@@ -39,7 +39,7 @@ public final class Hart {
     deinit {
         memory.detach(self)
         engine.deallocate()
-        pages.deallocate()
+        core.pointee.pages.deallocate()
         core.deallocate()
     }
 
@@ -154,13 +154,13 @@ public final class Hart {
     /// The privilege of loads and stores has changed.
     func dataPrivilegeChanged() {
         let privilege = core.pointee.state.dataPrivilege
-        core.pointee.reads = pages.reads(privilege)
-        core.pointee.writes = pages.writes(privilege)
+        core.pointee.reads = core.pointee.pages.reads(privilege)
+        core.pointee.writes = core.pointee.pages.writes(privilege)
     }
 
     /// What the PMP permits, or the privilege, or all of the state has changed.
     func protectionChanged() {
-        pages.removeAll()
+        core.pointee.pages.removeAll()
         engine.discardCode()
         dataPrivilegeChanged()
     }

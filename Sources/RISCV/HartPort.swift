@@ -17,6 +17,28 @@ public protocol HartPort: AnyObject {
     var horizon: Cycle { get }
 }
 
+/// A port as a hart holds it: not owned, and not retained and released for each access, which would cost more than the access.
+class PortReference {
+    func access(_ access: inout BusAccess) -> BusStatus { .unmapped }
+    var horizon: Cycle { 0 }
+}
+
+final class PortReferenceTo<Port: HartPort>: PortReference {
+    private let port: Unmanaged<Port>
+
+    init(_ port: Port) {
+        self.port = Unmanaged.passUnretained(port)
+    }
+
+    override func access(_ access: inout BusAccess) -> BusStatus {
+        port._withUnsafeGuaranteedRef { $0.access(&access) }
+    }
+
+    override var horizon: Cycle {
+        port._withUnsafeGuaranteedRef { $0.horizon }
+    }
+}
+
 /// Why ``Hart/run(until:)`` came back.
 public enum StopReason: UInt8, Sendable {
     /// The hart's time has reached the end of the run or its port's horizon.

@@ -71,6 +71,8 @@ public struct ControlState: Equatable, Sendable {
     public var cycleBase: UInt64 = 0
     /// `minstret` is the number of retired instructions less this, and this itself while the counter is stopped.
     public var retiredBase: UInt64 = 0
+
+    public init() {}
 }
 
 /// Bits of `mstatus` (Privileged Architecture, section 3.1.6). The others read as 0: there is no S-mode and no F or V state.
@@ -90,6 +92,8 @@ public struct Reservation: Equatable, Sendable {
     public var isValid = false
     public var address: UInt32 = 0
     public var value: UInt32 = 0
+
+    public init() {}
 }
 
 /// The one-entry branch target buffer of the fetch unit.

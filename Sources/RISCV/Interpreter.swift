@@ -24,6 +24,7 @@ final class Interpreter: ExecutionEngine {
 
     func discardCode() {
         cache.discardAll()
+        core.pointee.generation &+= 1
     }
 
     func execute() {
@@ -101,14 +102,14 @@ final class Interpreter: ExecutionEngine {
             break
         }
         let next = block.pointee.marks + (index + 1)
-        let generation = cache.generation
+        let generation = core.pointee.generation
         var instruction = slot.pointee
         instruction.operation = mark.operation
         let goesOn = hart._withUnsafeGuaranteedRef { $0.execute(instruction, next: next) }
         guard goesOn else { return false }
 
         let start = time &+ (core.pointee.state.time &- issue)
-        if start &+ block.pointee.span < core.pointee.limit && generation == cache.generation {
+        if start &+ block.pointee.span < core.pointee.limit && generation == core.pointee.generation {
             core.pointee.blockTime = start
             return true
         }

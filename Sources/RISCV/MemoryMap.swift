@@ -61,7 +61,7 @@ public final class MemoryMap {
     /// Stores to this page have to be looked at from now on, or accesses to this region have to go another way.
     fileprivate func dropDirectAccess(page: UInt32, count: Int, writesOnly: Bool) {
         for hart in harts {
-            hart._withUnsafeGuaranteedRef { $0.pages.drop(page: page, count: count, writesOnly: writesOnly) }
+            hart._withUnsafeGuaranteedRef { $0.core.pointee.pages.drop(page: page, count: count, writesOnly: writesOnly) }
         }
     }
 }

@@ -14,15 +14,17 @@ struct PageTables {
     typealias Entries = UnsafeMutablePointer<UInt>
 
     /// Permission bits of a page as in a PMP configuration byte, with `isKnown` once looked up.
-    typealias Permissions = UnsafeMutablePointer<UInt8>
+    typealias Attributes = UnsafeMutablePointer<UInt8>
     static let isKnown: UInt8 = 0x80
-    /// Not the same for all of the page: each access has to be looked up.
+    /// The permissions are not the same for all of the page: each access has to be looked up.
     static let isMixed: UInt8 = 0x40
+    /// There is no plain memory: all accesses go to the port.
+    static let isOutsideMemory: UInt8 = 0x20
 
     private static let pageCount = 1 << 20
 
     let userReads, userWrites, machineReads, machineWrites: Entries
-    let userPermissions, machinePermissions: Permissions
+    let userAttributes, machineAttributes: Attributes
 
     /// The pages that have anything but zeroes, so that emptying the tables costs as much as filling them did.
     private let filled: UnsafeMutablePointer<UInt32>
@@ -34,15 +36,15 @@ struct PageTables {
         userWrites = Self.zeroed(Self.pageCount)
         machineReads = Self.zeroed(Self.pageCount)
         machineWrites = Self.zeroed(Self.pageCount)
-        userPermissions = Self.zeroed(Self.pageCount)
-        machinePermissions = Self.zeroed(Self.pageCount)
+        userAttributes = Self.zeroed(Self.pageCount)
+        machineAttributes = Self.zeroed(Self.pageCount)
         filled = .allocate(capacity: Self.filledLimit)
     }
 
     func deallocate() {
         for entries in [userReads, userWrites, machineReads, machineWrites] { free(entries) }
-        free(userPermissions)
-        free(machinePermissions)
+        free(userAttributes)
+        free(machineAttributes)
         filled.deallocate()
     }
 
@@ -57,11 +59,11 @@ struct PageTables {
     func writes(_ privilege: Privilege) -> Entries { privilege == .machine ? machineWrites : userWrites }
 
     @inline(__always)
-    func permissions(_ privilege: Privilege) -> Permissions { privilege == .machine ? machinePermissions : userPermissions }
+    func attributes(_ privilege: Privilege) -> Attributes { privilege == .machine ? machineAttributes : userAttributes }
 
     /// Notes that a page is about to get its first content since the last ``removeAll()``.
     mutating func willFill(_ page: UInt32) {
-        if userPermissions[Int(page)] | machinePermissions[Int(page)] != 0 { return }
+        if userAttributes[Int(page)] | machineAttributes[Int(page)] != 0 { return }
         if filledCount == Self.filledLimit { removeAll() }
         filled[filledCount] = page
         filledCount += 1
@@ -74,8 +76,8 @@ struct PageTables {
             userWrites[page] = 0
             machineReads[page] = 0
             machineWrites[page] = 0
-            userPermissions[page] = 0
-            machinePermissions[page] = 0
+            userAttributes[page] = 0
+            machineAttributes[page] = 0
         }
         filledCount = 0
     }

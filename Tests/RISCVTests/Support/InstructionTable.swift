@@ -50,7 +50,7 @@ enum InstructionTable {
         .init(name: "mul", funct7: 1, funct3: 0) { low(s($0).multipliedReportingOverflow(by: s($1)).partialValue) },
         .init(name: "mulh", funct7: 1, funct3: 1) { low((s($0) * s($1)) >> 32) },
         .init(name: "mulhsu", funct7: 1, funct3: 2) { low((s($0) * Int64($1)) >> 32) },
-        .init(name: "mulhu", funct7: 1, funct3: 3) { UInt32(UInt64($0) * UInt64($1) >> 32) },
+        .init(name: "mulhu", funct7: 1, funct3: 3) { UInt32((UInt64($0) * UInt64($1)) >> 32) },
         .init(name: "div", funct7: 1, funct3: 4) { $1 == 0 ? .max : low(s($0) / s($1)) },
         .init(name: "divu", funct7: 1, funct3: 5) { $1 == 0 ? .max : $0 / $1 },
         .init(name: "rem", funct7: 1, funct3: 6) { $1 == 0 ? $0 : low(s($0) % s($1)) },

@@ -1,0 +1,80 @@
+import RISCV
+import Testing
+
+/// Breakpoints, single steps, and state that can be taken out and put back.
+@Suite struct DebuggingTests {
+    /// Counts x5 up, in a loop of three instructions.
+    static let loop: [UInt32] = [Assembler.addi(5, 5, 1), Assembler.addi(6, 6, 2), Assembler.jal(0, -8)]
+
+    @Test func breakpoints() {
+        let machine = TestMachine()
+        machine.write(Self.loop)
+        _ = machine.hart.run(until: 100)
+        let count = machine.hart.state.x[5]
+        machine.hart.insertBreakpoint(TestMachine.base + 4)
+        for round in 1...3 {
+            #expect(machine.hart.run(until: .max) == .breakpoint)
+            #expect(machine.hart.state.pc == TestMachine.base + 4 && machine.hart.state.x[5] == count + UInt32(round))
+        }
+        #expect(machine.hart.step() == .horizon)
+        #expect(machine.hart.state.pc == TestMachine.base + 8)
+        machine.hart.insertBreakpoint(TestMachine.base + 8)
+        #expect(machine.hart.run(until: .max) == .breakpoint)
+        #expect(machine.hart.state.pc == TestMachine.base + 4, "the instruction at which the run begins is executed")
+        #expect(machine.hart.run(until: .max) == .breakpoint)
+        #expect(machine.hart.state.pc == TestMachine.base + 8)
+        machine.hart.removeBreakpoint(TestMachine.base + 4)
+        machine.hart.removeBreakpoint(TestMachine.base + 8)
+        #expect(machine.hart.run(until: machine.hart.time + 1000) == .horizon)
+    }
+
+    /// A load and its use, a predicted loop, a division: with a breakpoint at each instruction the cycles are the same.
+    @Test func breakpointsTakeNoTime() {
+        let code = [
+            Assembler.addi(5, 0, 20), Assembler.lw(6, 0, 8), Assembler.addi(7, 6, 1), Assembler.r(1, 4, 9, 10, 5), Assembler.addi(5, 5, -1),
+            Assembler.branch(1, 5, 0, -16), Assembler.wfi,
+        ]
+        func run(_ withBreakpoints: Bool) -> HartState {
+            let machine = TestMachine()
+            machine.write(code)
+            var state = HartState(pc: TestMachine.base)
+            state.x[8] = TestMachine.base + 0x1000
+            state.x[10] = 0xffff_fff0
+            machine.hart.state = state
+            if withBreakpoints { for index in 0..<7 { machine.hart.insertBreakpoint(TestMachine.base + UInt32(4 * index)) } }
+            while machine.hart.run(until: .max) != .waiting {}
+            return machine.hart.state
+        }
+        #expect(run(false) == run(true))
+    }
+
+    @Test func stateCanBeSavedAndRestored() {
+        let machine = TestMachine()
+        machine.write(Self.loop)
+        _ = machine.hart.run(until: 37)
+        let saved = machine.hart.state
+        _ = machine.hart.run(until: 90)
+        let later = machine.hart.state
+        machine.hart.state = saved
+        #expect(machine.hart.state == saved)
+        _ = machine.hart.run(until: 90)
+        #expect(machine.hart.state == later)
+
+        let fresh = TestMachine()
+        fresh.write(Self.loop)
+        fresh.hart.state = saved
+        _ = fresh.hart.run(until: 90)
+        #expect(fresh.hart.state == later, "the branch predictor is part of the state")
+        #expect(saved != later)
+    }
+
+    @Test func registersByNumber() {
+        let machine = TestMachine()
+        var state = machine.hart.state
+        state.x[0] = 9
+        state.x[31] = 5
+        state.pc = TestMachine.base + 2
+        machine.hart.state = state
+        #expect(machine.hart.state.x[0] == 0 && machine.hart.state.x[31] == 5 && machine.hart.state.pc == TestMachine.base + 2)
+    }
+}
