@@ -45,7 +45,8 @@ public struct BusMap: Sendable {
             throw RegisterNameError(name: name, message: "is empty, expected BLOCK.REGISTER", candidates: [])
         }
         guard let block = blocks.first(where: { sameName($0.name, blockName) }) else {
-            throw RegisterNameError(name: name, message: "there is no block '\(blockName)'", candidates: nearest(blockName, blocks.map(\.name)))
+            throw RegisterNameError(
+                name: name, message: "there is no block '\(blockName)'", candidates: nearest(blockName, blocks.map(\.name)))
         }
         let (index, element, field) = try block.map.register(path.segments.dropFirst(), of: name)
         return RegisterLocation(block: block, index: index, element: element, field: field)

@@ -96,7 +96,9 @@ extension RegisterBlock {
     }
 
     @discardableResult
-    public func increment<Register: RegisterArrayKey>(_ field: FieldKey<Register>, _ element: Int, by amount: UInt64? = nil) -> CounterOutcome {
+    public func increment<Register: RegisterArrayKey>(
+        _ field: FieldKey<Register>, _ element: Int, by amount: UInt64? = nil
+    ) -> CounterOutcome {
         increment(field.number, slot(Register.self, element), amount)
     }
 
@@ -107,7 +109,9 @@ extension RegisterBlock {
     }
 
     @discardableResult
-    public func decrement<Register: RegisterArrayKey>(_ field: FieldKey<Register>, _ element: Int, by amount: UInt64? = nil) -> CounterOutcome {
+    public func decrement<Register: RegisterArrayKey>(
+        _ field: FieldKey<Register>, _ element: Int, by amount: UInt64? = nil
+    ) -> CounterOutcome {
         decrement(field.number, slot(Register.self, element), amount)
     }
 

@@ -227,7 +227,9 @@ private struct RegisterMapParser {
 
         mutating func number(_ what: String) throws(Malformed) -> UInt64 { try Self.number(try next(what), what) }
 
-        mutating func value<T>(_ what: String, _ parse: (String) -> T?) throws(Malformed) -> T { try Self.value(try next(what), what, parse) }
+        mutating func value<T>(_ what: String, _ parse: (String) -> T?) throws(Malformed) -> T {
+            try Self.value(try next(what), what, parse)
+        }
 
         mutating func property() -> (key: Substring, value: Substring)? {
             guard let word = rest.popFirst() else { return nil }

@@ -62,7 +62,8 @@ public struct RegisterEvent: Sendable {
     public var access: BusAccess
 
     @inlinable public init(
-        block: Int, register: RegisterIndex?, element: Int, old: UInt64, new: UInt64, reservedBits: UInt64, status: BusStatus, access: BusAccess
+        block: Int, register: RegisterIndex?, element: Int, old: UInt64, new: UInt64, reservedBits: UInt64, status: BusStatus,
+        access: BusAccess
     ) {
         self.block = block; self.register = register; self.element = element; self.old = old; self.new = new
         self.reservedBits = reservedBits; self.status = status; self.access = access

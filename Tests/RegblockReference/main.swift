@@ -166,7 +166,7 @@ final class Reference: RegisterModel {
         let field = map[stimulus.register].fields[stimulus.field]
         let bits = value << UInt64(field.lsb) & field.mask
         switch stimulus.kind {
-        case .store: return CoincidentEvents(set: bits, clear: field.mask & ~bits)
+        case .store, .wire: return CoincidentEvents(set: bits, clear: field.mask & ~bits)
         case .set: return CoincidentEvents(set: field.mask)
         case .clear: return CoincidentEvents(clear: field.mask)
         default: return .none
@@ -188,7 +188,7 @@ final class Reference: RegisterModel {
             held.removeAll { $0 == (place, element) }
             if value != 0 { held.append((place, element)) }
         case .wire, .store, .set, .clear:
-            let events = events(stimulus.kind == .wire ? Stimulus(id: 0, kind: .store, register: register, field: stimulus.field) : stimulus, value)
+            let events = events(stimulus, value)
             block.setValue(applied(events, block.value(of: register, element)), of: register, element)
         case .increment: block.increment(register, field: stimulus.field, element)
         case .decrement: block.decrement(register, field: stimulus.field, element)

@@ -30,7 +30,8 @@ def block_source(block: Block, source: str = "regmaps/") -> str:
         lines.append(f"    @inlinable public static var {identifier(window.name)}: WindowKey {{ .init(index: {index}) }}")
     for enum in block.enumerations:
         lines += ["", *enumeration(enum, "UInt64")]
-    lines += ["", "    public enum Keys {", *keys, "    }", "", '    private static let text = #"""', *_text(block), '        """#', "}", ""]
+    lines += ["", "    public enum Keys {", *keys, "    }", ""]
+    lines += ['    private static let text = #"""', *map_text(block), '        """#', "}", ""]
     return "\n".join(lines)
 
 
@@ -60,7 +61,7 @@ def _comment(text: str) -> str:
     return (" # " + text.replace("\\", "\\\\").replace("\n", "\\n")) if text else ""
 
 
-def _text(block: Block) -> list[str]:
+def map_text(block: Block) -> list[str]:
     lines = [f"block {block.swift_name} 0x{block.size:x}{_comment(block.doc)}"]
     for register in block.registers:
         path = ".".join(s.name + "".join(f"[{count}:0x{stride:x}]" for count, stride in s.dimensions) for s in register.path)
@@ -69,7 +70,8 @@ def _text(block: Block) -> list[str]:
             words.append(f"access={register.access_width}")
         if register.latency:
             words.append(f"latency={register.latency}")
-        words += [word for word, on in (("rbuf", register.buffers_reads), ("wbuf", register.buffers_writes), ("donttest", register.untested)) if on]
+        flags = {"rbuf": register.buffers_reads, "wbuf": register.buffers_writes, "donttest": register.untested}
+        words += [word for word, on in flags.items() if on]
         lines.append(" ".join(words) + _comment(register.doc))
         for field in register.fields:
             lines += _field_text(field)

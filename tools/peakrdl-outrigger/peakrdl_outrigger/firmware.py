@@ -54,7 +54,8 @@ def block_source(block: Block, source: str = "regmaps/") -> str:
 def _group(group: Group, text: str, indent: int, block: Block | None) -> list[str]:
     pad = " " * indent
     lines = ["", *doc(text, indent), f"{pad}public struct {identifier(group.name)}: RegisterGroup {{"]
-    lines += [f"{pad}    public let baseAddress: UInt", f"{pad}    @inline(__always) public init(at address: UInt) {{ baseAddress = address }}"]
+    lines += [f"{pad}    public let baseAddress: UInt"]
+    lines += [f"{pad}    @inline(__always) public init(at address: UInt) {{ baseAddress = address }}"]
     for register, offset in group.registers:
         lines += _accessor(register, offset, indent + 4)
     for child in group.groups.values():

@@ -235,7 +235,7 @@ def prepare(file: Path, reference: Path, steps: int, seed: int) -> tuple[str, Pa
     top, stimuli = wrapper(name, inputs, lines, address_bits, data_bits)
     (folder / "check_top.sv").write_text(top)
     (folder / "stimuli").write_text(stimuli)
-    (folder / "map").write_text("\n".join(line.strip() for line in emulator._text(block)) + "\n")
+    (folder / "map").write_text("\n".join(line.strip() for line in emulator.map_text(block)) + "\n")
     with open(folder / "script", "w") as script:
         subprocess.run([reference, folder / "map", folder / "stimuli", str(steps), str(seed)], stdout=script, check=True)
     return name, folder, ""
@@ -244,8 +244,10 @@ def prepare(file: Path, reference: Path, steps: int, seed: int) -> tuple[str, Pa
 def simulate(name: str, folder: Path) -> tuple[bool, str]:
     """Verilates, compiles and plays the script. Returns whether all was as expected, and the last line said."""
     sources = [f"{name}_pkg.sv", f"{name}.sv", "check_top.sv"]
-    command = ["verilator", "--cc", "--exe", "--build", "-j", "1", "-O3", "--top-module", "check_top", "--prefix", "Vcheck", "-Wno-fatal", "-Wno-lint",
-               "--x-assign", "0", "--x-initial", "0", "--Mdir", "obj", "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1", *sources, str(HARNESS.resolve())]
+    command = [
+        "verilator", "--cc", "--exe", "--build", "-j", "1", "-O3", "--top-module", "check_top", "--prefix", "Vcheck", "-Wno-fatal",
+        "-Wno-lint", "--x-assign", "0", "--x-initial", "0", "--Mdir", "obj", "-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1",
+        *sources, str(HARNESS.resolve())]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if built.returncode:
         return False, "can't be built: " + (built.stderr or built.stdout)[-2000:]

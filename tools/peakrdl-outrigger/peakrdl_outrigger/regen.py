@@ -6,12 +6,13 @@ A block is `regmaps/*/NAME.rdl` with one address map called NAME; a top map is `
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from peakrdl_cheader.exporter import CHeaderExporter
+from peakrdl_html import HTMLExporter
+from peakrdl_python import PythonExporter
 from peakrdl_regblock.udps import ALL_UDPS
 from systemrdl import RDLCompileError, RDLCompiler
 from systemrdl.node import AddrmapNode
@@ -24,13 +25,12 @@ UDP = REGMAPS / "include" / "udp.rdl"
 SWIFT = Path("Sources/RegisterMaps")
 FIRMWARE = Path("firmware/Hardware/Generated")
 C_HEADERS = REGMAPS / "c"
-INSTANCE = re.compile(r"\s*(\w+)\s+\w+\s*@")
 # What the firmware sees: the blocks on it get accessors.
 FIRMWARE_MAP = "firmware_bus"
 # What host drivers see: these get a C header.
 HOST_MAPS = ("pf_bar0", "vf_bar0")
-HTML = Path("build/registers")
-PYTHON = Path("build/python")
+HTML = Path("build/registers/html")
+PYTHON = Path("build/registers/python")
 
 
 def compile_rdl(files: list[Path], top: str) -> AddrmapNode:
@@ -41,22 +41,6 @@ def compile_rdl(files: list[Path], top: str) -> AddrmapNode:
     for file in [UDP, *files]:
         compiler.compile_file(str(file))
     return compiler.elaborate(top).top
-
-
-def compile_top(file: Path, blocks: set[str]) -> AddrmapNode | None:
-    """A top map without the blocks that nobody has described yet, which are named on stderr; None if none is left."""
-    lines = file.read_text().splitlines(keepends=True)
-    instances = {number: match for number, line in enumerate(lines) if (match := INSTANCE.match(line))}
-    known = {number for number, match in instances.items() if match[1] in blocks}
-    for number in sorted(set(instances) - known):
-        print(f"regen: {file}:{number + 1}: there is no block '{instances[number][1]}' yet", file=sys.stderr)
-        lines[number] = "\n"
-    if not known:
-        return None
-    with TemporaryDirectory() as directory:
-        copy = Path(directory) / file.name
-        copy.write_text("".join(lines))
-        return compile_rdl([*block_files(), copy], file.stem)
 
 
 def block_files() -> list[Path]:
@@ -77,9 +61,7 @@ def generate(outputs: dict[Path, str]) -> None:
     swift_names = {name: block.swift_name for name, block in blocks.items()}
     outputs[SWIFT / "RegisterMaps.swift"] = emulator.index_source(list(blocks.values()))
     for file in top_files():
-        node = compile_top(file, set(blocks))
-        if node is None:
-            continue
+        node = compile_rdl([*block_files(), file], file.stem)
         bus = read_bus(node)
         outputs[SWIFT / f"{file.stem}.swift"] = emulator.bus_source(bus, swift_names, file.as_posix())
         if file.stem == FIRMWARE_MAP:
@@ -99,16 +81,28 @@ def c_header(node: AddrmapNode) -> str:
         return path.read_text()
 
 
+def make_browser() -> None:
+    """The stock HTML browser over all maps, and the stock Python access layer of what the host sees."""
+    maps = [compile_rdl([*block_files(), file], file.stem) for file in top_files()]
+    HTMLExporter().export(maps, str(HTML), title="Outrigger registers")
+    for node in maps:
+        if node.inst_name in HOST_MAPS:
+            PythonExporter().export(node, str(PYTHON), skip_test_case_generation=True)
+    print(f"regen: {HTML}/index.html, {PYTHON}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/regen", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a generated file is stale, missing or orphaned")
+    parser.add_argument(
+        "--browser", action="store_true", help=f"also make the HTML register browser, in {HTML}, and the Python package, in {PYTHON}")
     options = parser.parse_args()
     outputs: dict[Path, str] = {}
     try:
         generate(outputs)
     except RDLCompileError:
         return 1  # the compiler has said where and why
-    owned = {path for folder in (SWIFT, FIRMWARE, C_HEADERS) for path in folder.glob("*") if path.is_file()}
+    owned = {*SWIFT.glob("*.swift"), *FIRMWARE.glob("*.swift"), *C_HEADERS.glob("*.h")}
     stale = [path for path, text in sorted(outputs.items()) if not path.exists() or path.read_text() != text]
     orphaned = sorted(owned - set(outputs))
     if options.check:
@@ -127,6 +121,8 @@ def main() -> int:
     for path in orphaned:
         path.unlink()
     print(f"regen: {len(outputs)} files, {len(stale)} changed, {len(orphaned)} removed")
+    if options.browser:
+        make_browser()
     return 0
 
 
