@@ -75,7 +75,12 @@ public final class Link: DeadlineTarget, PartitionSink {
     }
 
     public let configuration: Configuration
-    public var state: State
+    /// In raw memory, so that no access to it is checked for exclusivity: every request passes here.
+    public var state: State {
+        @inline(__always) _read { yield storage.pointee }
+        @inline(__always) _modify { yield &storage.pointee }
+    }
+    private let storage: UnsafeMutablePointer<State>
     private let scheduler: Scheduler
     private var sinks = CompletionSinks()
     private var deadline: Deadline!
@@ -85,8 +90,14 @@ public final class Link: DeadlineTarget, PartitionSink {
         self.scheduler = scheduler
         let unlimited = Rate(bytesPerMicrosecond: 0, cyclesPerMicrosecond: configuration.rate.cyclesPerMicrosecond)
         let flow = Flow(guarantee: unlimited, limit: TokenBucket(rate: unlimited, depth: UInt64(configuration.burst)))
-        state = State(flows: Array(repeating: flow, count: FlowQueues<Transfer>.flows))
+        storage = .allocate(capacity: 1)
+        storage.initialize(to: State(flows: Array(repeating: flow, count: FlowQueues<Transfer>.flows)))
         deadline = Deadline(configuration.name, on: scheduler, target: self)
+    }
+
+    deinit {
+        storage.deinitialize(count: 1)
+        storage.deallocate()
     }
 
     /// A port for one submitter, whose completions go to `sink`.

@@ -56,7 +56,12 @@ public final class ServicePool: DeadlineTarget, PartitionSink {
     }
 
     public let configuration: Configuration
-    public var state: State
+    /// In raw memory, so that no access to it is checked for exclusivity: every request passes here.
+    public var state: State {
+        @inline(__always) _read { yield storage.pointee }
+        @inline(__always) _modify { yield &storage.pointee }
+    }
+    private let storage: UnsafeMutablePointer<State>
     private let scheduler: Scheduler
     private var sinks = CompletionSinks()
     private var deadline: Deadline!
@@ -64,8 +69,14 @@ public final class ServicePool: DeadlineTarget, PartitionSink {
     public init(_ configuration: Configuration, on scheduler: Scheduler) {
         self.configuration = configuration
         self.scheduler = scheduler
-        state = State(sharedCores: configuration.cores)
+        storage = .allocate(capacity: 1)
+        storage.initialize(to: State(sharedCores: configuration.cores))
         deadline = Deadline(configuration.name, on: scheduler, target: self)
+    }
+
+    deinit {
+        storage.deinitialize(count: 1)
+        storage.deallocate()
     }
 
     /// A port for one submitter, whose completions go to `sink`.

@@ -5,92 +5,140 @@ public typealias Cycle = UInt64
 ///
 /// The scheduler is a binary heap of armed ``Deadline``s, ordered by (cycle, order of arming), so that what is due at the same
 /// cycle fires in a stable order whatever the heap did meanwhile.
+///
+/// Each event of a device passes here several times, so its state lies in raw memory: no exclusivity check and no reference count
+/// on the way. The heap itself owns one reference to each deadline in it.
 public final class Scheduler {
+    struct Entry {
+        var cycle: Cycle
+        /// How many deadlines had been armed before: the tie-break.
+        var order: UInt64
+        var deadline: Unmanaged<Deadline>
+
+        @inline(__always) func isBefore(_ other: Entry) -> Bool {
+            cycle != other.cycle ? cycle < other.cycle : order < other.order
+        }
+    }
+
+    private struct State {
+        var now: Cycle = 0
+        var nextDue: Cycle = .max
+        var armed: UInt64 = 0
+        var heap: UnsafeMutablePointer<Entry>
+        var count = 0
+        var capacity = 64
+    }
+
+    private let state: UnsafeMutablePointer<State>
+
+    public init() {
+        state = .allocate(capacity: 1)
+        state.initialize(to: State(heap: .allocate(capacity: 64)))
+    }
+
+    deinit {
+        for index in 0..<state.pointee.count { state.pointee.heap[index].deadline.release() }
+        state.pointee.heap.deallocate()
+        state.deallocate()
+    }
+
     /// The present device cycle. Monotonic.
-    public private(set) var now: Cycle = 0
+    public var now: Cycle { state.pointee.now }
     /// The cycle of the earliest armed deadline, `Cycle.max` when nothing is armed. A hart never runs past it.
-    public private(set) var nextDue: Cycle = .max
-
-    /// How many deadlines have been armed so far: the tie-break of the heap's order.
-    @usableFromInline var armed: UInt64 = 0
-    private var heap: [Deadline] = []
-
-    public init() {}
+    public var nextDue: Cycle { state.pointee.nextDue }
 
     /// Fires everything due up to and including `cycle`, each at its own time, and leaves `now` at `cycle`.
     ///
     /// A deadline that is armed meanwhile and due by then fires too. A `cycle` that has passed is ignored.
     public func advance(to cycle: Cycle) {
-        while nextDue <= cycle {
-            let deadline = heap[0]
-            if deadline.cycle > now { now = deadline.cycle }
-            remove(deadline)
-            deadline.target?.deadlineReached(deadline.tag, at: now)
+        while state.pointee.nextDue <= cycle {
+            let first = state.pointee.heap[0]
+            if first.cycle > state.pointee.now { state.pointee.now = first.cycle }
+            take(0)
+            let deadline = first.deadline.takeRetainedValue()
+            deadline.target?.deadlineReached(deadline.tag, at: state.pointee.now)
         }
-        if cycle > now { now = cycle }
+        if cycle > state.pointee.now { state.pointee.now = cycle }
     }
 
     /// The armed deadlines in the order in which they will fire, for people who look at a device.
     public var pending: [(name: String, due: Cycle)] {
-        heap.sorted { $0.isBefore($1) }.map { ($0.name, $0.cycle) }
+        UnsafeBufferPointer(start: state.pointee.heap, count: state.pointee.count).sorted { $0.isBefore($1) }
+            .map { ($0.deadline.takeUnretainedValue().name, $0.cycle) }
     }
 
+    /// Cycle for which the deadline at a place of the heap is armed.
+    fileprivate func due(at position: Int) -> Cycle { state.pointee.heap[position].cycle }
+
     fileprivate func insert(_ deadline: Deadline, at cycle: Cycle) {
-        deadline.cycle = cycle
-        deadline.order = armed
-        armed &+= 1
+        let position: Int
+        let reference: Unmanaged<Deadline>
         if deadline.position >= 0 {
-            siftDown(siftUp(deadline.position))
+            position = deadline.position
+            reference = state.pointee.heap[position].deadline
         } else {
-            heap.append(deadline)
-            deadline.position = heap.count - 1
-            siftUp(deadline.position)
+            if state.pointee.count == state.pointee.capacity { grow() }
+            position = state.pointee.count
+            reference = Unmanaged.passRetained(deadline)
+            state.pointee.count += 1
         }
-        nextDue = heap[0].cycle
+        let entry = Entry(cycle: max(cycle, state.pointee.now), order: state.pointee.armed, deadline: reference)
+        state.pointee.armed &+= 1
+        sift(entry, from: position)
+        state.pointee.nextDue = state.pointee.heap[0].cycle
     }
 
     fileprivate func remove(_ deadline: Deadline) {
-        let hole = deadline.position
-        guard hole >= 0 else { return }
-        deadline.position = -1
-        let last = heap.removeLast()
-        if last !== deadline {
-            heap[hole] = last
-            last.position = hole
-            siftDown(siftUp(hole))
-        }
-        nextDue = heap.first?.cycle ?? .max
+        guard deadline.position >= 0 else { return }
+        let reference = state.pointee.heap[deadline.position].deadline
+        take(deadline.position)
+        reference.release()
     }
 
-    @discardableResult
-    private func siftUp(_ start: Int) -> Int {
-        var child = start
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard heap[child].isBefore(heap[parent]) else { break }
-            exchange(child, parent)
-            child = parent
-        }
-        return child
+    /// Takes an entry out of the heap; its reference is the caller's from then on.
+    private func take(_ position: Int) {
+        let heap = state.pointee.heap
+        heap[position].deadline._withUnsafeGuaranteedRef { $0.position = -1 }
+        state.pointee.count -= 1
+        let last = state.pointee.count
+        if position != last { sift(heap[last], from: position) }
+        state.pointee.nextDue = last > 0 ? heap[0].cycle : .max
     }
 
-    private func siftDown(_ start: Int) {
-        var parent = start
-        while true {
-            var first = parent
-            for child in (2 * parent + 1)...(2 * parent + 2) where child < heap.count && heap[child].isBefore(heap[first]) {
-                first = child
+    /// Puts an entry where it belongs, starting at a place whose own entry is not needed any more.
+    private func sift(_ entry: Entry, from start: Int) {
+        let heap = state.pointee.heap, count = state.pointee.count
+        var hole = start
+        while hole > 0 {
+            let parent = (hole - 1) / 2
+            guard entry.isBefore(heap[parent]) else { break }
+            place(heap[parent], at: hole)
+            hole = parent
+        }
+        if hole == start {
+            while true {
+                var child = 2 * hole + 1
+                guard child < count else { break }
+                if child + 1 < count, heap[child + 1].isBefore(heap[child]) { child += 1 }
+                guard heap[child].isBefore(entry) else { break }
+                place(heap[child], at: hole)
+                hole = child
             }
-            guard first != parent else { return }
-            exchange(parent, first)
-            parent = first
         }
+        place(entry, at: hole)
     }
 
-    private func exchange(_ a: Int, _ b: Int) {
-        heap.swapAt(a, b)
-        heap[a].position = a
-        heap[b].position = b
+    @inline(__always) private func place(_ entry: Entry, at position: Int) {
+        state.pointee.heap[position] = entry
+        entry.deadline._withUnsafeGuaranteedRef { $0.position = position }
+    }
+
+    private func grow() {
+        let larger = UnsafeMutablePointer<Entry>.allocate(capacity: state.pointee.capacity * 2)
+        larger.moveInitialize(from: state.pointee.heap, count: state.pointee.count)
+        state.pointee.heap.deallocate()
+        state.pointee.heap = larger
+        state.pointee.capacity *= 2
     }
 }
 
@@ -111,8 +159,6 @@ public final class Deadline {
     public private(set) weak var target: (any DeadlineTarget)?
     private unowned let scheduler: Scheduler
 
-    fileprivate var cycle: Cycle = 0
-    fileprivate var order: UInt64 = 0
     /// Its place in the scheduler's heap; -1 while it is not armed.
     fileprivate var position = -1
 
@@ -124,18 +170,14 @@ public final class Deadline {
     }
 
     /// The cycle for which it is armed, nil if it isn't.
-    public var due: Cycle? { position >= 0 ? cycle : nil }
+    public var due: Cycle? { position >= 0 ? scheduler.due(at: position) : nil }
 
     /// Arms it for `cycle`, instead of whatever it was armed for. One that has passed means now.
     public func arm(at cycle: Cycle) {
-        scheduler.insert(self, at: max(cycle, scheduler.now))
+        scheduler.insert(self, at: cycle)
     }
 
     public func cancel() {
         scheduler.remove(self)
-    }
-
-    fileprivate func isBefore(_ other: Deadline) -> Bool {
-        (cycle, order) < (other.cycle, other.order)
     }
 }

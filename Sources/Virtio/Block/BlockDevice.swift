@@ -45,7 +45,12 @@ public final class BlockDevice: DeviceType {
     public let name = "blk"
     public let configuration: BlockConfiguration
     public let backend: any BlockBackend
-    public internal(set) var state: State
+    /// In raw memory, as the device's own.
+    public internal(set) var state: State {
+        _read { yield storage.pointee }
+        _modify { yield &storage.pointee }
+    }
+    private let storage: UnsafeMutablePointer<State>
     /// The last operation that the backend failed, for people.
     public internal(set) var lastBackendError: BackendError?
 
@@ -70,14 +75,17 @@ public final class BlockDevice: DeviceType {
         self.path = path
         serial = Array(configuration.serial.utf8.prefix(20))
         bounce = .allocate(byteCount: 1 << 17, alignment: 4096)
-        state = State(
+        storage = .allocate(capacity: 1)
+        storage.initialize(to: State(
             // Two more than the data buffers: header and status.
             requests: BlockRequestTable(slots: max(configuration.requestSlots, 1), segmentsPerSlot: Int(configuration.maximumSegments) + 2),
-            space: BlockConfigurationSpace(configuration, byteCount: backend.byteCount))
+            space: BlockConfigurationSpace(configuration, byteCount: backend.byteCount)))
     }
 
     deinit {
         bounce.deallocate()
+        storage.deinitialize(count: 1)
+        storage.deallocate()
     }
 
     // MARK: DeviceType

@@ -49,25 +49,34 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     public let type: any DeviceType
     /// All that the device offers.
     public let offeredFeatures: Features
-    public internal(set) var state: State
+    /// In raw memory: entering the device costs no exclusivity check, and nothing enters it while it is at work.
+    public internal(set) var state: State {
+        _read { yield storage.pointee }
+        _modify { yield &storage.pointee }
+    }
+    private let storage: UnsafeMutablePointer<State>
     public weak var transport: (any VirtioTransport)?
     public weak var router: (any DoorbellRouter)?
     let memory: GuestMemory
     let scheduler: Scheduler
-    private let dma: any DMAPort
     private var deadline: Deadline!
 
     /// - Parameter dma: the function's way into its driver's memory.
     public init(_ configuration: Configuration, type: any DeviceType, dma: any DMAPort, on scheduler: Scheduler) {
         self.configuration = configuration
         self.type = type
-        self.dma = dma
         self.scheduler = scheduler
         memory = GuestMemory(dma)
         offeredFeatures = type.features.union(configuration.features).union(.version1)
-        state = State(queues: QueueSet(count: type.queueCount, maximumSize: configuration.maximumQueueSize))
+        storage = .allocate(capacity: 1)
+        storage.initialize(to: State(queues: QueueSet(count: type.queueCount, maximumSize: configuration.maximumQueueSize)))
         deadline = Deadline("fn\(configuration.component).\(type.name)", on: scheduler, target: self)
         type.attach(to: self)
+    }
+
+    deinit {
+        storage.deinitialize(count: 1)
+        storage.deallocate()
     }
 
     // MARK: Status and features (sections 2.1, 2.2 and 3.1.1)

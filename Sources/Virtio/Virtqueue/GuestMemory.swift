@@ -2,11 +2,8 @@ import Interconnect
 import Registers
 
 /// A driver's memory as virtqueues see it: little-endian values behind the function's DMA port (virtio 1.2 section 1.4).
-///
-/// It doesn't keep the port alive: the device that owns the port outlives every use of this value, and the queue engine runs
-/// without reference counting.
 public struct GuestMemory {
-    @usableFromInline unowned(unsafe) let port: any DMAPort
+    let port: any DMAPort
 
     public init(_ port: any DMAPort) {
         self.port = port
