@@ -8,19 +8,6 @@ public protocol InterruptMessageSink: AnyObject {
     func interruptMessage(_ vector: Int, at cycle: Cycle)
 }
 
-/// Decides what becomes of a virtqueue's doorbell: the controller of the virtual I/O components.
-public protocol DoorbellGate: AnyObject {
-    /// The driver rang the doorbell of `queue` of PCI function `function`.
-    /// - Returns: whether the device serves the queue now. Otherwise the gate keeps the doorbell, and passes it to its
-    ///   ``DoorbellSink`` later if the device gets to serve it.
-    func doorbell(function: Int, queue: Int, at cycle: Cycle) -> Bool
-}
-
-/// Takes the doorbells that a ``DoorbellGate`` had kept.
-public protocol DoorbellSink: AnyObject {
-    func doorbellPassed(function: Int, queue: Int, at cycle: Cycle)
-}
-
 /// Decides who reaches which part of shared memory: the Resource Manager.
 public protocol MemoryGuard: AnyObject {
     /// Whether `owner` may read and write all of `count` bytes from byte `offset` of shared memory. A refusal is counted.

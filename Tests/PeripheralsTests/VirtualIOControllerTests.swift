@@ -5,21 +5,23 @@ import Registers
 import Simulation
 import Testing
 
-private final class Sink: DoorbellSink {
-    var passed: [(function: Int, queue: Int)] = []
-    func doorbellPassed(function: Int, queue: Int, at cycle: Cycle) { passed.append((function, queue)) }
+/// A component that does what it is told.
+private final class Component: VirtualComponent {
+    var requestsInFlight = 0
+    var isServing = false
+    func serve(queue: Int, at cycle: Cycle) {}
 }
 
+/// The controller with a block component in entry 3.
 private struct Bench {
     let scheduler = Scheduler()
     let controller = VirtualIOController()
-    let sink = Sink()
+    let component = Component()
     let probe: RegisterProbe
 
-    init(component: Int = 3) {
+    init() {
         probe = RegisterProbe(target: controller, map: VIC.map, scheduler: scheduler)
-        controller.sink = sink
-        probe.write(VIC.COMPONENT_IDENTITY, component, 2 | UInt64(component) << 8 | 1 << 16)
+        controller.connect(component, entry: 3, kind: 2, queues: 4)
     }
 
     func ask(_ state: VIC.State, _ location: VIC.Place = .device) {
@@ -39,17 +41,19 @@ private struct Bench {
         }
     }
 
-    func request(_ owner: Int = 3, arrives: Bool) {
-        let request = IORequest(
-            owner: .virtualMachine(owner), queue: 0, kind: .read, position: 0, bytes: 512, arrival: 1,
-            completion: arrives ? 0 : 2, depth: 1)
-        if arrives { controller.requestArrived(request) } else { controller.requestCompleted(request) }
+    /// A request is taken, or answered.
+    func request(arrives: Bool) {
+        component.requestsInFlight += arrives ? 1 : -1
+        if component.requestsInFlight == 0 { controller.componentDrained(3, at: scheduler.now) }
     }
 
-    /// Brings component 3 from absent into a state, with nothing in flight.
+    /// Brings component 3 into a state, from running, with nothing in flight.
     func reach(_ state: VIC.State) {
-        let way: [VIC.State] = [.running, .quiescing, .serialising, .inTransit, .restoring]
-        if let end = way.firstIndex(of: state) { for next in way[...end] { ask(next) } }
+        switch state {
+        case .running: break
+        case .absent: for next in [VIC.State.quiescing, .absent] { ask(next) }
+        default: for next in [VIC.State.quiescing, .serialising, .inTransit, .restoring].prefix(Int(state.rawValue) - 1) { ask(next) }
+        }
         _ = events()
     }
 }
@@ -82,7 +86,6 @@ private struct Bench {
 
     @Test func requestsInFlightHoldAMoveUp() {
         let bench = Bench()
-        bench.ask(.running)
         bench.request(arrives: true)
         bench.request(arrives: true)
         bench.ask(.quiescing)
@@ -93,6 +96,7 @@ private struct Bench {
         #expect(bench.events() == ["refused 3 3", "refused 3 0"])
         bench.request(arrives: false)
         #expect(bench.events() == [] && bench.probe.read(VIC.COMPONENT_IN_FLIGHT, 3) == 1)
+        #expect(!VIC.COMPONENT_STATE.drained.isSet(in: bench.probe.read(VIC.COMPONENT_STATE, 3)))
         bench.request(arrives: false)
         #expect(bench.events() == ["drained 3 0"])
         bench.ask(.serialising)
@@ -101,8 +105,6 @@ private struct Bench {
 
     @Test func anIdleComponentIsDrainedAtOnce() {
         let bench = Bench()
-        bench.ask(.running)
-        _ = bench.events()
         bench.ask(.quiescing)
         #expect(bench.events() == ["transition 3 2", "drained 3 0"])
     }
@@ -125,9 +127,8 @@ private struct Bench {
 
     @Test func identityIsFixedWhileTheComponentExists() {
         let bench = Bench()
-        bench.ask(.running)
         bench.probe.write(VIC.COMPONENT_IDENTITY, 3, 1 | 9 << 8)
-        #expect(bench.probe.read(VIC.COMPONENT_IDENTITY, 3) == 2 | 3 << 8 | 1 << 16)
+        #expect(bench.probe.read(VIC.COMPONENT_IDENTITY, 3) == 2 | 3 << 8 | 4 << 16)
         bench.ask(.quiescing)
         bench.ask(.absent)
         bench.probe.write(VIC.COMPONENT_IDENTITY, 3, 0)
@@ -139,39 +140,57 @@ private struct Bench {
 @Suite struct Doorbells {
     @Test func theyGoWhereTheComponentRuns() {
         let bench = Bench()
-        bench.ask(.running)
-        #expect(bench.controller.doorbell(function: 3, queue: 0, at: 1))
+        #expect(bench.controller.doorbellRang(component: 3, queue: 0, at: 1))
         #expect(bench.probe.read(VIC.COMPONENT_WAITING, 3) == 0)
 
         bench.ask(.quiescing)
         _ = bench.events()
-        for queue in [0, 5, 5] { #expect(!bench.controller.doorbell(function: 3, queue: queue, at: 2)) }
+        for queue in [0, 5, 5] { #expect(!bench.controller.doorbellRang(component: 3, queue: queue, at: 2)) }
         #expect(bench.events() == ["doorbellHeld 3 0", "doorbellHeld 3 5"], "a bell that waits already isn't told twice")
         #expect(bench.probe.read(VIC.COMPONENT_WAITING, 3) == 1 | 1 << 5)
         for state in [VIC.State.serialising, .inTransit, .restoring] { bench.ask(state) }
         _ = bench.events()
         bench.ask(.running, .host)
         #expect(bench.events() == ["transition 3 1", "doorbellHost 3 0", "doorbellHost 3 5"])
-        #expect(!bench.controller.doorbell(function: 3, queue: 7, at: 3))
+        #expect(!bench.controller.doorbellRang(component: 3, queue: 7, at: 3))
         #expect(bench.events() == ["doorbellHost 3 7"])
         bench.probe.write(VIC.COMPONENT_TAKE, 3, 1 | 1 << 7)
         #expect(bench.probe.read(VIC.COMPONENT_WAITING, 3) == 1 << 5)
-        #expect(bench.sink.passed.isEmpty)
 
         for state in [VIC.State.quiescing, .serialising, .inTransit, .restoring] { bench.ask(state) }
         bench.ask(.running, .device)
-        #expect(bench.sink.passed.map(\.queue) == [5] && bench.sink.passed.map(\.function) == [3])
         #expect(bench.probe.read(VIC.COMPONENT_WAITING, 3) == 0)
         #expect(bench.probe.read(VIC.COMPONENT_DOORBELLS, 3) == 5)
         #expect(bench.probe.read(VIC.COMPONENT_MOVES, 3) == 2)
     }
 
+    @Test func theComponentServesExactlyWhileItRunsOnTheDevice() {
+        let bench = Bench()
+        #expect(bench.component.isServing && bench.state() == .running, "it runs on the device after reset")
+        for state in [VIC.State.quiescing, .serialising, .inTransit, .restoring] {
+            bench.ask(state)
+            #expect(!bench.component.isServing, "\(state)")
+        }
+        bench.ask(.running, .host)
+        #expect(!bench.component.isServing)
+        for state in [VIC.State.quiescing, .serialising, .running] { bench.ask(state) }
+        #expect(!bench.component.isServing, "given up: it runs on the host still")
+        for state in [VIC.State.quiescing, .serialising, .inTransit, .restoring] { bench.ask(state) }
+        bench.ask(.running, .device)
+        #expect(bench.component.isServing)
+        bench.ask(.quiescing)
+        bench.ask(.absent)
+        #expect(!bench.component.isServing && !bench.controller.doorbellRang(component: 3, queue: 0, at: 1))
+    }
+
     @Test func nonsenseIsNotServed() {
         let bench = Bench()
-        for (function, queue) in [(65, 0), (-1, 0), (3, 32), (3, -1)] {
-            #expect(!bench.controller.doorbell(function: function, queue: queue, at: 1))
+        for (component, queue) in [(65, 0), (-1, 0), (3, 32), (3, -1), (4, 0)] {
+            #expect(!bench.controller.doorbellRang(component: component, queue: queue, at: 1))
         }
-        #expect(bench.events() == [])
+        bench.controller.componentDrained(65, at: 1)
+        bench.controller.componentDrained(4, at: 1)
+        #expect(bench.events() == ["doorbellHeld 4 0"])
     }
 }
 
@@ -187,21 +206,21 @@ private struct Bench {
 
     @Test func peekingTakesNothing() {
         let bench = Bench()
-        bench.ask(.running)
+        bench.ask(.quiescing)
         let address = bench.probe.address(VIC.EVENT)
         #expect(bench.controller.peek(address, size: 4) == bench.controller.peek(address, size: 4))
-        #expect(bench.events() == ["transition 3 1"])
+        #expect(bench.events() == ["transition 3 2", "drained 3 0"])
     }
 
     @Test func theInterruptFollowsItsEnable() {
         let bench = Bench()
-        bench.ask(.running)
+        bench.ask(.quiescing)
         #expect(!bench.controller.interrupt.level)
         bench.probe.write(VIC.INTR_ENABLE, 1)
         #expect(bench.controller.interrupt.level)
         bench.probe.write(VIC.INTR_STATE, 1)
         #expect(!bench.controller.interrupt.level)
         bench.controller.reset(.hard)
-        #expect(bench.state() == .absent && bench.events() == [])
+        #expect(bench.state() == .running && bench.component.isServing && bench.events() == [])
     }
 }

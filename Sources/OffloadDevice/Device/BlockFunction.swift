@@ -1,5 +1,6 @@
 import Interconnect
 import PCIExpress
+import Peripherals
 import RegisterMaps
 import Registers
 import Simulation
@@ -42,6 +43,12 @@ public final class BlockFunction {
         interrupts = FunctionInterrupts(function)
         transport = VirtioPCITransport(device, interrupts: interrupts, number: recorder.addBlock(bus: .virtualFunction, named: "VIRTIO"))
         function.attach(transport, bar: 0)
+    }
+
+    /// Puts the device under the control of the virtual I/O components' controller.
+    func connect(to controller: VirtualIOController) {
+        controller.connect(device, entry: number, kind: UInt8(truncatingIfNeeded: block.id), queues: block.configuration.queues)
+        device.router = controller
     }
 
     private static func backend(_ disk: MachineDescription.Disk, function: Int) throws(MachineError) -> any BlockBackend {

@@ -103,24 +103,3 @@ final class CodeWatch: MemoryWriteListener {
         map.wasWritten((memory === rom ? romBase : sharedBase) &+ UInt32(truncatingIfNeeded: offset), bytes: bytes)
     }
 }
-
-/// Between the virtio devices and the controller of the virtual I/O components.
-final class DoorbellDispatch: DoorbellRouter, DoorbellSink {
-    private unowned let controller: VirtualIOController
-    private let functions: [BlockFunction]
-
-    init(_ controller: VirtualIOController, _ functions: [BlockFunction]) {
-        self.controller = controller
-        self.functions = functions
-    }
-
-    func doorbellRang(component: Int, queue: Int, at cycle: Cycle) -> Bool {
-        controller.doorbell(function: component, queue: queue, at: cycle)
-    }
-
-    func componentDrained(_ component: Int, at cycle: Cycle) {}
-
-    func doorbellPassed(function: Int, queue: Int, at cycle: Cycle) {
-        if functions.indices.contains(function - 1) { functions[function - 1].device.serve(queue: queue, at: cycle) }
-    }
-}

@@ -128,9 +128,8 @@ public final class Device {
         } catch {
             throw .description("\(error)")
         }
-        let observers = DataPathFanOut([analyzer, componentController])
         let dmaObservers = DMAFanOut([analyzer, log])
-        let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: observers)
+        let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
         var functions: [BlockFunction] = []
         for vf in 0..<description.virtualFunctions.total {
             functions.append(try BlockFunction(vf + 1, description, hierarchy, path, recorder, on: scheduler))
@@ -147,9 +146,8 @@ public final class Device {
             host: [("HOSTIF", mailbox.host.registers), ("LOG_HOST", log.host.registers)], functions)
         let relay = MemoryErrorRelay(systemController) { sramRegion.allowsDirectAccess = $0 }
         let codeWatch = CodeWatch(map, rom: rom, shared: shared, sharedBase: UInt32(Self.sharedBase), romBase: UInt32(bus.memory("ROM").offset))
-        let doorbells = DoorbellDispatch(componentController, functions)
         let messages = FunctionInterrupts(hierarchy.physicalFunction)
-        keptAlive = [observers, dmaObservers, relay, codeWatch, doorbells, messages, sharedPort]
+        keptAlive = [dmaObservers, relay, codeWatch, messages, sharedPort]
 
         attachTargets()
         connectInterrupts()
@@ -160,8 +158,7 @@ public final class Device {
         systemController.resets = core
         watchdog.bite.connect(to: systemController, input: SystemController.biteInput)
         for sink in [toHost, fromHost, cores, fabric] as [any PartitionSink] { resourceManager.connect(sink) }
-        componentController.sink = doorbells
-        for function in functions { function.device.router = doorbells }
+        for function in functions { function.connect(to: componentController) }
         mailbox.messages = messages
         hierarchy.interrupts = interrupts
         hierarchy.delegate = self

@@ -2,14 +2,6 @@ import Interconnect
 import Peripherals
 import Simulation
 
-/// Tells several observers of the data path, in their order.
-final class DataPathFanOut: DataPathObserver {
-    private let observers: [any DataPathObserver]
-    init(_ observers: [any DataPathObserver]) { self.observers = observers }
-    func requestArrived(_ request: IORequest) { for observer in observers { observer.requestArrived(request) } }
-    func requestCompleted(_ request: IORequest) { for observer in observers { observer.requestCompleted(request) } }
-}
-
 /// Tells several observers of DMA, in their order.
 final class DMAFanOut: DMAObserver {
     private let observers: [any DMAObserver]

@@ -5,8 +5,8 @@ import Simulation
 
 /// VIC, the controller of the virtual I/O components: what each one is, where it runs, what state it is in and who gets its doorbells.
 /// Theory of operation, with the table of legal transitions, and programmer's guide: regmaps/vic/README.md.
-public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserver, DoorbellGate {
-    public static let components = 65
+public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter {
+    public static let entries = 65
     /// Events that wait at most.
     static let eventCapacity = 64
 
@@ -21,27 +21,50 @@ public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserv
     /// The block's interrupt.
     public let interrupt = Wire("vic")
     public private(set) var state = State()
-    /// Takes the doorbells that were held while a component didn't run on the device.
-    public weak var sink: (any DoorbellSink)?
+    /// What the device runs, by entry.
+    private var components: [Component?] = .init(repeating: nil, count: entries)
+
+    private struct Component {
+        var device: any VirtualComponent
+        var identity: UInt64
+    }
 
     /// - Parameter number: what register events tell the block apart by.
     public init(number: Int = 0) {
         registers = RegisterBlock(VIC.map, number: number)
-        registers[VIC.COUNT] = UInt64(Self.components)
+        registers[VIC.COUNT] = UInt64(Self.entries)
         state.events.reserveCapacity(Self.eventCapacity)
     }
 
-    /// A reset of the device: there are no components any more. Requests in flight stay counted until the data path has ended them.
+    /// Adds the component that the device has for an entry. It runs on the device now, and after every reset.
+    /// - Parameters:
+    ///   - entry: the index of its PCI function, 0...64, which is also its owner's number.
+    ///   - kind: its virtio device type.
+    ///   - queues: its virtqueues.
+    public func connect(_ component: any VirtualComponent, entry: Int, kind: UInt8, queues: Int) {
+        precondition((0..<Self.entries).contains(entry), "expected a component's entry of 0...64, found \(entry)")
+        let identity = VIC.COMPONENT_IDENTITY
+        components[entry] = Component(
+            device: component,
+            identity: identity.kind.inserting(UInt64(kind), in: 0) | identity.owner.inserting(UInt64(entry), in: 0)
+                | identity.queues.inserting(UInt64(queues), in: 0))
+        install(entry)
+    }
+
+    private func install(_ entry: Int) {
+        guard let component = components[entry] else { return }
+        registers[VIC.COMPONENT_IDENTITY, entry] = component.identity
+        registers[VIC.COMPONENT_STATE, entry] = VIC.COMPONENT_STATE.present.mask | VIC.State.running.rawValue
+        component.device.isServing = true
+    }
+
+    /// A reset of the device: every component that the device has runs on it again, and takes up what waited.
     public func reset(_ kind: ResetKind) {
-        let flying = (0..<Self.components).map { registers[VIC.COMPONENT_IN_FLIGHT, $0] }
         registers.reset(kind)
-        registers[VIC.COUNT] = UInt64(Self.components)
+        registers[VIC.COUNT] = UInt64(Self.entries)
         state.events.removeAll(keepingCapacity: true)
         state.lost = 0
-        for component in 0..<Self.components {
-            registers[VIC.COMPONENT_IN_FLIGHT, component] = flying[component]
-            registers[VIC.COMPONENT_STATE.drained, component] = flying[component] == 0 ? 1 : 0
-        }
+        for entry in 0..<Self.entries { install(entry) }
         settle()
     }
 
@@ -53,7 +76,25 @@ public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserv
         return status
     }
 
-    public func peek(_ address: UInt64, size: Int) -> UInt64? { registers.peek(address, size: size) }
+    public func peek(_ address: UInt64, size: Int) -> UInt64? {
+        for entry in 0..<Self.entries { showInFlight(entry) }
+        return registers.peek(address, size: size)
+    }
+
+    public func willRead(_ register: RegisterIndex, _ element: Int, _ access: BusAccess) {
+        switch register {
+        case VIC.COMPONENT_STATE, VIC.COMPONENT_IN_FLIGHT: showInFlight(element)
+        default: break
+        }
+    }
+
+    private func requestsInFlight(_ entry: Int) -> Int { components[entry]?.device.requestsInFlight ?? 0 }
+
+    private func showInFlight(_ entry: Int) {
+        let count = requestsInFlight(entry)
+        registers[VIC.COMPONENT_IN_FLIGHT, entry] = UInt64(min(count, 0xffff_ffff))
+        registers[VIC.COMPONENT_STATE.drained, entry] = count == 0 ? 1 : 0
+    }
 
     public func didRead(_ register: RegisterIndex, _ element: Int, value: UInt64, _ access: BusAccess) {
         guard case VIC.EVENT = register, !state.events.isEmpty else { return }
@@ -67,7 +108,7 @@ public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserv
         case VIC.COMPONENT_TRANSITION:
             let wanted = VIC.COMPONENT_TRANSITION.state.value(in: new)
             let destination = place(VIC.COMPONENT_TRANSITION.location.value(in: new))
-            guard let next = VIC.State(rawValue: wanted), move(element, to: next, destination, access.time) else {
+            guard let next = VIC.State(rawValue: wanted), move(element, to: next, destination) else {
                 return refuse(element, wanted)
             }
         case VIC.COMPONENT_TAKE: registers[VIC.COMPONENT_WAITING, element] &= ~new
@@ -86,24 +127,24 @@ public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserv
 
     /// Makes a legal transition.
     /// - Returns: false, with nothing changed, if it isn't legal.
-    private func move(_ component: Int, to next: VIC.State, _ destination: VIC.Place, _ cycle: Cycle) -> Bool {
-        let isDrained = registers[VIC.COMPONENT_STATE.drained, component] != 0
+    private func move(_ component: Int, to next: VIC.State, _ destination: VIC.Place) -> Bool {
+        let isDrained = requestsInFlight(component) == 0
         let origin = location(of: component)
         switch (phase(of: component), next) {
         case (.absent, .running):
             guard registers[VIC.COMPONENT_IDENTITY.kind, component] != 0 else { return false }
             enter(component, .running)
-            run(component, at: destination, cycle)
+            run(component, at: destination)
         case (.running, .quiescing):
             enter(component, .quiescing)
             if isDrained { post(.drained, component) }
         case (.quiescing, .running), (.serialising, .running), (.inTransit, .running):
             enter(component, .running)
-            run(component, at: origin, cycle)
+            run(component, at: origin)
         case (.restoring, .running):
             if destination != origin { countUp(VIC.COMPONENT_MOVES, component) }
             enter(component, .running)
-            run(component, at: destination, cycle)
+            run(component, at: destination)
         case (.quiescing, .absent):
             guard isDrained else { return false }
             registers[VIC.COMPONENT_WAITING, component] = 0
@@ -123,20 +164,21 @@ public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserv
         registers[VIC.COMPONENT_STATE.state, component] = next.rawValue
         registers[VIC.COMPONENT_STATE.present, component] = next == .absent ? 0 : 1
         registers[VIC.COMPONENT_STATE.held, component] = next == .running ? 0 : 1
+        if next != .running { components[component]?.device.isServing = false }
         post(.transition, component, detail: next.rawValue)
     }
 
-    /// The component runs at `place` from now on: doorbells that waited go there.
-    private func run(_ component: Int, at place: VIC.Place, _ cycle: Cycle) {
+    /// The component runs at `place` from now on: what waited in its queues is served there.
+    private func run(_ component: Int, at place: VIC.Place) {
         registers[VIC.COMPONENT_STATE.location, component] = place.rawValue
         registers[VIC.COMPONENT_STATE.route, component] = place.rawValue
-        let waiting = registers[VIC.COMPONENT_WAITING, component]
-        if place == .device { registers[VIC.COMPONENT_WAITING, component] = 0 }
-        for queue in 0..<32 where waiting >> UInt64(queue) & 1 != 0 {
-            switch place {
-            case .device: sink?.doorbellPassed(function: component, queue: queue, at: cycle)
-            case .host: post(.doorbellHost, component, detail: UInt64(queue))
-            }
+        switch place {
+        case .device:
+            registers[VIC.COMPONENT_WAITING, component] = 0
+            components[component]?.device.isServing = true
+        case .host:
+            let waiting = registers[VIC.COMPONENT_WAITING, component]
+            for queue in 0..<32 where waiting >> UInt64(queue) & 1 != 0 { post(.doorbellHost, component, detail: UInt64(queue)) }
         }
     }
 
@@ -145,39 +187,26 @@ public final class VirtualIOController: BusTarget, RegisterModel, DataPathObserv
         post(.refused, component, detail: wanted)
     }
 
-    // MARK: The data path's side
+    // MARK: The components' side
 
-    public func doorbell(function: Int, queue: Int, at cycle: Cycle) -> Bool {
-        guard (0..<Self.components).contains(function), (0..<32).contains(queue) else { return false }
-        countUp(VIC.COMPONENT_DOORBELLS, function)
-        let isRunning = phase(of: function) == .running
-        if isRunning && location(of: function) == .device { return true }
+    public func doorbellRang(component: Int, queue: Int, at cycle: Cycle) -> Bool {
+        guard (0..<Self.entries).contains(component), (0..<32).contains(queue) else { return false }
+        countUp(VIC.COMPONENT_DOORBELLS, component)
+        let isRunning = phase(of: component) == .running
+        if isRunning && location(of: component) == .device { return true }
         let bit: UInt64 = 1 << UInt64(queue)
-        if registers[VIC.COMPONENT_WAITING, function] & bit == 0 {
-            registers[VIC.COMPONENT_WAITING, function] |= bit
-            post(isRunning ? .doorbellHost : .doorbellHeld, function, detail: UInt64(queue))
+        if registers[VIC.COMPONENT_WAITING, component] & bit == 0 {
+            registers[VIC.COMPONENT_WAITING, component] |= bit
+            post(isRunning ? .doorbellHost : .doorbellHeld, component, detail: UInt64(queue))
             settle()
         }
         return false
     }
 
-    public func requestArrived(_ request: IORequest) {
-        let component = Int(request.owner.rawValue)
-        guard component < Self.components else { return }
-        registers[VIC.COMPONENT_IN_FLIGHT, component] &+= 1
-        registers[VIC.COMPONENT_STATE.drained, component] = 0
-    }
-
-    public func requestCompleted(_ request: IORequest) {
-        let component = Int(request.owner.rawValue)
-        guard component < Self.components, registers[VIC.COMPONENT_IN_FLIGHT, component] != 0 else { return }
-        registers[VIC.COMPONENT_IN_FLIGHT, component] &-= 1
-        guard registers[VIC.COMPONENT_IN_FLIGHT, component] == 0 else { return }
-        registers[VIC.COMPONENT_STATE.drained, component] = 1
-        if phase(of: component) == .quiescing {
-            post(.drained, component)
-            settle()
-        }
+    public func componentDrained(_ component: Int, at cycle: Cycle) {
+        guard (0..<Self.entries).contains(component), phase(of: component) == .quiescing else { return }
+        post(.drained, component)
+        settle()
     }
 
     // MARK: Events
