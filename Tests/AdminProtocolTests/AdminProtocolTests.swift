@@ -69,6 +69,7 @@ private struct SplitMix: RandomNumberGenerator {
         roundTrips(StatisticsHeader.self, reserved: [])
         roundTrips(StatisticsEntry.self, reserved: [7..<8, 112..<128])
         roundTrips(DeviceEvent.self, reserved: [])
+        roundTrips(LatencyHistogram.self, reserved: [])
     }
 
     @Test func commandAndResultLieAsVirtioAdminCommandsDo() {
@@ -154,9 +155,10 @@ private struct SplitMix: RandomNumberGenerator {
     @Test func groupsAndSizesAreAsDocumented() {
         let opcodes = (UInt16(0)...300).compactMap(AdminOpcode.init(rawValue:))
         #expect(opcodes.filter { $0.accepts(.virtualFunction) }
-            == [.reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .startLog, .stopLog, .harvestLog])
+            == [.reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .startLog, .stopLog, .harvestLog, .getLatency])
         #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog])
         #expect(AdminOpcode.startLog.dataByteCount == 32 && AdminOpcode.startLog.resultByteCount == 48)
+        #expect(AdminOpcode.getLatency.dataByteCount == 0 && AdminOpcode.getLatency.resultByteCount == 256)
         #expect(AdminOpcode.getStatistics.dataByteCount == 8 && AdminOpcode.getStatistics.resultByteCount == 64)
     }
 }
