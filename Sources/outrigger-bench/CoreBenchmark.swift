@@ -11,6 +11,7 @@ struct CoreBenchmark: ParsableCommand {
     @Argument(help: "The guest program: an ELF file from tools/bench/guest.") var program: String
     @Option(help: "Iterations of the guest program instead of its own number.") var iterations: UInt32?
     @Option(help: "Repetitions; the best counts.") var repetitions = 3
+    @Flag(help: "Print the figures as JSON.") var json = false
 
     func validate() throws {
         guard repetitions > 0 else { throw ValidationError("--repetitions must be at least 1") }
@@ -34,13 +35,17 @@ struct CoreBenchmark: ParsableCommand {
             }
         }
         guard let best else { return }
-        print("instructions \(best.instructions)")
-        print("cycles \(best.cycles)")
-        print("interrupts \(best.interrupts)")
-        print("result \(best.result)")
-        print("seconds \(rounded(best.seconds, 3))")
-        print("MIPS \(rounded(Double(best.instructions) / best.seconds / 1e6, 1))")
-        print("register accesses per second \(rounded(try registerAccesses() / 1e6, 1)) M")
+        let mips = rounded(Double(best.instructions) / best.seconds / 1e6, 1)
+        let accesses = rounded(try registerAccesses(), 0)
+        if json {
+            print("""
+                {"instructions": \(best.instructions), "cycles": \(best.cycles), "interrupts": \(best.interrupts), \
+                "result": \(best.result), "mips": \(mips), "registerAccessesPerSecond": \(accesses)}
+                """)
+        } else {
+            print("\(best.instructions) instructions in \(best.cycles) cycles, \(best.interrupts) interrupts, result \(best.result)")
+            print("\(mips) MIPS, \(accesses) register accesses per second")
+        }
     }
 
     /// Loads and stores of a loop that does nothing else, to registers behind the port.
@@ -94,9 +99,9 @@ private final class CoreMachine: HartPort {
         memory.wasWritten(address, bytes: 4)
     }
 
-    /// Runs until the program ends; returns the seconds that took.
+    /// Runs until the program ends; returns the processor time that took, in seconds.
     func runToEnd() throws -> Double {
-        let start = ContinuousClock.now
+        let start = processorTime()
         while exitCode == nil && accesses < lastAccess {
             switch hart.run(until: .max) {
             case .horizon:
@@ -106,9 +111,9 @@ private final class CoreMachine: HartPort {
                 throw BenchmarkError(description: "the guest program stopped: \(reason)")
             }
         }
-        let duration = ContinuousClock.now - start
+        let seconds = processorTime() - start
         if let exitCode, exitCode != 0x5555 { throw BenchmarkError(description: "the guest program failed with \(exitCode)") }
-        return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+        return seconds
     }
 
     func access(_ access: inout BusAccess) -> BusStatus {

@@ -22,6 +22,14 @@ func readFile(_ path: String) throws -> [UInt8] {
     }
 }
 
+/// Seconds that the processor has spent on this process. Unlike the time that has passed it doesn't depend much on what else
+/// the machine does.
+func processorTime() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
 /// A figure with so many places after the point.
 func rounded(_ value: Double, _ places: Int) -> String {
     var scale = 1.0

@@ -107,7 +107,11 @@ import Testing
     static var hasReference: Bool { FileManager.default.isExecutableFile(atPath: qemu) }
     static var isContinuousIntegration: Bool { ProcessInfo.processInfo.environment["CI"] == "true" }
 
-    @Test(.enabled(if: hasReference || isContinuousIntegration, "needs \(qemu) (Debian: qemu-system-misc)"))
+    static var isQuick: Bool { ProcessInfo.processInfo.environment["OUTRIGGER_QUICK"] == "1" }
+
+    @Test(
+        .disabled(if: isQuick, "OUTRIGGER_QUICK is set"),
+        .enabled(if: hasReference || isContinuousIntegration, "needs \(qemu) (Debian: qemu-system-misc)"))
     func sameAsQEMU() throws {
         try #require(Self.hasReference, "\(Self.qemu) is missing; it must not be in continuous integration")
         print("seed \(Self.seed)")
