@@ -57,7 +57,9 @@ extension Device {
     func connectHost() throws(MachineError) {
         let physical = hierarchy.physicalFunction
         physical.attach(BusWindow(crossbar.bus(.host), base: 0, size: 64 << 10), bar: 0)
-        physical.attach(BusWindow(crossbar.bus(.host), base: Self.sharedBase, size: UInt64(shared.pages.size)), bar: 2)
+        let sharedWindow = BusWindow(
+            crossbar.bus(.host), base: Self.sharedBase, size: UInt64(shared.pages.size), memoryGuard: resourceManager)
+        physical.attach(sharedWindow, bar: 2)
         do {
             for function in hierarchy.all {
                 try function.domain?.map(DMAMapping(
