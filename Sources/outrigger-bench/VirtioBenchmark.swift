@@ -16,7 +16,9 @@ struct VirtioBenchmark: ParsableCommand {
     func validate() throws {
         guard requests > 0, repetitions > 0 else { throw ValidationError("--requests and --repetitions must be at least 1") }
         guard (1...64).contains(depth) else { throw ValidationError("--depth must be 1 to 64") }
-        guard bytes > 0, bytes % 512 == 0, bytes <= 1 << 20 else { throw ValidationError("--bytes must be a multiple of 512 up to 1048576") }
+        guard bytes > 0, bytes % 512 == 0, bytes <= 1 << 20 else {
+            throw ValidationError("--bytes must be a multiple of 512 up to 1048576")
+        }
     }
 
     func run() throws {
@@ -82,7 +84,9 @@ struct VirtioLoad {
         fixture.notify()
         var issued = min(depth, requests), done = 0
         while done < requests {
-            guard scheduler.nextDue != .max else { throw BenchmarkError(description: "requests were lost: \(done) of \(requests) came back") }
+            guard scheduler.nextDue != .max else {
+                throw BenchmarkError(description: "requests were lost: \(done) of \(requests) came back")
+            }
             scheduler.advance(to: scheduler.nextDue)
             while let used = driver.reap() {
                 let tag = Int(used.head) / 3

@@ -82,7 +82,9 @@ struct BlockTests {
         let fixture = try fixture(sectors: 64)
         fixture.bringUp()
         fixture.memory.recordsWrites = true
-        let cases: [(sector: UInt64, bytes: Int)] = [(64, 512), (63, 1024), (.max, 512), (1 << 55, 512), (.max / 512, 1024), (0, 511), (0, 513)]
+        let cases: [(sector: UInt64, bytes: Int)] = [
+            (64, 512), (63, 1024), (.max, 512), (1 << 55, 512), (.max / 512, 1024), (0, 511), (0, 513),
+        ]
         for (sector, bytes) in cases {
             for type in [Self.read, Self.write] {
                 let result = try #require(fixture.perform(type: type, sector: sector, bytes: bytes))

@@ -116,7 +116,8 @@ struct DataPathTests {
         #expect(fixture.negotiate([.version1]))
         let driver = MockDriver(memory: fixture.memory, size: 16)
         let head = driver.submit([
-            Segment(address: driver.buffers, length: 16, isWritable: false), Segment(address: driver.buffers + 64, length: 513, isWritable: true),
+            Segment(address: driver.buffers, length: 16, isWritable: false),
+            Segment(address: driver.buffers + 64, length: 513, isWritable: true),
         ])
         fixture.enable(queue: 0, driver.layout)
         fixture.notify()
@@ -133,7 +134,7 @@ struct DataPathTests {
         var delay: Cycle = 0
         while delay < 80_000 {
             let requests = RecordedRequests()
-            let fixture = try fixture(observer: requests, queueSize: 16)
+            let fixture = try fixture(observer: requests, queueSize: 32)
             fixture.bringUp()
             for tag in 0..<8 { fixture.submit(type: UInt32(tag % 2), sector: UInt64(8 * tag), bytes: 512, tag: tag) }
             fixture.notify()
@@ -333,13 +334,15 @@ struct DataPathTests {
                 case 0, 1:
                     fixture.memory[fixture.data(tag, queue: queue), bytes] = [UInt8](repeating: 0xee, count: bytes)
                     head = fixture.submit(
-                        type: Self.read, sector: UInt64(first), bytes: bytes, tag: tag, queue: queue, pieces: pieces, isIndirect: isIndirect)
+                        type: Self.read, sector: UInt64(first), bytes: bytes, tag: tag, queue: queue, pieces: pieces,
+                        isIndirect: isIndirect)
                     if head != nil { expected.append((tag, queue, position, bytes)) }
                 case 2:
                     let data = (0..<bytes / 8).flatMap { _ in withUnsafeBytes(of: random.next()) { Array($0) } }
                     fixture.memory[fixture.data(tag, queue: queue), bytes] = data
                     head = fixture.submit(
-                        type: Self.write, sector: UInt64(first), bytes: bytes, tag: tag, queue: queue, pieces: pieces, isIndirect: isIndirect)
+                        type: Self.write, sector: UInt64(first), bytes: bytes, tag: tag, queue: queue, pieces: pieces,
+                        isIndirect: isIndirect)
                     if head != nil { model.replaceSubrange(position..<position + bytes, with: data) }
                 default:
                     fixture.memory.store(UInt64(first), at: fixture.data(tag, queue: queue))

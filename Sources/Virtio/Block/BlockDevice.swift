@@ -46,7 +46,7 @@ public final class BlockDevice: DeviceType {
     public let configuration: BlockConfiguration
     public let backend: any BlockBackend
     /// In raw memory, as the device's own.
-    public internal(set) var state: State {
+    public var state: State {
         _read { yield storage.pointee }
         _modify { yield &storage.pointee }
     }

@@ -50,7 +50,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     /// All that the device offers.
     public let offeredFeatures: Features
     /// In raw memory: entering the device costs no exclusivity check, and nothing enters it while it is at work.
-    public internal(set) var state: State {
+    public var state: State {
         _read { yield storage.pointee }
         _modify { yield &storage.pointee }
     }

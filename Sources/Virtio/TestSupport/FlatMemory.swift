@@ -1,3 +1,4 @@
+import Glibc
 import Interconnect
 import Registers
 
@@ -40,12 +41,11 @@ package final class FlatMemory: DMAPort {
         self.base = base
         control = .allocate(capacity: 1)
         control.initialize(to: Control())
-        bytes = .allocate(byteCount: count, alignment: 4096)
-        bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        bytes = UnsafeMutableRawBufferPointer(start: calloc(count, 1)!, count: count)
     }
 
     deinit {
-        bytes.deallocate()
+        free(bytes.baseAddress)
         control.deallocate()
     }
 
@@ -93,11 +93,18 @@ package final class FlatMemory: DMAPort {
     }
 
     package func copy() -> [UInt8] {
-        [UInt8](bytes)
+        self[base, bytes.count]
     }
 
     package subscript(address: UInt64, count: Int) -> [UInt8] {
-        get { Array(bytes[Int(address - base)..<Int(address - base) + count]) }
+        get {
+            // Element by element takes long without optimisation.
+            [UInt8](unsafeUninitializedCapacity: count) { copy, initialized in
+                let source = UnsafeRawBufferPointer(rebasing: bytes[Int(address - base)...].prefix(count))
+                UnsafeMutableRawBufferPointer(copy).copyMemory(from: source)
+                initialized = count
+            }
+        }
         set { UnsafeMutableRawBufferPointer(rebasing: bytes[Int(address - base)...]).copyBytes(from: newValue.prefix(count)) }
     }
 }

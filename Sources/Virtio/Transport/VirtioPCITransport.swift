@@ -36,7 +36,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
 
     public let device: VirtioDevice
     public let block: RegisterBlock
-    public internal(set) var state: State
+    public var state: State
     private weak var interrupts: (any InterruptPort)?
 
     /// - Parameter number: what register events tell this function's registers by.
