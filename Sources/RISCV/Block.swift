@@ -34,8 +34,6 @@ struct Mark {
     let pc: UInt32
     /// Cycles from the start of the block to the start of this instruction.
     let cycles: UInt16
-    /// The instruction's operation when it is not run as the first of a pair.
-    let operation: Operation
 }
 
 /// One way out of a block.
@@ -138,9 +136,11 @@ struct BlockCache {
         isEmpty = false
     }
 
-    /// Memory for a block of `size` bytes; discards all blocks if there is none left.
+    /// There may be no room for another block.
+    var isFull: Bool { used > Self.halfSize - BlockBuilder.largestBlock }
+
+    /// Memory for a block of `size` bytes.
     mutating func allocate(_ size: Int) -> UnsafeMutableRawPointer {
-        if used + size > Self.halfSize { discardAll() }
         let place = memory + half * Self.halfSize + used
         used += (size + 15) & ~15
         return place

@@ -5,6 +5,9 @@ struct BlockBuilder {
     /// Instructions in a block, unless the last of them is a load, which goes with what may wait for it.
     static let instructionLimit = 64
     private static let slotCapacity = instructionLimit + 2
+    /// The memory that the largest block takes: two exits for each slot.
+    static let largestBlock = MemoryLayout<Block>.stride
+        + slotCapacity * (MemoryLayout<Instruction>.stride + 2 * MemoryLayout<Exit>.stride + MemoryLayout<Mark>.stride)
 
     private let slots = UnsafeMutablePointer<Instruction>.allocate(capacity: slotCapacity)
     private let marks = UnsafeMutablePointer<Mark>.allocate(capacity: slotCapacity)
@@ -70,7 +73,6 @@ struct BlockBuilder {
                 break building
             }
         }
-        Fusion.fuse(slots, marks, count)
         return finish(pc, span: span, landing: landing, &cache)
     }
 
@@ -85,7 +87,7 @@ struct BlockBuilder {
 
     private mutating func append(_ instruction: Instruction, _ pc: UInt32) {
         slots[count] = instruction
-        marks[count] = Mark(pc: pc, cycles: UInt16(cycles), operation: instruction.operation)
+        marks[count] = Mark(pc: pc, cycles: UInt16(cycles))
         count += 1
     }
 

@@ -115,7 +115,8 @@ private struct ELFReader {
     func checkIdentity() throws(ELFError) {
         try require("the ELF header", 0, 52)
         guard Array(bytes[0..<4]) == [0x7f, 0x45, 0x4c, 0x46] else {
-            throw .unsupported(field: "magic", expected: "7f 45 4c 46", found: bytes[0..<4].map { String($0, radix: 16) }.joined(separator: " "))
+            let found = bytes[0..<4].map { String($0, radix: 16) }.joined(separator: " ")
+            throw .unsupported(field: "magic", expected: "7f 45 4c 46", found: found)
         }
         try check("class", UInt32(bytes[4]), 1, "1 (32-bit)")
         try check("data encoding", UInt32(bytes[5]), 1, "1 (little-endian)")

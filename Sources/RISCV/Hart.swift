@@ -15,9 +15,6 @@ public final class Hart {
     private(set) var engine: (any ExecutionEngine)!
     private var breakpoints: Set<UInt32> = []
 
-    /// Where reset puts the program counter.
-    public var resetVector: UInt32
-
     /// A hart just out of reset.
     ///
     /// - Parameters:
@@ -25,7 +22,6 @@ public final class Hart {
     ///   - port: serves all accesses outside plain memory. The caller keeps it alive as long as the hart.
     public init<Port: HartPort>(id: Int, resetVector: UInt32, memory: MemoryMap, port: Port) {
         self.id = id
-        self.resetVector = resetVector
         self.memory = memory
         self.port = PortReferenceTo(port)
         let pages = PageTables()
@@ -45,7 +41,7 @@ public final class Hart {
 
     // MARK: State
 
-    /// Everything that instructions, interrupts and time can change. Setting it takes effect with the next instruction.
+    /// Everything that instructions, interrupts and time can change. Not to be set from inside an access of this hart.
     public var state: HartState {
         get { core.pointee.state }
         set {
@@ -55,23 +51,36 @@ public final class Hart {
         }
     }
 
-    /// Puts the hart into its reset state. Time goes on and the pins keep their levels.
+    /// Puts the hart into its reset state. Time goes on, the pins keep their levels, and it stays halted if it was. Not to be
+    /// called from inside an access of this hart.
     public func reset() {
-        var state = HartState(pc: resetVector)
-        state.time = core.pointee.state.time
-        state.pins = core.pointee.state.pins
-        state.retired = core.pointee.state.retired
-        state.csr.cycleBase = state.time
-        state.csr.retiredBase = state.retired
+        let before = core.pointee.state
+        var state = HartState(pc: before.resetVector)
+        state.isHalted = before.isHalted
+        state.pins = before.pins
+        state.time = before.time
+        state.retired = before.retired
+        state.csr.cycleBase = before.time
+        state.csr.retiredBase = before.retired
         self.state = state
+    }
+
+    /// Where ``reset()`` puts the program counter.
+    public var resetVector: UInt32 {
+        get { core.pointee.state.resetVector }
+        set { core.pointee.state.resetVector = newValue }
     }
 
     /// The cycle in which the next instruction begins.
     public var time: Cycle { core.pointee.state.time }
 
     /// While set, the hart executes nothing and ``run(until:)`` returns at once.
-    public var isHalted = false {
-        didSet { core.pointee.limit = 0 }
+    public var isHalted: Bool {
+        get { core.pointee.state.isHalted }
+        set {
+            core.pointee.state.isHalted = newValue
+            core.pointee.limit = 0
+        }
     }
 
     /// Lets time pass in which the hart executes nothing, because it waits or is halted. A cycle that has passed is ignored.

@@ -24,6 +24,10 @@ public struct HartState: Sendable {
     public var privilege = Privilege.machine
     /// True from the `wfi` that found nothing pending until an interrupt that `mie` enables becomes pending.
     public var isWaiting = false
+    /// While set, the hart executes nothing.
+    public var isHalted = false
+    /// Where reset puts the program counter.
+    public var resetVector: UInt32
     /// Levels of the interrupt pins, in the layout of `mip`.
     public var pins: UInt32 = 0
     /// The cycle in which the next instruction begins.
@@ -35,9 +39,10 @@ public struct HartState: Sendable {
     public var reservation = Reservation()
     public var predictor = BranchPredictor()
 
-    /// The state after reset, with the program counter at `pc`.
+    /// The state after reset, which puts the program counter to `pc`.
     public init(pc: UInt32) {
         self.pc = pc
+        resetVector = pc
     }
 
     /// The privilege of loads and stores: that in `mstatus.MPP` while `mstatus.MPRV` is set in M-mode (section 3.1.6.3).
@@ -121,8 +126,8 @@ public struct BranchPredictor: Equatable, Sendable {
 extension HartState: Equatable {
     public static func == (a: HartState, b: HartState) -> Bool {
         for index in a.x.indices where a.x[index] != b.x[index] { return false }
-        return a.pc == b.pc && a.privilege == b.privilege && a.isWaiting == b.isWaiting && a.pins == b.pins
-            && a.time == b.time && a.retired == b.retired && a.csr == b.csr && a.pmp == b.pmp
-            && a.reservation == b.reservation && a.predictor == b.predictor
+        return a.pc == b.pc && a.privilege == b.privilege && a.isWaiting == b.isWaiting && a.isHalted == b.isHalted
+            && a.resetVector == b.resetVector && a.pins == b.pins && a.time == b.time && a.retired == b.retired
+            && a.csr == b.csr && a.pmp == b.pmp && a.reservation == b.reservation && a.predictor == b.predictor
     }
 }

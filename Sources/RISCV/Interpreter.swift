@@ -9,8 +9,8 @@ final class Interpreter: ExecutionEngine {
     private let core: UnsafeMutablePointer<Core>
     private var cache = BlockCache()
     private var builder = BlockBuilder()
-    /// The two slots that the end of the run has changed, with what was there.
-    private var cut: (slots: UnsafeMutablePointer<Instruction>, saved: (Instruction, Instruction))?
+    /// The slot that holds a `stop` because the run ends there, with the instruction that belongs there.
+    private var cut: (slot: UnsafeMutablePointer<Instruction>, instruction: Instruction)?
 
     init(_ hart: Unmanaged<Hart>, _ core: UnsafeMutablePointer<Core>) {
         self.hart = hart
@@ -23,6 +23,8 @@ final class Interpreter: ExecutionEngine {
     }
 
     func discardCode() {
+        // What is cut is not looked up again; if it is running, it still has to end there.
+        cut = nil
         cache.discardAll()
         core.pointee.generation &+= 1
     }
@@ -48,18 +50,16 @@ final class Interpreter: ExecutionEngine {
         guard block.pointee.span >= left else { return block }
         var end = 1
         while Cycle(block.pointee.marks[end].cycles) < left { end += 1 }
-        let slots = block.slots + (end - 1)
-        cut = (slots, (slots[0], slots[1]))
-        slots[0].operation = block.pointee.marks[end - 1].operation
-        slots[1].operation = .stop
+        let slot = block.slots + end
+        cut = (slot, slot.pointee)
+        slot.pointee.operation = .stop
         return block
     }
 
     /// Undoes what ``enter()`` has cut.
     private func mend() {
         guard let cut else { return }
-        cut.slots[0] = cut.saved.0
-        cut.slots[1] = cut.saved.1
+        cut.slot.pointee = cut.instruction
         self.cut = nil
     }
 
@@ -71,7 +71,8 @@ final class Interpreter: ExecutionEngine {
     }
 
     private func build(_ pc: UInt32, ignoresBreakpoint: Bool) -> Block.Pointer {
-        hart._withUnsafeGuaranteedRef { builder.build(pc, $0, &cache, ignoresBreakpoint: ignoresBreakpoint) }
+        if cache.isFull { discardCode() }
+        return hart._withUnsafeGuaranteedRef { builder.build(pc, $0, &cache, ignoresBreakpoint: ignoresBreakpoint) }
     }
 
     /// Finds out where an exit leads.
@@ -103,9 +104,7 @@ final class Interpreter: ExecutionEngine {
         }
         let next = block.pointee.marks + (index + 1)
         let generation = core.pointee.generation
-        var instruction = slot.pointee
-        instruction.operation = mark.operation
-        let goesOn = hart._withUnsafeGuaranteedRef { $0.execute(instruction, next: next) }
+        let goesOn = hart._withUnsafeGuaranteedRef { $0.execute(slot.pointee, next: next) }
         guard goesOn else { return false }
 
         let start = time &+ (core.pointee.state.time &- issue)

@@ -96,6 +96,8 @@ struct PageTables {
 
 extension PageTables.Entries {
     /// Where the bytes at a naturally aligned address are; nil if the access has to go the long way.
+    ///
+    /// An entry is only there while the page's memory is, which the owner of a region keeps in place.
     @inline(__always)
     func place(_ address: UInt32, alignedTo size: UInt32 = 1) -> UnsafeMutableRawPointer? {
         let entry = self[Int(address &>> 12)]

@@ -23,7 +23,9 @@ import Testing
         #expect(machine.hart.readCSR(.misa) == 0x4010_1107)
         #expect(machine.hart.readCSR(.mvendorid) == 0)
         #expect(!machine.hart.writeCSR(.mhartid, 1))
-        for number in [0x180, 0x302, 0x303, 0x7a0, 0xc01, 0x100] as [UInt16] { #expect(machine.hart.readCSR(CSR(rawValue: number)) == nil) }
+        for number in [0x180, 0x302, 0x303, 0x7a0, 0xc01, 0x100] as [UInt16] {
+            #expect(machine.hart.readCSR(CSR(rawValue: number)) == nil)
+        }
         #expect(TestMachine(hart: 1).hart.readCSR(.mhartid) == 1)
     }
 
@@ -66,7 +68,8 @@ import Testing
     }
 
     @Test func countersInUserMode() {
-        for (enable, number, isAllowed) in [(1, 0xc00, true), (4, 0xc00, false), (4, 0xc82, true), (3, 0xc02, false)] as [(UInt32, Int, Bool)] {
+        let cases: [(UInt32, Int, Bool)] = [(1, 0xc00, true), (4, 0xc00, false), (4, 0xc82, true), (3, 0xc02, false)]
+        for (enable, number, isAllowed) in cases {
             let machine = TrapTests.machine([Assembler.csrr(5, number)], .user) { $0.csr.mcounteren = enable }
             _ = machine.hart.step()
             #expect((machine.hart.state.csr.mcause == 0) == isAllowed)

@@ -45,8 +45,8 @@ import Testing
     @Test func wrongKinds() throws {
         let good = try fixture("differential.elf")
         let changes: [(Int, UInt8, String)] = [
-            (0, 0x7e, "magic"), (4, 2, "class"), (5, 2, "data encoding"), (16, 1, "type"), (18, 62, "machine"), (20, 9, "version"), (36, 4, "floating-point"),
-            (36, 8, "RV32E"), (42, 31, "program header size"),
+            (0, 0x7e, "magic"), (4, 2, "class"), (5, 2, "data encoding"), (16, 1, "type"), (18, 62, "machine"), (20, 9, "version"),
+            (36, 4, "floating-point"), (36, 8, "RV32E"), (42, 31, "program header size"),
         ]
         for (offset, value, field) in changes {
             var bytes = good

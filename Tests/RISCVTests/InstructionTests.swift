@@ -5,7 +5,9 @@ import Testing
 /// Each instruction against the plainest statement of what it computes.
 @Suite struct InstructionTests {
     static let seed: UInt64 = 0x1257
-    static let corners: [UInt32] = [0, 1, 2, 31, 32, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff]
+    static let corners: [UInt32] = [
+        0, 1, 2, 31, 32, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff,
+    ]
 
     /// All pairs of corner values, and random ones.
     static func operands() -> [(UInt32, UInt32)] {
@@ -111,8 +113,9 @@ import Testing
 
     @Test func compressedBranches() {
         let machine = TestMachine()
+        let cases: [(Bool, UInt32, Bool)] = [(false, 0, true), (false, 1, false), (true, 0, false), (true, 9, true)]
         for offset in [-256, -2, 4, 8, 16, 32, 64, 128, 254] {
-            for (isNotZero, value, isTaken) in [(false, 0, true), (false, 1, false), (true, 0, false), (true, 9, true)] as [(Bool, UInt32, Bool)] {
+            for (isNotZero, value, isTaken) in cases {
                 machine.write([Assembler.cBranch(isNotZero, 8, offset)])
                 var state = HartState(pc: TestMachine.base)
                 state.x[8] = value
@@ -127,7 +130,8 @@ import Testing
         let machine = TestMachine()
         let data = TestMachine.base + 0x1000
         let loads: [(UInt32, UInt32, (UInt32) -> UInt32)] = [
-            (0, 1, { UInt32(bitPattern: Int32(Int8(truncatingIfNeeded: $0))) }), (1, 2, { UInt32(bitPattern: Int32(Int16(truncatingIfNeeded: $0))) }),
+            (0, 1, { UInt32(bitPattern: Int32(Int8(truncatingIfNeeded: $0))) }),
+            (1, 2, { UInt32(bitPattern: Int32(Int16(truncatingIfNeeded: $0))) }),
             (2, 4, { $0 }), (4, 1, { $0 & 0xff }), (5, 2, { $0 & 0xffff }),
         ]
         machine[data] = 0x80f1_7f82

@@ -24,7 +24,9 @@ import Testing
         }
     }
 
-    static func permits(_ pmp: PhysicalMemoryProtection, _ kind: AccessKind, _ address: UInt32, _ size: Int, _ privilege: Privilege) -> Bool {
+    static func permits(
+        _ pmp: PhysicalMemoryProtection, _ kind: AccessKind, _ address: UInt32, _ size: Int, _ privilege: Privilege
+    ) -> Bool {
         for entry in 0..<16 {
             let bytes = (0..<size).map { matches(pmp, entry, address &+ UInt32($0)) }
             guard bytes.contains(true) else { continue }
@@ -62,7 +64,8 @@ import Testing
                 for kind in [AccessKind.read, .write, .execute] {
                     for privilege in [Privilege.user, .machine] {
                         let permitted = pmp.permits(kind, address: address, size: size, privilege: privilege)
-                        #expect(permitted == Self.permits(pmp, kind, address, size, privilege), "round \(round): \(kind) of \(size) bytes at \(hex(address)) in \(privilege)")
+                        let expected = Self.permits(pmp, kind, address, size, privilege)
+                        #expect(permitted == expected, "round \(round): \(kind) of \(size) bytes at \(hex(address)) in \(privilege)")
                     }
                 }
             }
@@ -100,10 +103,11 @@ import Testing
                 machine.hart.state = state
                 _ = machine.hart.step()
                 let after = machine.hart.state
-                #expect((after.csr.mcause == 0) == isPermitted, "round \(round): \(kind) of \(size) bytes at \(hex(address)) in \(privilege)")
-                if !isPermitted {
-                    #expect(after.csr.mcause == [1: 5, 2: 7, 4: 1][kind.rawValue] && after.csr.mtval == address && after.csr.mepc == state.pc)
-                }
+                let what = "round \(round): \(kind) of \(size) bytes at \(hex(address)) in \(privilege)"
+                #expect((after.csr.mcause == 0) == isPermitted, "\(what)")
+                if isPermitted { continue }
+                #expect(after.csr.mcause == [1: 5, 2: 7, 4: 1][kind.rawValue], "\(what)")
+                #expect(after.csr.mtval == address && after.csr.mepc == state.pc, "\(what)")
             }
         }
     }
@@ -120,7 +124,9 @@ import Testing
         state.x[7] = 0x19  // NAPOT, read only
         state.csr.mstatus = 0x2_0000  // loads and stores as in U-mode
         state.csr.mtvec = TestMachine.base + 0x100
-        machine.write([Assembler.sw(5, 0, 5), Assembler.csrw(0x3b0, 6), Assembler.csrw(0x3a0, 7), Assembler.lw(8, 0, 5), Assembler.sw(6, 0, 5)])
+        machine.write([
+            Assembler.sw(5, 0, 5), Assembler.csrw(0x3b0, 6), Assembler.csrw(0x3a0, 7), Assembler.lw(8, 0, 5), Assembler.sw(6, 0, 5),
+        ])
         machine.hart.state = state
         for _ in 0..<5 { _ = machine.hart.step() }
         #expect(machine[data] == data)

@@ -28,8 +28,12 @@ enum InstructionTable {
     private static func shift(_ value: UInt32, left amount: Int) -> UInt32 {
         bits { i in (0..<32).contains(Int(i) - amount) && bit(value, UInt32(Int(i) - amount)) }
     }
-    private static func rotate(_ value: UInt32, left amount: Int) -> UInt32 { bits { i in bit(value, UInt32((Int(i) - amount + 64) % 32)) } }
-    private static func arithmeticShift(_ value: UInt32, right amount: Int) -> UInt32 { bits { i in bit(value, min(31, i + UInt32(amount))) } }
+    private static func rotate(_ value: UInt32, left amount: Int) -> UInt32 {
+        bits { i in bit(value, UInt32((Int(i) - amount + 64) % 32)) }
+    }
+    private static func arithmeticShift(_ value: UInt32, right amount: Int) -> UInt32 {
+        bits { i in bit(value, min(31, i + UInt32(amount))) }
+    }
 
     static let registerRegister: [RegisterRegister] = base + multiply + bitManipulation
 
