@@ -57,7 +57,9 @@ let package = Package(
         // The host's view.
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
-        module("HostFilesystem", ["CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Tracing", "Registers", "RegisterMaps", logging]),
+        module("HostFilesystem", [
+            "CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Interconnect", "Tracing", "Registers", logging,
+        ]),
 
         // The host agent: file paths only, no emulator module.
         .systemLibrary(name: "CHostRegisters", path: "regmaps/c"),
@@ -97,7 +99,7 @@ let package = Package(
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing"]),
         tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
-        .executableTarget(name: "filesystem-server", dependencies: ["HostFilesystem"], path: "Tests/FilesystemServer", swiftSettings: strict),
+        .executableTarget(name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer", swiftSettings: strict),
         tests("HostAgent", []),
         tests("OffloadManager", ["AdminProtocol", "Hardware"]),
         tests("AdminProtocol", []),

@@ -6,9 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 // include/uapi/linux/fuse.h of protocol 7.40, where Debian 12's ends at 7.38.
 enum { PROTOCOL_MINOR = 40 };
@@ -63,6 +61,7 @@ ssize_t cfuse_writev(int device, struct iovec *vector, int count, void *context)
 int cfuse_reply_open(fuse_req_t request, struct fuse_file_info *info, enum cfuse_open_mode mode, int32_t backing) {
     static const uint32_t flags[] = {
         [CFUSE_OPEN_DIRECT] = FOPEN_DIRECT_IO | FOPEN_NOFLUSH,
+        [CFUSE_OPEN_FLUSHED] = FOPEN_DIRECT_IO,
         [CFUSE_OPEN_STREAM] = FOPEN_DIRECT_IO | FOPEN_NOFLUSH | FOPEN_STREAM | FOPEN_NONSEEKABLE,
         [CFUSE_OPEN_DIRECT_MAPPED] = FOPEN_DIRECT_IO | FOPEN_NOFLUSH | OPENED_PASSTHROUGH,
         [CFUSE_OPEN_BACKING] = FOPEN_NOFLUSH | OPENED_PASSTHROUGH,
@@ -85,15 +84,4 @@ int32_t cfuse_backing_open(cfuse_session *session, int file) {
 void cfuse_backing_close(cfuse_session *session, int32_t backing) {
     uint32_t id = (uint32_t)backing;
     ioctl(session->device, BACKING_CLOSE, &id);
-}
-
-int cfuse_memory_file(const char *name, size_t size) {
-    int file = memfd_create(name, MFD_CLOEXEC);
-    if (file >= 0 && ftruncate(file, (off_t)size) < 0) {
-        int error = errno;
-        close(file);
-        errno = error;
-        return -1;
-    }
-    return file;
 }

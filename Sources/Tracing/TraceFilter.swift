@@ -39,6 +39,14 @@ public struct TraceDecoder: Sendable {
     private let filter: TraceFilter
     private let initiators: Set<UInt16>?
 
+    /// For events as they happen: all of them, by the catalogue's own numbers.
+    public init(_ catalogue: RegisterCatalogue, buses: [BusMap]) {
+        known = catalogue.entries.map { Known(name: $0.name, description: $0.register, isWanted: true) }
+        self.buses = buses.map(\.name)
+        filter = TraceFilter()
+        initiators = nil
+    }
+
     /// - Throws: ``TraceError`` for a name in the filter that means nothing, with the nearest that do.
     public init(_ reader: TraceReader, catalogue: RegisterCatalogue, maps: [BusMap], filter: TraceFilter = .init()) throws(TraceError) {
         var known = reader.registers.map { name in

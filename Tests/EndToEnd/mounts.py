@@ -5,23 +5,12 @@ time limit strikes, the server is killed: the kernel then fails every operation 
 """
 
 import ctypes
-import os
 import pathlib
 import subprocess
 import threading
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 MNT_DETACH = 2
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def program(name: str) -> pathlib.Path:
-    """A built program: from OUTRIGGER_BUILD, or else the newer of the debug and release builds."""
-    folders = [os.environ["OUTRIGGER_BUILD"]] if "OUTRIGGER_BUILD" in os.environ else [".build/debug", ".build/release"]
-    found = [path for path in (ROOT / folder / name for folder in folders) if path.exists()]
-    if not found:
-        raise FileNotFoundError(f"{name} is not built; build it with: swift build --product {name}")
-    return max(found, key=lambda path: path.stat().st_mtime)
 
 
 def unmount(path: pathlib.Path) -> None:

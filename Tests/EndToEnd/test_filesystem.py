@@ -16,11 +16,14 @@ import threading
 
 import pytest
 
-from mounts import Server, program, unmount
+from conftest import PROGRAMS
+from mounts import Server
+
+SERVER = PROGRAMS / "filesystem-server"
 
 
 def serve(mount_point: pathlib.Path, *options: str) -> Server:
-    return Server([program("filesystem-server"), mount_point, *options], mount_point, ready="mounted")
+    return Server([SERVER, mount_point, *options], mount_point, ready="mounted")
 
 
 @pytest.fixture(scope="module", params=["polling", "no-polling"])
@@ -154,6 +157,19 @@ def test_memory_file(mounted):
         assert mapping[5000:5007] == b"written"
         mapping[-4:] = b"tail"
         assert os.pread(file, 100, (1 << 20) - 4) == b"tail"
+
+
+def test_upload_is_judged_on_close(mounted):
+    (mounted / "upload").write_bytes(b"x" * 300_000)
+    assert read(mounted / "upload") == "300000\n"
+    subprocess.run(["sh", "-c", f"echo text > {mounted}/upload"], check=True, timeout=30)
+    assert read(mounted / "upload") == "5\n"
+    file = os.open(mounted / "upload", os.O_WRONLY)
+    os.write(file, b"!")
+    with Raises(errno.EINVAL):
+        os.close(file)
+    with Raises(errno.EFBIG):
+        (mounted / "upload").write_bytes(b"x" * (1 << 21))
 
 
 def test_events(mounted):
@@ -327,7 +343,7 @@ def test_waiting_reads_end_with_the_mount(tmp_path):
 
 def failure(*arguments) -> str:
     """What the server says when it refuses to start."""
-    result = subprocess.run([program("filesystem-server"), *arguments], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([SERVER, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     return result.stderr
 
@@ -393,7 +409,7 @@ cat errors
 """
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o755)
-        shutil.copy(program("filesystem-server"), folder)
+        shutil.copy(SERVER, folder)
         (pathlib.Path(folder) / "client.py").write_text(client)
         result = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "timeout", "--kill-after=1", "50", "bash", "-c", script, "-", folder],

@@ -1,5 +1,6 @@
 import Foundation
 import HostFilesystem
+import Peripherals
 
 /// One of each kind of node.
 func sampleTree() throws -> NodeTable {
@@ -8,21 +9,21 @@ func sampleTree() throws -> NodeTable {
 
     var shown = 0
     var stored = "nothing\n"
-    root.add("greeting", TextFile("hello"))
-    root.add("counter", TextFile(show: { () throws(Errno) in
+    root.add("greeting", AttributeFile("hello"))
+    root.add("counter", AttributeFile(show: { () throws(Errno) in
         shown += 1
         return "\(shown)\n"
     }))
-    root.add("long", TextFile(show: { () throws(Errno) in String(repeating: "0123456789abcde\n", count: 1000) }))
-    root.add("setting", TextFile(
+    root.add("long", AttributeFile(show: { () throws(Errno) in String(repeating: "0123456789abcde\n", count: 1000) }))
+    root.add("setting", AttributeFile(
         show: { () throws(Errno) in stored },
         store: { (text, _) throws(Errno) in
             if text.hasPrefix("bad") { throw .invalidArgument }
             stored = text
         }))
-    root.add("trigger", TextFile(store: { (_, _) throws(Errno) in }))
+    root.add("trigger", AttributeFile(store: { (_, _) throws(Errno) in }))
     root.add("link", SymbolicLink("directory/inner"))
-    root.directory("directory").add("inner", TextFile("inside"))
+    root.directory("directory").add("inner", AttributeFile("inside"))
 
     // Registers: aligned accesses of 4 bytes only; `last` says what the server saw.
     let registers = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 8)
@@ -50,10 +51,10 @@ func sampleTree() throws -> NodeTable {
             last = "write \(offset) \(bytes.count)\n"
             return bytes.count
         }))
-    root.add("last", TextFile(show: { () throws(Errno) in last }))
+    root.add("last", AttributeFile(show: { () throws(Errno) in last }))
 
     // A BAR: accesses come here and are inverted, a mapping maps the memory as it is.
-    let bar = try MemoryFile("bar", size: 8192)
+    let bar = try MemoryPages(name: "bar", size: 8192)
     root.add("bar", AccessFile(
         size: 8192, permissions: 0o600, mapping: Mapping(memory: bar.fileDescriptor, servesAccesses: false),
         read: { (offset, buffer, _) throws(Errno) in
@@ -64,12 +65,12 @@ func sampleTree() throws -> NodeTable {
             for index in 0..<bytes.count { bar.bytes[offset + index] = ~bytes[index] }
             return bytes.count
         }))
-    let memory = try MemoryFile("memory", size: 1 << 20)
-    root.add("memory", AccessFile(memory: memory, permissions: 0o600))
+    let memory = try MemoryPages(name: "memory", size: 1 << 20)
+    root.add("memory", AccessFile(memory: memory.bytes, file: memory.fileDescriptor, permissions: 0o600))
 
     // Events, raised from another thread as a machine does.
     let events = root.add("events", EventFile())
-    root.add("raise", TextFile(store: { (text, _) throws(Errno) in
+    root.add("raise", AttributeFile(store: { (text, _) throws(Errno) in
         guard let count = Int(text.prefix { $0.isNumber }) else { throw .invalidArgument }
         Thread.detachNewThread {
             for _ in 0..<count { events.raise() }
@@ -79,7 +80,7 @@ func sampleTree() throws -> NodeTable {
     // Functions that appear and vanish.
     let functions = root.directory("functions")
     var present = 0
-    root.add("number", TextFile(
+    root.add("number", AttributeFile(
         show: { () throws(Errno) in "\(present)\n" },
         store: { (text, _) throws(Errno) in
             guard let wanted = Int(text.prefix { $0.isNumber }), wanted <= 64 else { throw .invalidArgument }
@@ -87,13 +88,21 @@ func sampleTree() throws -> NodeTable {
             present = wanted
             for number in 0..<present {
                 let function = functions.add("function\(number)", Directory())
-                function.add("id", TextFile("\(number)"))
+                function.add("id", AttributeFile("\(number)"))
                 function.add("events", EventFile())
                 function.add("register", AccessFile(
                     size: 4, permissions: 0o600,
                     read: { (_, buffer, _) throws(Errno) in buffer.count }, write: { (_, bytes, _) throws(Errno) in bytes.count }))
             }
         }))
-    root.add("nodes", TextFile(show: { () throws(Errno) in "\(nodes.count)\n" }))
+    // Something that is taken as a whole, on close.
+    var upload = "nothing\n"
+    root.add("upload", UploadFile(
+        limit: 1 << 20, show: { () throws(Errno) in upload },
+        accept: { (bytes) throws(Errno) in
+            guard bytes.first != UInt8(ascii: "!") else { throw .invalidArgument }
+            upload = "\(bytes.count)\n"
+        }))
+    root.add("nodes", AttributeFile(show: { () throws(Errno) in "\(nodes.count)\n" }))
     return nodes
 }

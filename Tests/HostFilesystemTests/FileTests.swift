@@ -20,10 +20,10 @@ private func write(_ node: Node, _ open: OpenFile?, _ text: String, at offset: I
     return try node.write(UnsafeRawBufferPointer(rebasing: copy[..<bytes.count]), at: offset, open: open, by: caller)
 }
 
-struct TextFileTests {
+struct AttributeFileTests {
     @Test func eachOpeningHasATextOfOneMoment() throws {
         var moment = 0
-        let file = TextFile(show: { () throws(Errno) in
+        let file = AttributeFile(show: { () throws(Errno) in
             moment += 1
             return "moment \(moment)\n"
         })
@@ -37,13 +37,13 @@ struct TextFileTests {
     }
 
     @Test func permissionsFollowWhatTheFileCanDo() {
-        #expect(TextFile(show: { () throws(Errno) in "" }).permissions == 0o444)
-        #expect(TextFile(store: { (_, _) throws(Errno) in }).permissions == 0o200)
-        #expect(TextFile(show: { () throws(Errno) in "" }, store: { (_, _) throws(Errno) in }).permissions == 0o644)
+        #expect(AttributeFile(show: { () throws(Errno) in "" }).permissions == 0o444)
+        #expect(AttributeFile(store: { (_, _) throws(Errno) in }).permissions == 0o200)
+        #expect(AttributeFile(show: { () throws(Errno) in "" }, store: { (_, _) throws(Errno) in }).permissions == 0o644)
     }
 
     @Test func openingAsksForNoMoreThanTheFileCan() {
-        let shown = TextFile("x"), stored = TextFile(store: { (_, _) throws(Errno) in })
+        let shown = AttributeFile("x"), stored = AttributeFile(store: { (_, _) throws(Errno) in })
         #expect(throws: Errno.accessDenied) { try shown.open(flags: O_WRONLY) }
         #expect(throws: Errno.accessDenied) { try shown.open(flags: O_RDWR) }
         #expect(throws: Errno.accessDenied) { try stored.open(flags: O_RDONLY) }
@@ -52,7 +52,7 @@ struct TextFileTests {
 
     @Test func aWriteIsStoredWhole() throws {
         var stored: [String] = []
-        let file = TextFile(store: { (text, _) throws(Errno) in
+        let file = AttributeFile(store: { (text, _) throws(Errno) in
             if text == "no" { throw .busy }
             stored.append(text)
         })
@@ -89,33 +89,63 @@ struct AccessFileTests {
     }
 
     @Test func aMemoryFileIsItsMemory() throws {
-        let memory = try MemoryFile("test", size: 8192)
-        let file = AccessFile(memory: memory, permissions: 0o600)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
+        defer { memory.deallocate() }
+        let file = AccessFile(memory: memory, file: -1, permissions: 0o600)
         #expect(file.size == 8192 && file.mapping?.servesAccesses == true)
         #expect(try write(file, nil, "hello", at: 4094) == 5)
-        #expect(memory.bytes[4094] == UInt8(ascii: "h"))
-        memory.bytes[4094] = UInt8(ascii: "j")
+        #expect(memory[4094] == UInt8(ascii: "h"))
+        memory[4094] = UInt8(ascii: "j")
         #expect(try read(file, nil, at: 4094, count: 5) == "jello")
     }
 }
 
-struct EventFileTests {
-    /// Collects what waiting reads are answered with.
-    private final class Answers {
-        var counts: [UInt32] = []
-        var errors: [Errno] = []
+struct UploadFileTests {
+    @Test func whatWasWrittenIsHandedOverOnClose() throws {
+        var accepted: [String] = []
+        let file = UploadFile(
+            limit: 10, show: { () throws(Errno) in "shown\n" },
+            accept: { (bytes) throws(Errno) in
+                if bytes.first == UInt8(ascii: "!") { throw .invalidArgument }
+                accepted.append(String(decoding: bytes, as: UTF8.self))
+            })
+        let open = try file.open(flags: O_RDWR)
+        // A shell closes a duplicate before it writes.
+        try file.flush(open)
+        #expect(try write(file, open, "abc") == 3)
+        #expect(try write(file, open, "def", at: 3) == 3)
+        #expect(throws: Errno.invalidArgument) { try write(file, open, "x", at: 100) }
+        #expect(throws: Errno(rawValue: EFBIG)) { try write(file, open, "too long", at: 6) }
+        #expect(accepted.isEmpty)
+        try file.flush(open)
+        try file.flush(open)
+        #expect(accepted == ["abcdef"])
+        #expect(try write(file, open, "!") == 1)
+        #expect(throws: Errno.invalidArgument) { try file.flush(open) }
+        #expect(try read(file, open) == "shown\n")
+    }
+}
 
-        func waiter(_ identity: UInt, _ open: OpenFile?, count: Int = 4) -> StreamFile.Waiter {
-            .init(identity: identity, open: open, count: count) { outcome in
-                switch outcome {
-                case .bytes(let bytes): self.counts.append(bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) })
-                case .failed(let error): self.errors.append(error)
-                case .nothing: Issue.record("an answer must be bytes or a failure")
-                }
+/// Collects what reads of a stream are answered with.
+private final class Answers {
+    var bytes: [[UInt8]] = []
+    var errors: [Errno] = []
+
+    var counts: [UInt32] { bytes.map { $0.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) } } }
+    var texts: [String] { bytes.map { String(decoding: $0, as: UTF8.self) } }
+
+    func waiter(_ identity: UInt, _ open: OpenFile?, count: Int = 4) -> StreamFile.Waiter {
+        .init(identity: identity, open: open, count: count) { outcome in
+            switch outcome {
+            case .bytes(let bytes): self.bytes.append(bytes)
+            case .failed(let error): self.errors.append(error)
+            case .nothing: Issue.record("an answer must be bytes or a failure")
             }
         }
     }
+}
 
+struct EventFileTests {
     @Test func aReadWaitsForTheNextEvent() throws {
         let events = EventFile(), answers = Answers()
         events.raise()
@@ -194,5 +224,65 @@ struct EventFileTests {
         events.read(answers.waiter(2, open))
         #expect(answers.errors == [.noDevice, .noDevice])
         #expect(events.poll(open, nil) & (POLLHUP | POLLERR) == POLLHUP | POLLERR)
+    }
+}
+
+struct FeedFileTests {
+    private typealias Text = FeedFile<UInt8>
+
+    private func feed(_ text: String, to file: FeedFile<UInt8>) {
+        for byte in text.utf8 { file.append(byte) }
+    }
+
+    @Test func aConsoleShowsAllSoFar() throws {
+        let console = Text(limit: 100, reading: .untilNow) { $1.append($0) }, answers = Answers()
+        feed("boot\n", to: console)
+        let open = try console.open(flags: O_RDONLY)
+        console.read(answers.waiter(1, open, count: 3))
+        console.read(answers.waiter(2, open, count: 100))
+        console.read(answers.waiter(3, open, count: 100))
+        #expect(answers.texts == ["boo", "t\n", ""] && !console.isReadable(for: open))
+        feed("more\n", to: console)
+        #expect(console.isReadable(for: open))
+        console.read(answers.waiter(4, open, count: 100))
+        #expect(answers.texts.last == "more\n")
+    }
+
+    @Test func aTraceShowsWhatComes() throws {
+        let trace = FeedFile<Int>(limit: 100, reading: .fromNow) { $1 += Array("event \($0)\n".utf8) }, answers = Answers()
+        var uses: [Bool] = []
+        trace.onUse = { uses.append($0) }
+        trace.append(1)
+        let open = try trace.open(flags: O_RDONLY), other = try trace.open(flags: O_RDONLY)
+        trace.read(answers.waiter(1, open, count: 5))
+        #expect(answers.texts.isEmpty)
+        trace.append(2)
+        // A piece of the line; the rest is not lost.
+        #expect(answers.texts == ["event"])
+        trace.read(answers.waiter(2, open, count: 100))
+        trace.read(answers.waiter(3, other, count: 100))
+        #expect(answers.texts == ["event", " 2\n", "event 2\n"])
+        trace.close(open)
+        trace.close(other)
+        #expect(uses == [true, false])
+    }
+
+    @Test func whoFallsBehindIsTold() throws {
+        let trace = Text(limit: 10, reading: .fromNow) { $1.append($0) }, answers = Answers()
+        let open = try trace.open(flags: O_RDONLY | O_NONBLOCK)
+        feed("abcdefghijklmnopqrstuvwxy", to: trace)
+        trace.read(answers.waiter(1, open, count: 100))
+        trace.read(answers.waiter(2, open, count: 100))
+        // The 21st item was one too many: the last 10 until then were kept.
+        #expect(answers.texts == ["[11 lost]\nlmnopqrstuvwxy"] && answers.errors == [.tryAgain])
+    }
+
+    @Test func inputGoesToWhoeverTakesIt() throws {
+        var taken = ""
+        let console = Text(limit: 10, reading: .untilNow, input: { (text) throws(Errno) in taken += text }) { $1.append($0) }
+        #expect(try write(console, try console.open(flags: O_RDWR), "help\n") == 5)
+        #expect(taken == "help\n" && console.permissions == 0o644)
+        let output = Text(limit: 10, reading: .untilNow) { $1.append($0) }
+        #expect(throws: Errno.accessDenied) { try output.open(flags: O_WRONLY) }
     }
 }

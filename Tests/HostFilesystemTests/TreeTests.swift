@@ -5,7 +5,7 @@ import Testing
 struct TreeTests {
     @Test func directoriesListInOrderOfAdding() {
         let root = Directory()
-        for name in ["b", "a", "c"] { root.add(name, TextFile(name)) }
+        for name in ["b", "a", "c"] { root.add(name, AttributeFile(name)) }
         #expect(root.entries.map(\.name) == ["b", "a", "c"])
         root.remove("a")
         #expect(root.entries.map(\.name) == ["b", "c"] && root["a"] == nil)
@@ -29,8 +29,8 @@ struct TreeTests {
     @Test func aSubtreeEntersAndLeavesAsAWhole() {
         let table = NodeTable()
         let function = Directory()
-        function.add("config", TextFile("x"))
-        let inner = function.directory("uio/uio0").add("name", TextFile("y"))
+        function.add("config", AttributeFile("x"))
+        let inner = function.directory("uio/uio0").add("name", AttributeFile("y"))
         #expect(inner.number == 0)
         table.root.add("function", function)
         #expect(inner.number != 0 && table.node(inner.number) === inner)
@@ -41,27 +41,27 @@ struct TreeTests {
 
     @Test func aNumberLivesUntilTheKernelForgets() {
         let table = NodeTable()
-        let file = table.root.add("file", TextFile("x"))
+        let file = table.root.add("file", AttributeFile("x"))
         let number = file.number, generation = table.generation(of: file.number)
         table.lookedUp(file)
         table.lookedUp(file)
         table.root.remove("file")
         // Still what the kernel's two lookups mean, and nobody else's number.
         #expect(table.node(number) === file && file.hasVanished)
-        let other = table.root.add("file", TextFile("y"))
+        let other = table.root.add("file", AttributeFile("y"))
         #expect(other.number != number)
         table.forget(number, lookups: 1)
         #expect(table.node(number) === file)
         table.forget(number, lookups: 1)
         #expect(table.node(number) == nil)
         // The number again, under a new generation.
-        let third = table.root.add("third", TextFile("z"))
+        let third = table.root.add("third", AttributeFile("z"))
         #expect(third.number == number && table.generation(of: number) == generation + 1)
     }
 
     @Test func forgettingMakesAPresentNodeNoOlder() {
         let table = NodeTable()
-        let file = table.root.add("file", TextFile("x"))
+        let file = table.root.add("file", AttributeFile("x"))
         table.lookedUp(file)
         table.forget(file.number, lookups: 1)
         #expect(table.node(file.number) === file)
@@ -85,7 +85,7 @@ struct TreeTests {
             switch random.next(4) {
             case 0:
                 let name = "n\(step)"
-                table.root.add(name, TextFile(name))
+                table.root.add(name, AttributeFile(name))
                 present.append(name)
             case 1 where !present.isEmpty:
                 table.root.remove(present.remove(at: random.next(present.count)))

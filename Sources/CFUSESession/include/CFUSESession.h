@@ -56,6 +56,8 @@ void cfuse_backing_close(cfuse_session *session, int32_t backing);
 enum cfuse_open_mode {
     /// Every read and write comes to the server at its exact offset and size; no shared mapping.
     CFUSE_OPEN_DIRECT = 0,
+    /// As direct, and each close is told.
+    CFUSE_OPEN_FLUSHED,
     /// As direct, and a stream: no file position, so that a blocked read never holds up a write on the same descriptor.
     CFUSE_OPEN_STREAM,
     /// As direct, and a mapping maps the backing file.
@@ -66,9 +68,6 @@ enum cfuse_open_mode {
 
 /// Answers an OPEN. `backing` matters for the last two modes only.
 int cfuse_reply_open(fuse_req_t request, struct fuse_file_info *info, enum cfuse_open_mode mode, int32_t backing);
-
-/// A memory file of this size, all zero (memfd_create). Returns its descriptor, or -1 with errno.
-int cfuse_memory_file(const char *name, size_t size);
 
 /// What is at a path that shall become a mount point.
 enum cfuse_place {

@@ -122,6 +122,14 @@ extension MountedTree {
             MountedTree.from(request).nodes.node(number)?.close(file)
             fuse_reply_err(request, 0)
         }
+        table.flush = { request, number, info in
+            do throws(Errno) {
+                try MountedTree.from(request).nodes.node(number)?.flush(OpenFile.from(info!.pointee.fh))
+                fuse_reply_err(request, 0)
+            } catch {
+                fuse_reply_err(request, error.rawValue)
+            }
+        }
         // Only streams come here; see `direct`.
         table.read = { request, number, size, _, info in
             guard let stream = MountedTree.from(request).nodes.node(number) as? StreamFile else {
@@ -166,6 +174,7 @@ extension MountedTree {
     /// How the kernel shall treat an opening of the node; sets its `backing` when it can be mapped.
     private func openMode(of node: Node) -> cfuse_open_mode {
         if node.isStream { return CFUSE_OPEN_STREAM }
+        if node.wantsFlush { return CFUSE_OPEN_FLUSHED }
         guard let mapping = node.mapping, mappingRefusal == nil else { return CFUSE_OPEN_DIRECT }
         if node.backing == 0 {
             let result = cfuse_backing_open(session, mapping.memory)

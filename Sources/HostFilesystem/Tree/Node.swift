@@ -74,6 +74,10 @@ open class Node {
     open func open(flags: Int32) throws(Errno) -> OpenFile? { nil }
     open func close(_ file: OpenFile?) {}
 
+    /// Each close of a descriptor is told by ``flush(_:)``: `close(2)` may fail.
+    open var wantsFlush: Bool { false }
+    open func flush(_ file: OpenFile?) throws(Errno) {}
+
     /// Reads at `offset`, at most as much as `buffer` holds, and returns the number of bytes. Called once for each read of the
     /// client, with the client's offset and size.
     open func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, open: OpenFile?, by caller: Caller) throws(Errno) -> Int {

@@ -51,6 +51,9 @@ open class StreamFile: Node, @unchecked Sendable {
     /// Whether a read of this opening would find something.
     open func isReadable(for open: OpenFile?) -> Bool { false }
 
+    /// What may bring something about when a reader is about to wait, if anything. Without the stream's lock, on the serving thread.
+    public final var beforeWaiting: (() -> Void)?
+
     public final func withLock<Result>(_ body: () -> Result) -> Result {
         lock.lock()
         defer { lock.unlock() }
@@ -73,6 +76,7 @@ open class StreamFile: Node, @unchecked Sendable {
 
     /// A read: answered at once if there is something, if the file is open without blocking, or if `isInterrupted`; later otherwise.
     public final func read(_ waiter: Waiter, isInterrupted: Bool = false) {
+        if waiter.open?.isNonBlocking != true { prepareToWait(waiter.open) }
         withLock {
             let outcome: Outcome = hasVanished ? .failed(.noDevice) : take(waiter.count, for: waiter.open)
             switch outcome {
@@ -94,7 +98,8 @@ open class StreamFile: Node, @unchecked Sendable {
 
     /// What `poll(2)` returns for this opening; `poller`, if any, hears of the next change, in place of an earlier one.
     public final func poll(_ open: OpenFile?, _ poller: Poller?) -> Int32 {
-        withLock {
+        prepareToWait(open)
+        return withLock {
             if let poller {
                 pollers.removeAll { $0.open === open }
                 pollers.append(poller)
@@ -121,6 +126,10 @@ open class StreamFile: Node, @unchecked Sendable {
 
     public override func close(_ file: OpenFile?) {
         withLock { pollers.removeAll { $0.open === file } }
+    }
+
+    private func prepareToWait(_ open: OpenFile?) {
+        if let beforeWaiting, !hasVanished, !withLock({ isReadable(for: open) }) { beforeWaiting() }
     }
 
     private func notifyPollers() {

@@ -8,9 +8,13 @@ import Tracing
 final class AccessRecorder: RegisterObserver {
     /// Whether anything is recorded.
     private(set) var isRecording = false
-    var writer: TraceWriter? { didSet { isRecording = writer != nil || digest != nil } }
+    var writer: TraceWriter? { didSet { update() } }
     /// Hash over all events while set, for comparing runs: FNV-1a (Fowler, Noll, Vo) over 64-bit words.
-    var digest: UInt64? { didSet { isRecording = writer != nil || digest != nil } }
+    var digest: UInt64? { didSet { update() } }
+    /// Is given every event while set.
+    var listener: ((AccessEvent) -> Void)? { didSet { update() } }
+
+    private func update() { isRecording = writer != nil || digest != nil || listener != nil }
 
     static let digestStart: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -50,6 +54,7 @@ final class AccessRecorder: RegisterObserver {
             record.new = event.new
         }
         writer?.record(record)
+        listener?(record)
         if digest != nil { add(record) }
     }
 

@@ -23,7 +23,7 @@ struct PaceClock {
     }
 
     /// The cycle that is the present by the wall clock.
-    var cycle: Cycle { anchorCycle &+ Cycle(Double(WallClock.now &- anchorTime) * cyclesPerNanosecond) }
+    var cycle: Cycle { anchorTime == 0 ? anchorCycle : anchorCycle &+ Cycle(Double(WallClock.now &- anchorTime) * cyclesPerNanosecond) }
 
     /// The wall time of a cycle.
     func time(of cycle: Cycle) -> UInt64 {

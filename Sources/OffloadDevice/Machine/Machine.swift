@@ -28,6 +28,8 @@ public final class Machine: @unchecked Sendable {
     /// Shared memory (BAR2) and host memory: other programs may map their descriptors.
     public var sharedMemory: MemoryPages { device.shared.pages }
     public var hostMemory: MemoryPages { device.hostMemory }
+    /// Where every function's DMA finds the first byte of host memory.
+    public var hostMemoryAddress: UInt64 { Device.hostMemoryBase }
 
     let device: Device
     let lock = MachineLock()
@@ -136,6 +138,14 @@ public final class Machine: @unchecked Sendable {
 
     /// Makes what was recorded so far visible to readers.
     public func flushTrace() { locked { $0.recorder.writer?.flush() } }
+
+    /// Gives every register access from now on to `listener`, under the lock; nil ends that.
+    public func onAccess(_ listener: (@Sendable (AccessEvent) -> Void)?) {
+        locked {
+            $0.observeRegisters()
+            $0.recorder.listener = listener
+        }
+    }
 
     /// Begins a hash over all register accesses from now on.
     public func startDigest() {

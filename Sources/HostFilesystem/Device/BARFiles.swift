@@ -1,0 +1,49 @@
+import OffloadDevice
+import PCIExpress
+
+extension DeviceTree {
+    /// `resource`, and a file for each BAR whose reads and writes are register accesses.
+    func addBARs(_ node: FunctionNode) {
+        let function = node.function, directory = node.directory, machine = machine
+        directory.add("resource", AttributeFile(show: { () throws(Errno) in
+            machine.access { _ in function.resources }
+                .map { "0x\(hex($0.first, 16)) 0x\(hex($0.last, 16)) 0x\(hex($0.flags, 16))\n" }.joined()
+        }))
+        for bar in function.bars {
+            // Shared memory is the only BAR that is memory through and through.
+            let isShared = function.index == 0 && bar.kind == .prefetchable64
+            let mapping = isShared ? Mapping(memory: machine.sharedMemory.fileDescriptor, servesAccesses: false) : nil
+            directory.add("resource\(bar.index)", barFile(function, bar, mapping))
+            if bar.kind == .prefetchable64 { directory.add("resource\(bar.index)_wc", barFile(function, bar, mapping)) }
+        }
+    }
+
+    /// One read or write is one access of 1, 2, 4 or (memory only) 8 bytes at a multiple of its size; EINVAL otherwise. What the
+    /// device refuses ends as on a bus: all ones are read, a write is dropped.
+    private func barFile(_ function: PCIFunction, _ bar: BARDescription, _ mapping: Mapping?) -> AccessFile {
+        let machine = machine, index = function.index, number = bar.index
+        let widest = bar.kind == .io ? 4 : 8
+        /// Whether a register access can have this size and place.
+        func isAccess(_ offset: Int, _ count: Int) -> Bool {
+            count > 0 && count <= widest && count & (count - 1) == 0 && offset & (count - 1) == 0
+        }
+        return AccessFile(
+            size: Int(bar.size), permissions: 0o600, mapping: mapping,
+            read: { (offset, buffer, caller) throws(Errno) in
+                guard isAccess(offset, buffer.count) else { throw .invalidArgument }
+                let (value, _) = machine.readBAR(
+                    function: index, bar: number, offset: UInt64(offset), size: buffer.count, origin: UInt64(caller.thread))
+                withUnsafeBytes(of: value.littleEndian) { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<buffer.count])) }
+                return buffer.count
+            },
+            write: { (offset, bytes, caller) throws(Errno) in
+                guard isAccess(offset, bytes.count) else { throw .invalidArgument }
+                var value: UInt64 = 0
+                withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: bytes) }
+                machine.writeBAR(
+                    function: index, bar: number, offset: UInt64(offset), size: bytes.count, value: UInt64(littleEndian: value),
+                    origin: UInt64(caller.thread))
+                return bytes.count
+            })
+    }
+}

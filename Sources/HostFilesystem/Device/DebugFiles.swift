@@ -1,0 +1,108 @@
+import OffloadDevice
+import PCIExpress
+import Registers
+import Tracing
+
+extension DeviceTree {
+    /// `sys/kernel/debug/outrigger/<bdf>`: what people and tests see of the inside, and do to it.
+    func addDebugFiles() {
+        let machine = machine, folder = debugFolder
+        folder.add("regs", AttributeFile(show: { () throws(Errno) in
+            machine.access { device in
+                Self.registers(of: .firmware, device) + Self.registers(of: .physicalFunction, device)
+            }
+        }))
+        folder.add("time", AttributeFile(
+            show: { () throws(Errno) in "cycle: \(machine.now)\nclock: \(machine.description.clockHertz)\npace: \(machine.pace)\n" },
+            store: { (text, _) throws(Errno) in
+                let words = trimmed(text).split(separator: " ")
+                guard words.count == 2, words[0] == "advance" else { throw .invalidArgument }
+                machine.advance(by: UInt64(try parseNumber(String(words[1]))))
+            }))
+        addConsole(to: folder)
+        addTrace(to: folder)
+        addFirmware(to: folder)
+        folder.add("inject", AttributeFile(
+            show: { () throws(Errno) in Injection.usage },
+            store: { (text, _) throws(Errno) in try Injection(text).perform(on: machine) }))
+        folder.add("metrics", AttributeFile(show: { () throws(Errno) in Metrics(machine).text }))
+    }
+
+    /// `functions/fnN/regs`: a virtual function's own registers.
+    func addRegisters(of node: FunctionNode) {
+        guard case .virtual(let number) = node.function.role else { return }
+        let machine = machine
+        debugFolder.directory("functions/fn\(number)").add("regs", AttributeFile(show: { () throws(Errno) in
+            machine.access { Self.registers(of: .virtualFunction, $0, function: number) }
+        }))
+    }
+
+    func removeRegisters(of node: FunctionNode) {
+        (debugFolder["functions"] as? Directory)?.remove("fn\(node.function.index)")
+    }
+
+    /// A line `BLOCK.REGISTER 0xVALUE FIELD=VALUE ...` for every register of a bus that answers, read without side effects.
+    private static func registers(of bus: DeviceBus, _ device: Device, function: Int = 1) -> String {
+        var lines = ""
+        for block in bus.map.blocks {
+            for register in block.map.registers {
+                for element in 0..<register.count {
+                    let address = block.base + register.offset(ofElement: element)
+                    guard let value = device.peek(bus, address, size: register.width / 8, function: function) else { continue }
+                    lines += "\(block.name).\(register.name(ofElement: element)) 0x\(hex(value, register.width / 4)) \(register.describe(value))\n"
+                }
+            }
+        }
+        return lines
+    }
+
+    private func addConsole(to folder: Directory) {
+        let machine = machine
+        let console = FeedFile<UInt8>(
+            limit: 1 << 16, reading: .untilNow,
+            input: { (text) throws(Errno) in
+                // The UART takes what a terminal can send; the rest would be lost on a real line, too.
+                guard machine.typeAtConsole(Array(text.utf8)) == text.utf8.count else { throw .tryAgain }
+            },
+            render: { $1.append($0) })
+        folder.add("console", console)
+        machine.onConsoleOutput { console.append($0) }
+    }
+
+    private func addTrace(to folder: Directory) {
+        let machine = machine
+        let formatter = TraceFormatter(TraceDecoder(.device, buses: DeviceBus.allCases.map(\.map)), usesColour: false)
+        let trace = FeedFile<AccessEvent>(limit: 1 << 16, reading: .fromNow) { $1 += Array((formatter.line($0) + "\n").utf8) }
+        // Weak: the machine must not keep the tree.
+        trace.onUse = { [weak trace] isOpen in
+            guard isOpen, let trace else { return machine.onAccess(nil) }
+            machine.onAccess { trace.append($0) }
+        }
+        folder.add("trace", trace)
+    }
+
+    private func addFirmware(to folder: Directory) {
+        let machine = machine, log = log
+        folder.add("firmware", UploadFile(
+            limit: 64 << 20,
+            show: { () throws(Errno) in
+                machine.access { device in
+                    Self.registers(of: .physicalFunction, device).split(separator: "\n").filter {
+                        $0.hasPrefix("HOSTIF.FIRMWARE") || $0.hasPrefix("HOSTIF.HEARTBEAT") || $0.hasPrefix("HOSTIF.FAULT")
+                    }.map { $0 + "\n" }.joined()
+                }
+            },
+            accept: { (bytes) throws(Errno) in
+                do throws(MachineError) {
+                    if trimmed(String(decoding: bytes.prefix(16), as: UTF8.self)) == "restart" {
+                        try machine.restartFirmware()
+                    } else {
+                        try machine.loadFirmware(bytes)
+                    }
+                } catch {
+                    log.error("firmware: \(error)")
+                    throw .invalidArgument
+                }
+            }))
+    }
+}

@@ -1,0 +1,26 @@
+import OffloadDevice
+import PCIExpress
+
+extension DeviceTree {
+    /// `dev/outrigger/<bdf>`: the memory that host programs share with the device.
+    func addDeviceFiles() {
+        let memory = machine.hostMemory
+        deviceFolder.add("hostmem", AccessFile(memory: memory.bytes, file: memory.fileDescriptor, permissions: 0o600))
+        deviceFolder.add("hostmem.iova", AttributeFile("0x\(hex(machine.hostMemoryAddress, 1))"))
+    }
+
+    /// What belongs to a virtual machine: its queues and its log.
+    func addDeviceFiles(of node: FunctionNode) {
+        addQueues(of: node)
+        addRegisters(of: node)
+        if case .virtual(let number) = node.function.role {
+            deviceFolder.directory("log/vm\(number)").add("fast", LogStream(machine, virtualMachine: number))
+        }
+    }
+
+    func removeDeviceFiles(of node: FunctionNode) {
+        removeQueues(of: node)
+        removeRegisters(of: node)
+        if case .virtual(let number) = node.function.role { (deviceFolder["log"] as? Directory)?.remove("vm\(number)") }
+    }
+}

@@ -1,0 +1,61 @@
+/// A file whose every read and write is one access at the client's exact offset and size: configuration space, the registers of a BAR,
+/// memory.
+public final class AccessFile: Node {
+    public typealias Read = (_ offset: Int, _ buffer: UnsafeMutableRawBufferPointer, _ caller: Caller) throws(Errno) -> Int
+    public typealias Write = (_ offset: Int, _ bytes: UnsafeRawBufferPointer, _ caller: Caller) throws(Errno) -> Int
+
+    private let length: Int
+    private let shared: Mapping?
+    private let readAccess: Read
+    private let writeAccess: Write
+
+    /// - Parameters:
+    ///   - size: reads at or past it find the end of the file, writes there fail with EINVAL; the closures never see them.
+    ///   - mapping: what `mmap` of the file maps, if anything.
+    ///   - read: fills the buffer, which ends at the file's end at the latest, and returns the number of bytes.
+    ///   - write: takes the bytes, which end at the file's end at the latest, and returns how many it took.
+    public init(size: Int, permissions: UInt16, mapping: Mapping? = nil, read: @escaping Read, write: @escaping Write) {
+        length = size
+        shared = mapping
+        readAccess = read
+        writeAccess = write
+        super.init(permissions: permissions)
+    }
+
+    /// A file of memory: reads, writes and mappings all reach the same bytes.
+    ///
+    /// - Parameters:
+    ///   - memory: the memory as the emulator sees it, valid as long as the file.
+    ///   - file: the memory file behind it.
+    public convenience init(memory: UnsafeMutableRawBufferPointer, file: Int32, permissions: UInt16) {
+        self.init(
+            size: memory.count, permissions: permissions, mapping: Mapping(memory: file, servesAccesses: true),
+            read: { (offset, buffer, _) throws(Errno) in
+                buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[offset..<(offset + buffer.count)]))
+                return buffer.count
+            },
+            write: { (offset, bytes, _) throws(Errno) in
+                memory.baseAddress!.advanced(by: offset).copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+                return bytes.count
+            })
+    }
+
+    public override var size: Int { length }
+    public override var mapping: Mapping? { shared }
+
+    public override func read(
+        at offset: Int, into buffer: UnsafeMutableRawBufferPointer, open: OpenFile?, by caller: Caller
+    ) throws(Errno) -> Int {
+        guard offset >= 0, offset < length else { return 0 }
+        let count = min(buffer.count, length - offset)
+        return try readAccess(offset, UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count), caller)
+    }
+
+    public override func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, open: OpenFile?, by caller: Caller
+    ) throws(Errno) -> Int {
+        guard offset >= 0, offset < length else { throw .invalidArgument }
+        let count = min(bytes.count, length - offset)
+        return try writeAccess(offset, UnsafeRawBufferPointer(start: bytes.baseAddress, count: count), caller)
+    }
+}

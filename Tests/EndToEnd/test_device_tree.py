@@ -1,0 +1,288 @@
+"""The device as Linux lays out PCI hardware, seen by the system's own tools and by raw system calls."""
+
+import errno
+import os
+import pathlib
+import re
+import struct
+
+import pytest
+
+from conftest import BDF
+from test_filesystem import Opened, Raises
+
+VIRTUAL_FUNCTIONS = 4
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(device):
+    """Every test begins without virtual functions, and leaves as many as the device was started with."""
+    set_virtual_functions(device, 0)
+    yield
+    set_virtual_functions(device, VIRTUAL_FUNCTIONS)
+
+
+def set_virtual_functions(device, count: int) -> None:
+    numvfs = device.function / "sriov_numvfs"
+    if int(numvfs.read_text()) not in (0, count):
+        numvfs.write_text("0\n")
+    numvfs.write_text(f"{count}\n")
+
+
+def virtual(device, number: int) -> pathlib.Path:
+    """The folder of virtual function 1...; it must exist."""
+    return (device.function / f"virtfn{number - 1}").resolve()
+
+
+def bus(device) -> pathlib.Path:
+    return device.mount / "sys/bus/pci"
+
+
+# Seen by pciutils
+
+
+def test_a_moved_bar_does_not_answer(device):
+    def register(name, *value):
+        return device.setpci("-s", BDF, name + (f"={value[0]}" if value else "")).stdout.strip()
+
+    address = register("BASE_ADDRESS_0")
+    register("BASE_ADDRESS_0", "ffffffff")
+    assert register("BASE_ADDRESS_0") == "ffff0000"
+    # The registers have moved: nothing answers where the host still believes them.
+    with Opened(device.function / "resource0") as bar:
+        assert os.pread(bar, 4, 0) == b"\xff\xff\xff\xff"
+        register("BASE_ADDRESS_0", address)
+        assert os.pread(bar, 4, 0) != b"\xff\xff\xff\xff"
+
+
+# Attributes
+
+
+def test_attributes_are_spelt_as_linux_spells_them(device):
+    expected = {
+        "vendor": r"0x1af4\n", "device": r"0x[0-9a-f]{4}\n", "subsystem_vendor": r"0x1af4\n", "subsystem_device": r"0x[0-9a-f]{4}\n",
+        "class": r"0x120000\n", "revision": r"0x[0-9a-f]{2}\n", "irq": r"\d+\n", "numa_node": r"-1\n", "enable": r"1\n",
+        "modalias": r"pci:v00001AF4d[0-9A-F]{8}sv00001AF4sd[0-9A-F]{8}bc12sc00i00\n", "local_cpulist": r"0(-\d+)?\n",
+        "local_cpus": r"[0-9a-f,]+\n", "max_link_speed": r"32.0 GT/s PCIe\n", "current_link_speed": r"32.0 GT/s PCIe\n",
+        "max_link_width": r"8\n", "current_link_width": r"8\n", "driver_override": r"\(null\)\n", "power_state": r"D0\n",
+        "reset_method": r"flr\n", "ari_enabled": r"1\n", "sriov_totalvfs": r"4\n", "sriov_numvfs": r"0\n",
+        "sriov_vf_device": r"[0-9a-f]+\n", "resource": r"(0x[0-9a-f]{16} 0x[0-9a-f]{16} 0x[0-9a-f]{16}\n){13}",
+        "aer_dev_correctable": r"RxErr 0\n(\w+ \d+\n)+TOTAL_ERR_COR \d+\n",
+        "uevent": r"DRIVER=uio_pci_generic\nPCI_CLASS=120000\nPCI_ID=1AF4:\w{4}\nPCI_SUBSYS_ID=1AF4:\w{4}\n"
+                  r"PCI_SLOT_NAME=0000:01:00.0\nMODALIAS=pci:.*\n",
+    }
+    for name, pattern in expected.items():
+        text = (device.function / name).read_text()
+        assert re.fullmatch(pattern, text), f"{name}: {text!r}"
+        assert (device.function / name).stat().st_size == 4096
+    assert (bus(device) / "slots/0/address").read_text() == "0000:01:00\n"
+
+
+def test_nothing_but_functions_in_the_device_folder(device):
+    names = os.listdir(device.pci)
+    assert names and all(re.fullmatch(r"0000:\w\w:\w\w\.\w", name) for name in names)
+    for name in names:
+        path = device.pci / name
+        assert os.readlink(path).startswith(str(device.mount) + "/sys/devices/pci0000:00/")
+        assert (path / "config").is_file()
+
+
+def test_every_link_leads_somewhere(device):
+    set_virtual_functions(device, 4)
+    for folder, folders, files in os.walk(device.mount):
+        for name in folders + files:
+            path = pathlib.Path(folder, name)
+            assert not path.is_symlink() or path.exists(), f"{path} -> {os.readlink(path)}"
+
+
+def test_every_readable_attribute_can_be_read(device):
+    set_virtual_functions(device, 1)
+    for folder in (device.function, virtual(device, 1), device.pci / "0000:00:01.0", device.pci / "0000:00:00.0"):
+        for path in folder.iterdir():
+            if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o444 and not path.name.startswith("resource"):
+                assert path.read_bytes() != b"", path
+
+
+# Configuration space
+
+
+def test_configuration_space(device):
+    with Opened(device.function / "config") as config:
+        whole = os.pread(config, 4096, 0)
+        assert len(whole) == 4096 and len(os.pread(config, 8192, 0)) == 4096 and os.pread(config, 4, 4096) == b""
+        for offset, size in [(0, 64), (64, 192), (256, 3840), (5, 1), (3, 2), (0x2d, 7)]:
+            assert os.pread(config, size, offset) == whole[offset:offset + size]
+        # Bus mastering by the byte, as DPDK writes bytes.
+        os.pwrite(config, bytes([whole[4] | 4]), 4)
+        assert os.pread(config, 1, 4)[0] == whole[4] | 4
+        os.pwrite(config, whole[4:6], 4)
+        # Read-only registers keep their values.
+        os.pwrite(config, b"\0\0\0\0", 0)
+        assert os.pread(config, 4, 0) == whole[:4]
+        with Raises(errno.EINVAL):
+            os.pwrite(config, b"\0", 4096)
+    assert (device.pci / "0000:00:00.0" / "config").stat().st_size == 256
+
+
+def test_reset_brings_registers_back(device):
+    with Opened(device.function / "config") as config:
+        command = os.pread(config, 2, 4)
+        (device.function / "reset").write_text("1\n")
+        assert os.pread(config, 2, 4) == command
+        with Raises(errno.EINVAL):
+            (device.function / "reset").write_text("2\n")
+
+
+def test_enable(device):
+    enable = device.function / "enable"
+    assert enable.read_text() == "1\n"
+    enable.write_text("0\n")
+    enable.write_text("1")
+    assert enable.read_text() == "1\n"
+    with Raises(errno.EINVAL):
+        enable.write_text("maybe")
+
+
+# BARs
+
+
+def test_register_accesses(device):
+    with Opened(device.function / "resource0") as bar:
+        assert os.pread(bar, 4, 0) not in (b"\0" * 4, b"\xff" * 4)
+        for size, offset in [(3, 0), (16, 0), (5, 4), (4, 2), (2, 1), (8, 4)]:
+            with Raises(errno.EINVAL):
+                os.pread(bar, size, offset)
+            with Raises(errno.EINVAL):
+                os.pwrite(bar, bytes(size), offset)
+        size = os.fstat(bar).st_size
+        assert size == 65536 and os.pread(bar, 4, size) == b""
+        with Raises(errno.EINVAL):
+            os.pwrite(bar, b"\0\0\0\0", size)
+
+
+def test_memory_space_off_reads_all_ones(device):
+    with Opened(device.function / "config") as config, Opened(device.function / "resource0") as bar:
+        command = struct.unpack("<H", os.pread(config, 2, 4))[0]
+        os.pwrite(config, struct.pack("<H", command & ~2), 4)
+        assert os.pread(bar, 4, 0) == b"\xff" * 4
+        os.pwrite(config, struct.pack("<H", command), 4)
+        assert os.pread(bar, 4, 0) != b"\xff" * 4
+
+
+# Virtual functions
+
+
+def test_virtual_functions_appear_and_vanish(device):
+    set_virtual_functions(device, 4)
+    offset = int((device.function / "sriov_offset").read_text())
+    names = [f"0000:01:{(offset + n) >> 3:02x}.{(offset + n) & 7}" for n in range(4)]
+    assert [virtual(device, n + 1).name for n in range(4)] == names
+    for name in names:
+        folder = device.pci / name
+        assert (folder / "physfn").resolve() == device.function.resolve()
+        assert (folder / "vendor").read_text() == "0x1af4\n" and (folder / "device").read_text() == "0x1042\n"
+        with Opened(folder / "config", os.O_RDONLY) as config:
+            # A virtual function's own id registers read all ones, its BARs zero (SR-IOV 1.1, 3.4.1).
+            assert os.pread(config, 4, 0) == b"\xff" * 4 and os.pread(config, 24, 0x10) == bytes(24)
+        assert (folder / "driver").resolve().name == "uio_pci_generic" and not (folder / "sriov_numvfs").exists()
+        assert os.fstat(os.open(folder / "resource0", os.O_RDWR)).st_size == 16384
+
+    held = os.open(device.pci / names[3] / "config", os.O_RDONLY)
+    set_virtual_functions(device, 0)
+    assert not any((device.pci / name).exists() for name in names) and not (device.function / "virtfn0").exists()
+    with Raises(errno.ENODEV):
+        os.pread(held, 4, 0)
+    os.close(held)
+
+
+def test_wrong_numbers_of_virtual_functions(device):
+    numvfs = device.function / "sriov_numvfs"
+    for text, number in [("5", errno.ERANGE), ("-1", errno.EINVAL), ("two", errno.EINVAL), ("", None)]:
+        if number:
+            with Raises(number):
+                numvfs.write_text(text)
+    numvfs.write_text("2")
+    with Raises(errno.EBUSY):
+        numvfs.write_text("3")
+    assert numvfs.read_text() == "2\n"
+    numvfs.write_text("2")
+
+
+def test_virtual_functions_by_configuration_space(device):
+    """VF Enable in the SR-IOV capability, as setpci sets it, is as good as sriov_numvfs."""
+    device.setpci("-s", BDF, "ECAP_SRIOV+10.w=1")
+    device.setpci("-s", BDF, "ECAP_SRIOV+8.w=0009:0009")
+    assert (device.function / "sriov_numvfs").read_text() == "1\n" and (device.function / "virtfn0").exists()
+    device.setpci("-s", BDF, "ECAP_SRIOV+8.w=0000:0009")
+    assert not (device.function / "virtfn0").exists()
+
+
+def test_autoprobe_off_leaves_functions_alone(device):
+    autoprobe = device.function / "sriov_drivers_autoprobe"
+    autoprobe.write_text("0")
+    set_virtual_functions(device, 1)
+    assert not (virtual(device, 1) / "driver").exists()
+    (bus(device) / "drivers_probe").write_text(virtual(device, 1).name)
+    assert (virtual(device, 1) / "driver").exists()
+    autoprobe.write_text("1")
+
+
+# Drivers and UIO
+
+
+def test_unbind_and_bind(device):
+    driver = bus(device) / "drivers/uio_pci_generic"
+    name = BDF
+    (driver / "unbind").write_text(name)
+    assert not (device.function / "driver").exists() and not (device.function / "uio").exists() and not (driver / name).exists()
+    assert "DRIVER" not in (device.function / "uevent").read_text()
+    with Raises(errno.ENODEV):
+        (driver / "unbind").write_text(name)
+    (driver / "bind").write_text(name + "\n")
+    assert (driver / name).resolve() == device.function.resolve() and len(os.listdir(device.function / "uio")) == 1
+    with Raises(errno.EBUSY):
+        (driver / "bind").write_text(name)
+    with Raises(errno.ENODEV):
+        (driver / "bind").write_text("0000:05:00.0")
+
+
+def test_driver_override_and_new_id(device):
+    driver, other = bus(device) / "drivers/uio_pci_generic", bus(device) / "drivers/pcieport"
+    (device.function / "driver/unbind").write_text(BDF)
+    (device.function / "driver_override").write_text("nothing\n")
+    with Raises(errno.ENODEV):
+        (driver / "bind").write_text(BDF)
+    (device.function / "driver_override").write_text("\n")
+    with Raises(errno.ENODEV):
+        (other / "bind").write_text(BDF)
+    (driver / "bind").write_text(BDF)
+    (driver / "new_id").write_text("1af4 1042")
+    with Raises(errno.EEXIST):
+        (driver / "new_id").write_text("1af4 1042")
+    (driver / "remove_id").write_text("1af4 1042")
+    with Raises(errno.ENODEV):
+        (driver / "remove_id").write_text("1af4 1042")
+    with Raises(errno.EINVAL):
+        (driver / "new_id").write_text("1af4")
+
+
+def test_remove_and_rescan(device):
+    (device.function / "remove").write_text("1")
+    assert not device.function.exists() and device.lspci("-s", BDF).stdout == ""
+    (bus(device) / "rescan").write_text("1")
+    assert (device.function / "driver").exists()
+
+
+def test_uio(device):
+    (uio,) = os.listdir(device.function / "uio")
+    folder = device.mount / "sys/class/uio" / uio
+    assert (folder / "name").read_text() == "uio_pci_generic\n"
+    assert (folder / "device").resolve() == device.function.resolve()
+    assert re.fullmatch(r"MAJOR=\d+\nMINOR=\d+\nDEVNAME=uio\d+\n", (folder / "uevent").read_text())
+    with Opened(device.mount / "dev" / uio, os.O_RDWR | os.O_NONBLOCK) as node:
+        with Raises(errno.EAGAIN):
+            os.read(node, 4)
+        with Raises(errno.EINVAL):
+            os.read(node, 8)
+        with Raises(errno.ENOSYS):
+            os.write(node, bytes(4))
