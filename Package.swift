@@ -96,7 +96,7 @@ let package = Package(
         tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"], exclude: ["Golden"]),
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
-        tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing"]),
+        tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"]),
         tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
         .executableTarget(name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer", swiftSettings: strict),

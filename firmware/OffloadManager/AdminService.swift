@@ -207,13 +207,14 @@ extension OffloadManager {
             policy.set(before.share, of: owner, most: before.most, pin: before.isPinned)
             return refused(outcome, request)
         }
-        if makesRoom { policy.committed() }
+        if makesRoom {
+            unannounced = unannounced.union(policy.changing)
+            policy.committed()
+        }
         let isPinned = allocation.flags & Allocation.pinned != 0
         policy.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: isPinned)
         counters.count(.commits)
-        events.post(
-            .partitionChanged, owner: owner, at: interrupts.now, UInt64(partitions.generation),
-            UInt64(before.share | policy.share(of: owner) << 16))
+        unannounced.insert(owner)
         return Answer(.ok)
     }
 

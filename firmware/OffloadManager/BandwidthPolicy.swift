@@ -94,9 +94,8 @@ public struct BandwidthPolicy: ~Copyable {
     /// Windows from one decision to the next: doubled with each rejection in a row, at most to 64 times as many.
     private var period: UInt32 { parameters.periodWindows << rejectionsInARow }
 
-    /// Takes in one owner's window. Owners that were not active need no call.
+    /// Takes in one owner's window, before `endWindow`. Owners that were not active need no call.
     public mutating func add(_ sample: OwnerSample, of owner: Int) {
-        members.insert(owner)
         var state = states[owner]
         state.idle = 0
         if sample.requests != 0 { state.requestBytes = max(sample.bytes / sample.requests, 1) }
@@ -121,6 +120,7 @@ public struct BandwidthPolicy: ~Copyable {
     ///   `committed` or `rejected` is to be called.
     public mutating func endWindow(active: OwnerSet) -> Bool {
         var idle = members.subtracting(active)
+        members = members.union(active)
         while let owner = idle.popFirst() {
             states[owner].demand = average(states[owner].demand, with: 0)
             states[owner].idle &+= 1
@@ -187,6 +187,7 @@ public struct BandwidthPolicy: ~Copyable {
         return sum
     }
 
+    /// Difference between the target and the share in force, in 1/1000.
     private func change(of owner: Int) -> UInt32 {
         let (share, target) = (UInt32(states[owner].share), UInt32(states[owner].target))
         return share > target ? share &- target : target &- share

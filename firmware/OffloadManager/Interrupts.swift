@@ -24,6 +24,15 @@ public struct Interrupts {
         aclint.mtimecmp[0] = .init(rawValue: .max)
     }
 
+    /// Forgets requests from before a restart, when every block is set up. A line that is still high requests again.
+    public func discardStale() {
+        for _ in 0..<32 {
+            let source = context.claim.source
+            guard source != 0 else { return }
+            context.claim = .init(source: source)
+        }
+    }
+
     /// Sleeps until there is something to do.
     public func wait() {
         Hart.interruptsOff()

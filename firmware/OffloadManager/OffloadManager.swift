@@ -19,6 +19,9 @@ public struct OffloadManager: ~Copyable {
     var events: EventRing
     var sampler: Sampler
     var policy: BandwidthPolicy
+    /// Shares as the host has been told, in 1/1000, and owners of whom there may be news.
+    private let announced: Table<UInt16>
+    var unannounced = OwnerSet()
     /// Owners of whom the host has reported a baseline.
     var reported = OwnerSet()
     /// Cycles of work since boot.
@@ -36,6 +39,8 @@ public struct OffloadManager: ~Copyable {
 
     /// Commands that one pass of the event loop serves at most, so that a busy host doesn't keep the windows waiting.
     static let commandsPerPass = 8
+    /// Events of changed shares that one pass posts at most.
+    static let announcementsPerPass = 4
     /// Windows that may end while one pass is at work.
     static let toleratedWindows: UInt32 = 8
     static let tickMicroseconds: UInt32 = 10_000
@@ -51,6 +56,7 @@ public struct OffloadManager: ~Copyable {
         var arena = Arena(storage.arena)
         console = Console(hw.uart, in: &arena)
         policy = BandwidthPolicy(in: &arena)
+        announced = arena.table(of: BandwidthPolicy.owners, repeating: 0)
         let system = hw.sysctl
         let resetCause = system.resetCause.rawValue
         trace.record(.boot, resetCause, system.resetCount.count, at: Hart.cycle)
@@ -78,7 +84,9 @@ public struct OffloadManager: ~Copyable {
         system.write(SYSCTL.RESET_CAUSE(rawValue: resetCause))
         for owner in 0..<BandwidthPolicy.owners {
             let share = partitions.guarantee(of: owner)
-            if share != 0 { policy.set(share, of: owner, pin: false) }
+            guard share != 0 else { continue }
+            policy.set(share, of: owner, pin: false)
+            announced[owner] = UInt16(truncatingIfNeeded: share)
         }
         sampler.start(length: Self.defaultWindow)
         setPolicy(PolicyParameters())
@@ -91,6 +99,7 @@ public struct OffloadManager: ~Copyable {
         nextTick = now &+ tickCycles
         interrupts.setTimer(nextTick)
         watchdog.start()
+        interrupts.discardStale()
         configureMailbox()
         hw.mailbox.firmware = .init(state: .ready)
         events.post(.firmwareStarted, at: now, UInt64(hw.mailbox.firmwareVersion.rawValue), UInt64(resetCause))
@@ -113,6 +122,7 @@ public struct OffloadManager: ~Copyable {
     }
 
     /// Serves everything that is pending.
+    @inline(never)  // A symbol of its own, where a debugger can stop once in a round.
     public mutating func pass() {
         let start = Hart.cycle
         counters.count(.passes)
@@ -122,6 +132,7 @@ public struct OffloadManager: ~Copyable {
         }
         if hasBacklog { serveQueue() }
         if Hart.timerPending { tick() }
+        announceShares()
         hw.mailbox.write(MAILBOX.HEARTBEAT(beat: true))
         busyCycles &+= UInt64(Hart.cycle &- start)
     }
@@ -213,16 +224,26 @@ public struct OffloadManager: ~Copyable {
             events.post(.partitionRejected, owner: Int(result.owner), severity: .warning, at: interrupts.now, UInt64(result.rawValue))
             return
         }
-        let now = interrupts.now
-        let generation = partitions.generation
-        rest = changing
-        while let owner = rest.popFirst() {
-            let shares = policy.share(of: owner) | policy.target(of: owner) << 16
-            events.post(.partitionChanged, owner: owner, at: now, UInt64(generation), UInt64(shares))
-        }
         policy.committed()
+        unannounced = unannounced.union(changing)
         counters.count(.commits)
-        trace.record(.committed, generation, changing.count, at: Hart.cycle)
+        trace.record(.committed, partitions.generation, changing.count, at: Hart.cycle)
+    }
+
+    /// Tells the host of shares that have changed, a few in each pass: of what happens in between, it hears the sum.
+    private mutating func announceShares() {
+        guard !unannounced.isEmpty else { return }
+        let now = interrupts.now
+        let generation = UInt64(partitions.generation)
+        var posted = 0
+        while posted < Self.announcementsPerPass, let owner = unannounced.popFirst() {
+            let share = UInt16(truncatingIfNeeded: policy.share(of: owner))
+            let before = announced[owner]
+            guard share != before else { continue }
+            announced[owner] = share
+            events.post(.partitionChanged, owner: owner, at: now, generation, UInt64(before) | UInt64(share) << 16)
+            posted &+= 1
+        }
     }
 
     /// Puts policy parameters in force.

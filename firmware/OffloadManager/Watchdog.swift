@@ -16,6 +16,7 @@ public struct Watchdog {
         block.bark = .init(ticks: Self.bark)
         block.bite = .init(ticks: Self.bite)
         block.ctrl = .init(enable: true, biteEnable: true)
+        block.write(WDT.INTR_STATE(bark: true))  // One from before a restart.
         block.intrEnable = .init(bark: true)
         block.write(WDT.UNLOCK(key: 0))
         pat()

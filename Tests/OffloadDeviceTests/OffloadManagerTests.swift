@@ -1,0 +1,135 @@
+import AdminProtocol
+import OffloadDevice
+import Testing
+
+/// The firmware's ELF on the emulated device.
+@Suite(.enabled(if: FirmwareRig.isBuilt, "tools/firmware builds the firmware")) struct OffloadManagerTests {
+    @Test func bootsAndIdentifies() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        #expect(rig.wait(2_000) { rig.consoleText.hasSuffix("64\n") })
+        #expect(rig.consoleText == "outrigger offload manager, boot 1\nreset cause 9\nready, virtual functions 64\n")
+        #expect(rig.send(AdminCommand(.identify)) == AdminResult(.ok, resultBytes: UInt32(Identity.byteCount)))
+        let identity = rig.result(Identity.self)
+        #expect(identity.magic == Identity.expectedMagic)
+        #expect(identity.virtualFunctions == 64 && identity.harts == 2 && identity.serviceCores == 8)
+        #expect(identity.clockHertz == 1_000_000_000)
+        #expect(rig[.fault] == 0)
+    }
+
+    @Test func unknownCommandsAreAnswered() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        #expect(rig.send(AdminCommand(opcode: 0xffff, group: 0, member: 0)) == AdminResult(.invalid, .opcode))
+        #expect(rig.send(AdminCommand(.getAllocation, group: .virtualFunction, member: 65)) == AdminResult(.invalid, .member))
+        #expect(rig.send(AdminCommand(.listOpcodes)) == AdminResult(.ok, resultBytes: UInt32(OpcodeList.byteCount)))
+    }
+
+    @Test func aLoopInTheQueueBreaksTheQueueOnly() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        rig.describe(0, FirmwareRig.command, 8, flags: 1, next: 1)
+        rig.describe(1, FirmwareRig.command, 8, flags: 1, next: 0)
+        rig.ring(head: 0)
+        #expect(rig.wait(1_000) { rig[.queueControl] & 1 == 0 })
+        #expect(rig[.queueControl] >> 8 == 4, "broken")
+        let events = rig.takeEvents()
+        #expect(events.last?.kind == DeviceEvent.Kind.queueError.rawValue)
+        #expect(events.last?.argument0 == 4, "a loop")
+        rig.enableRings()
+        #expect(rig.send(AdminCommand(.identify)).status == 0)
+        #expect(rig[.fault] == 0)
+    }
+
+    @Test func bandwidthFollowsDemand() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        // The link carries 1 MB in a window.
+        rig.load(windows: 40, [(1, 100, 5000), (2, 100, 5000)])
+        func guarantee(_ owner: UInt64) -> UInt16 {
+            rig.send(AdminCommand(.getAllocation, group: .virtualFunction, member: owner))
+            return rig.result(Allocation.self).guaranteePermille
+        }
+        #expect(guarantee(1) == 500 && guarantee(2) == 500)
+        rig.load(windows: 60, [(1, 200, 5000), (2, 20, 5000)])
+        #expect((850...900).contains(guarantee(1)))
+        #expect((100...150).contains(guarantee(2)))
+        let changes = rig.takeEvents().filter { $0.kind == DeviceEvent.Kind.partitionChanged.rawValue }
+        #expect(changes.count >= 4)
+        #expect(changes.last.map { $0.argument1 >> 16 } == UInt64(guarantee(UInt64(changes.last!.owner))))
+    }
+
+    /// 64 active virtual machines: sampling and policy stay below 3 % of the hart, in every single window.
+    @Test func sixtyFourOwnersCostLittle() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        let owners = (1...64).map { (owner: $0, requests: 2, bytes: UInt64(1000 * $0)) }
+        var parameters = PolicyParameters()
+        parameters.hysteresisPermille = 4
+        #expect(rig.send(AdminCommand(.setPolicy), FirmwareRig.bytes(parameters)).status == 0)
+        rig.load(windows: 50, owners)
+        let windows = try rig.counter(4), missed = try rig.counter(5), most = try rig.counter(6), commits = try rig.counter(7)
+        #expect(windows >= 49 && missed == 0)
+        #expect(commits > 0)
+        #expect(most < 30_000, "cycles of the dearest window")
+        rig.send(AdminCommand(.getStatistics), FirmwareRig.bytes(StatisticsRequest()))
+        let header = rig.result(StatisticsHeader.self)
+        #expect(header.entries == 65)
+        let busy = header.busyCycles, elapsed = header.cycle
+        print("64 owners: dearest window \(most) cycles, busy \(busy) of \(elapsed)")
+        #expect(busy * 100 < elapsed * 3, "busy \(busy) of \(elapsed)")
+        for owner in 1...64 {
+            let entry = rig.result(StatisticsEntry.self, at: StatisticsHeader.byteCount + owner * StatisticsEntry.byteCount)
+            #expect(entry.owner == owner)
+            #expect(entry.reads == 100 && entry.readBytes == UInt64(100 * 1000 * owner), "owner \(owner)")
+        }
+    }
+
+    // MARK: Faults
+
+    /// A load from address 0, which the PMP forbids.
+    @Test func aWildLoadLeavesARecord() throws {
+        let rig = try FirmwareRig { image, bytes in
+            let pass = try FirmwareRig.symbol("V4passyyF", in: image)
+            try FirmwareRig.replace(pass, with: [0x03, 0x25, 0x00, 0x00], image, &bytes)  // lw a0, 0(zero)
+        }
+        #expect(rig.wait(5_000) { rig[.fault] & 1 == 1 })
+        #expect(rig[.fault] >> 16 == 1, "a trap")
+        #expect(rig[.faultCause] == 5, "load access fault")
+        #expect(rig[.faultAddress] == 0)
+        let pass = try rig.symbol("V4passyyF")
+        #expect(rig[.faultPC] == pass.address)
+        let stack = rig[.faultX, 4 * 2]
+        #expect(stack > 0x8000_0000 && stack < 0x8040_0000, "the stack pointer")
+        #expect(rig.state == 5)
+        #expect(rig.wait(2_000) { rig.consoleText.contains("fault: cause 00000005") })
+    }
+
+    @Test func aHangIsFoundByTheWatchdog() throws {
+        let rig = try FirmwareRig { image, bytes in
+            let pass = try FirmwareRig.symbol("V4passyyF", in: image)
+            try FirmwareRig.replace(pass, with: [0x01, 0xa0], image, &bytes)  // j .
+        }
+        #expect(rig.wait(70_000) { rig[.fault] & 1 == 1 })
+        #expect(rig[.fault] >> 16 == 3, "the watchdog")
+        let pass = try rig.symbol("V4passyyF")
+        #expect(rig[.faultPC] == pass.address)
+        #expect(rig.wait(80_000) { rig[.faultCount] == 2 }, "restarted, it hangs again: \(rig.consoleText)")
+    }
+
+    @Test func aMemoryErrorLeavesARecordAndTheFirmwareComesBack() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        rig.send(AdminCommand(.identify))
+        try rig.machine.injectMemoryError(at: UInt64(rig.symbol("offload_counters").address), isCorrectable: false)
+        #expect(rig.wait(5_000) { rig[.fault] & 1 == 1 })
+        #expect(rig[.fault] >> 16 == 4, "a memory error")
+        #expect(rig[.faultAddress] == (try rig.symbol("offload_counters").address))
+        #expect(rig.wait(80_000) { rig.state == 2 }, "restarted: \(rig.consoleText)")
+        #expect(rig.wait(2_000) { rig.consoleText.hasSuffix("boot 2\nreset cause 2\nready, virtual functions 64\n") })
+        #expect(rig[.fault] & 1 == 1, "the record is still there")
+        rig.enableRings()
+        #expect(rig.send(AdminCommand(.identify)).status == 0)
+        #expect(rig.takeEvents().isEmpty)
+    }
+}
