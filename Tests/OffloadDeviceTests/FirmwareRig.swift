@@ -1,5 +1,5 @@
 import AdminProtocol
-import Glibc
+import Foundation
 import Interconnect
 import OffloadDevice
 import RISCV
@@ -8,7 +8,7 @@ import Testing
 /// A device in lockstep with the project's own firmware, and the host's side of its admin queue and event ring.
 final class FirmwareRig {
     /// Where `tools/firmware` puts what it builds.
-    static let path = "build/firmware/offload-manager.elf"
+    static let path = String(#filePath.prefix(upTo: #filePath.range(of: "/Tests/")!.lowerBound)) + "/build/firmware/offload-manager.elf"
     static var isBuilt: Bool { access(path, R_OK) == 0 }
 
     /// Registers of HOSTIF (regmaps/hostif).
@@ -23,7 +23,7 @@ final class FirmwareRig {
 
     let machine: Machine
     let image: ELFImage
-    private let console = ConsoleLog()
+    private let console = ConsoleText()
     private var next = 0
     private var seenEvents: UInt32 = 0
 
@@ -200,10 +200,4 @@ final class FirmwareRig {
         let address = try symbol("offload_counters").address
         return machine.access { device in UInt32(device.peek(.firmware, UInt64(address) + 4 * UInt64(index), size: 4)!) }
     }
-}
-
-/// Console output, collected under the machine's lock.
-private final class ConsoleLog: @unchecked Sendable {
-    private(set) var text = ""
-    func append(_ byte: UInt8) { text.append(Character(Unicode.Scalar(byte))) }
 }
