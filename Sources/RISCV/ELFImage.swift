@@ -187,8 +187,8 @@ private struct ELFReader {
                 guard name < length else { throw .malformed("a symbol's name is at \(name) of \(length) bytes of strings") }
                 let from = Int(start) + Int(name), to = Int(start) + Int(length)
                 let text = bytes[from..<min(to, from + Self.longestName)].prefix { $0 != 0 }
-                // Mapping symbols: $x, $d (psABI, "Mapping Symbol").
-                if text.first == 0x24 { continue }
+                // Mapping symbols: $x, $d (psABI, "Mapping Symbol"). Swift's names begin with $s or $e.
+                if text.starts(with: "$x".utf8) || text.starts(with: "$d".utf8) { continue }
                 symbols.append(ELFImage.Symbol(
                     name: String(decoding: text, as: UTF8.self), address: try word(entry + 4, "st_value"),
                     size: try word(entry + 8, "st_size"), isFunction: kind == 2))
