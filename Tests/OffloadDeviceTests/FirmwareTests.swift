@@ -26,7 +26,9 @@ private enum Firmware {
 
     private func isReady(_ machine: Machine) throws -> Bool {
         let offset = try hostOffset("HOSTIF.FIRMWARE")
-        return machine.run(atMost: 200_000_000) { HOSTIF.FIRMWARE.state.value(in: machine.read(0, 0, offset)) == HOSTIF.FirmwareState.ready.rawValue }
+        return machine.run(atMost: 200_000_000) {
+            HOSTIF.FIRMWARE.state.value(in: machine.read(0, 0, offset)) == HOSTIF.FirmwareState.ready.rawValue
+        }
     }
 
     @Test func itBootsAndItsHeartBeats() throws {

@@ -78,7 +78,9 @@ struct TestProgram {
     /// An ELF32 executable with one segment.
     var elf: [UInt8] {
         var file: [UInt8] = []
-        func put(_ value: UInt32, _ bytes: Int) { for byte in 0..<bytes { file.append(UInt8(truncatingIfNeeded: value >> UInt32(8 * byte))) } }
+        func put(_ value: UInt32, _ bytes: Int) {
+            for byte in 0..<bytes { file.append(UInt8(truncatingIfNeeded: value >> UInt32(8 * byte))) }
+        }
         file += [0x7f, 0x45, 0x4c, 0x46, 1, 1, 1, 0] + [UInt8](repeating: 0, count: 8)
         put(2, 2); put(243, 2); put(1, 4); put(Self.base, 4); put(52, 4); put(0, 4); put(0, 4)
         put(52, 2); put(32, 2); put(1, 2); put(40, 2); put(0, 2); put(0, 2)

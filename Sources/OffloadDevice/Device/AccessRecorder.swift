@@ -48,8 +48,8 @@ final class AccessRecorder: RegisterObserver {
             last = nil
             let byte = UInt8(truncatingIfNeeded: event.access.address) & byteMasks[event.block][register.rawValue]
             record.target = .register(
-                firstRegister[event.block] &+ UInt16(truncatingIfNeeded: register.rawValue), element: UInt16(truncatingIfNeeded: event.element),
-                byte: byte)
+                firstRegister[event.block] &+ UInt16(truncatingIfNeeded: register.rawValue),
+                element: UInt16(truncatingIfNeeded: event.element), byte: byte)
             record.old = event.old
             record.new = event.new
         }

@@ -17,7 +17,8 @@ extension Device {
         if recorder.isRecording {
             // BAR0 is what the register maps describe; other BARs are told apart by the upper half of the address.
             let address = UInt64(bar) << 32 | access.address
-            recorder.finish(access, address: address, bus: function == 0 ? .physicalFunction : .virtualFunction, issued: issued, status: status)
+            let bus = function == 0 ? DeviceBus.physicalFunction : .virtualFunction
+            recorder.finish(access, address: address, bus: bus, issued: issued, status: status)
         }
         return status
     }

@@ -42,8 +42,8 @@ extension Device {
     /// Sources of the PLIC and pins of the harts: docs/architecture.md, "The firmware's bus".
     func connectInterrupts() {
         let sources = [
-            uart.interrupt, watchdog.interrupt, fabric.interrupt, analyzer.interrupt, resourceManager.interrupt, componentController.interrupt,
-            mailbox.firmware.interrupt, log.interrupt, systemController.interrupt,
+            uart.interrupt, watchdog.interrupt, fabric.interrupt, analyzer.interrupt, resourceManager.interrupt,
+            componentController.interrupt, mailbox.firmware.interrupt, log.interrupt, systemController.interrupt,
         ]
         for (index, wire) in sources.enumerated() { wire.connect(to: plic, input: index + 1) }
         for hart in 0..<description.harts {
@@ -94,7 +94,7 @@ final class CodeWatch: MemoryWriteListener {
     private let sharedBase: UInt32
     private let romBase: UInt32
 
-    init(_ map: MemoryMap, rom: PlainMemory, shared: PlainMemory, sharedBase: UInt32, romBase: UInt32) {
+    init(_ map: MemoryMap, rom: PlainMemory, at romBase: UInt32, sharedAt sharedBase: UInt32) {
         self.map = map
         self.rom = rom
         self.sharedBase = sharedBase

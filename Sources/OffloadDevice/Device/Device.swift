@@ -107,7 +107,8 @@ public final class Device {
         analyzer = WorkloadAnalyzer(on: scheduler, number: number("WA"))
         resourceManager = ResourceManager(
             DeviceResources(
-                serviceCores: description.service.cores, memoryBlocks: shared.pages.size >> 16, linkBandwidth: linkRate.bytesPerMicrosecond),
+                serviceCores: description.service.cores, memoryBlocks: shared.pages.size >> 16,
+                linkBandwidth: linkRate.bytesPerMicrosecond),
             on: scheduler, number: number("RM"))
         componentController = VirtualIOController(number: number("VIC"))
         mailbox = HostMailbox(
@@ -145,7 +146,7 @@ public final class Device {
             ],
             host: [("HOSTIF", mailbox.host.registers), ("LOG_HOST", log.host.registers)], functions)
         let relay = MemoryErrorRelay(systemController) { sramRegion.allowsDirectAccess = $0 }
-        let codeWatch = CodeWatch(map, rom: rom, shared: shared, sharedBase: UInt32(Self.sharedBase), romBase: UInt32(bus.memory("ROM").offset))
+        let codeWatch = CodeWatch(map, rom: rom, at: UInt32(bus.memory("ROM").offset), sharedAt: UInt32(Self.sharedBase))
         let messages = FunctionInterrupts(hierarchy.physicalFunction)
         keptAlive = [dmaObservers, relay, codeWatch, messages, sharedPort]
 

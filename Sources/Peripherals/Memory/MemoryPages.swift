@@ -54,7 +54,9 @@ public final class MemoryPages: @unchecked Sendable {
 
     private static func wholePages(_ size: Int) -> Int { (max(size, 1) + 4095) & ~4095 }
 
-    private static func map(_ fileDescriptor: Int32, _ size: Int, _ name: String) throws(MemoryPagesError) -> UnsafeMutableRawBufferPointer {
+    private static func map(
+        _ fileDescriptor: Int32, _ size: Int, _ name: String
+    ) throws(MemoryPagesError) -> UnsafeMutableRawBufferPointer {
         let address = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, fileDescriptor, 0)
         guard let address, address != MAP_FAILED else {
             let code = errno

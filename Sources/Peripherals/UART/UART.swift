@@ -160,7 +160,8 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
     /// Cycles that a byte takes on the line: start bit, word, parity, stop bits (8.1, 8.3).
     private var byteTime: Cycle {
         let control = registers[UART.LCR]
-        let bits = 1 + 5 + UART.LCR.word_length.value(in: control) + UART.LCR.parity.value(in: control) + 1 + UART.LCR.stop.value(in: control)
+        let word = 5 + UART.LCR.word_length.value(in: control) + UART.LCR.parity.value(in: control)
+        let bits = 1 + word + 1 + UART.LCR.stop.value(in: control)
         return bits * 16 * max(registers[UART.DLM] << 8 | registers[UART.DLL], 1) * Self.cyclesPerClock
     }
 
