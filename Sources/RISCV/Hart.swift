@@ -71,6 +71,18 @@ public final class Hart {
         set { core.pointee.state.resetVector = newValue }
     }
 
+    /// An integer register, `x0`...`x31`, for a debugger: unlike setting ``state``, writing it costs nothing else.
+    public subscript(register number: Int) -> UInt32 {
+        get { core.pointee.state.x[number & 31] }
+        set { if number & 31 != 0 { core.pointee.state.x[number & 31] = newValue } }
+    }
+
+    /// The address of the next instruction; the lowest bit is 0.
+    public var pc: UInt32 {
+        get { core.pointee.state.pc }
+        set { core.pointee.state.pc = newValue & ~1 }
+    }
+
     /// The cycle in which the next instruction begins.
     public var time: Cycle { core.pointee.state.time }
 

@@ -76,5 +76,10 @@ import Testing
         state.pc = TestMachine.base + 2
         machine.hart.state = state
         #expect(machine.hart.state.x[0] == 0 && machine.hart.state.x[31] == 5 && machine.hart.state.pc == TestMachine.base + 2)
+        machine.hart[register: 0] = 9
+        machine.hart[register: 7] = 70
+        machine.hart.pc = TestMachine.base + 9
+        #expect(machine.hart[register: 0] == 0 && machine.hart[register: 7] == 70 && machine.hart.pc == TestMachine.base + 8)
+        #expect(machine.hart.state.x[7] == 70 && machine.hart.state.pc == TestMachine.base + 8)
     }
 }
