@@ -153,6 +153,27 @@ private struct GroundTruth {
         #expect(bench.probe.read(WA.DETAIL_DURATION) == now)
     }
 
+    /// (distances between the starts, sequential, runs, strided): it takes one request to be sequential, two for a stride.
+    @Test(arguments: [
+        ([0, 0, 0], 0, 4, 2), ([4096, 4096], 2, 1, 0), ([8192, 8192, 8192], 0, 4, 2), ([-8192, -8192], 0, 3, 1),
+        ([8192, 4096, 8192], 1, 3, 0),
+    ] as [([Int64], UInt64, UInt64, UInt64)])
+    func patternsAreToldApart(_ distances: [Int64], _ sequential: UInt64, _ runs: UInt64, _ strided: UInt64) {
+        let bench = Bench()
+        var position: UInt64 = 1 << 30
+        bench.serve(bench.request(1, at: position, arrival: 1, completion: 2))
+        for (index, distance) in distances.enumerated() {
+            position = position &+ UInt64(bitPattern: distance)
+            bench.serve(bench.request(1, at: position, arrival: UInt64(10 + index), completion: UInt64(10 + index)))
+        }
+        bench.latch()
+        bench.select(1)
+        #expect(bench.probe.read(WA.DETAIL_SEQUENTIAL) == sequential)
+        #expect(bench.probe.read(WA.DETAIL_RUNS) == runs)
+        #expect(bench.probe.read(WA.DETAIL_STRIDED) == strided)
+        #expect(bench.probe.read(WA.DETAIL_STRIDE) == UInt64(bitPattern: distances.last!))
+    }
+
     @Test func pastWindowsAddUpToTheTotals() {
         let bench = Bench(window: 10_000)
         var random = SplitMix64(seed: 9)
@@ -323,6 +344,22 @@ private struct GroundTruth {
             bench.latch()
             #expect(bench.probe.read(WA.SUMMARY_DEPTH, 1) == 1 | 1 << 16)
         }
+    }
+
+    @Test func aClearBeginsANewWindow() {
+        let bench = Bench(window: 1000)
+        bench.scheduler.advance(to: 700)
+        bench.probe.write(WA.CONTROL, 5)
+        bench.scheduler.advance(to: 1699)
+        #expect(bench.probe.read(WA.WINDOW_NUMBER) == 0)
+        bench.scheduler.advance(to: 1700)
+        #expect(bench.probe.read(WA.WINDOW_NUMBER) == 1 && bench.probe.read(WA.WINDOW_START) == 700)
+    }
+
+    @Test func aWindowOfLessThanAThousandCyclesCountsAsThat() {
+        let bench = Bench(window: 1)
+        bench.scheduler.advance(to: 10_000)
+        #expect(bench.probe.read(WA.WINDOW_NUMBER) == 10)
     }
 
     @Test func interruptTestRaisesEveryCause() {
