@@ -95,18 +95,22 @@ public struct SubmitterPort: RawRepresentable, Hashable, Sendable {
 
 /// The far ends of the ports of one link or pool.
 struct CompletionSinks {
-    private struct Reference {
-        weak var sink: (any CompletionSink)?
+    /// A class, because copying a weak reference out of an array costs more than the rest of a completion.
+    private final class Reference {
+        private(set) weak var sink: (any CompletionSink)?
+
+        init(_ sink: any CompletionSink) {
+            self.sink = sink
+        }
     }
 
     private var references: [Reference] = []
 
     mutating func add(_ sink: any CompletionSink) -> SubmitterPort {
-        references.append(Reference(sink: sink))
+        references.append(Reference(sink))
         return SubmitterPort(rawValue: references.count - 1)
     }
 
-    func complete(_ id: UInt64, port: SubmitterPort, at cycle: Cycle) {
-        references[port.rawValue].sink?.completed(id, at: cycle)
-    }
+    /// Who listens at a port; the caller tells it after it has let go of this value.
+    subscript(port: SubmitterPort) -> (any CompletionSink)? { references[port.rawValue].sink }
 }

@@ -146,7 +146,7 @@ public final class Link: DeadlineTarget, PartitionSink {
         while state.delivered < state.deliveries.count, state.deliveries[state.delivered].cycle <= cycle {
             let transfer = state.deliveries[state.delivered].transfer
             state.delivered += 1
-            if !transfer.isAbandoned { sinks.complete(transfer.id, port: transfer.port, at: cycle) }
+            if !transfer.isAbandoned { sinks[transfer.port]?.completed(transfer.id, at: cycle) }
         }
         // Removing from the front costs as much as what stays: do it seldom.
         if state.delivered == state.deliveries.count || state.delivered >= 64 {

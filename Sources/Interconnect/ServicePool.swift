@@ -114,7 +114,7 @@ public final class ServicePool: DeadlineTarget, PartitionSink {
         while let done = state.running.first, done.end <= cycle {
             state.running.removeFirst()
             if done.isShared { state.sharedRunning -= 1 } else { state.flows[done.flow].running -= 1 }
-            if !done.isAbandoned { sinks.complete(done.request.id, port: done.request.port, at: cycle) }
+            if !done.isAbandoned { sinks[done.request.port]?.completed(done.request.id, at: cycle) }
         }
         serve()
     }
