@@ -29,6 +29,9 @@ struct ReplayCommand: ParsableCommand {
     @Option(help: "Only so many requests of the workload.")
     var limit: Int?
 
+    @Option(help: "Replay the workload so many times, one after the other.")
+    var `repeat` = 1
+
     @Flag(help: "The disk is known to be all zeros where nothing was written: check that too.")
     var fresh = false
 
@@ -43,6 +46,7 @@ struct ReplayCommand: ParsableCommand {
 
     func validate() throws {
         guard (1...64).contains(vf) else { throw ValidationError("--vf: 1...64 expected, \(vf) found") }
+        guard (1...1_000_000).contains(self.repeat) else { throw ValidationError("--repeat: 1...1000000 expected, \(self.repeat) found") }
         guard (1...256).contains(depth) else { throw ValidationError("--depth: 1...256 expected, \(depth) found") }
         if let speed, !(speed > 0) { throw ValidationError("--speed: a positive number expected, \(speed) found") }
     }
@@ -65,7 +69,8 @@ struct ReplayCommand: ParsableCommand {
         options.fresh = fresh
         options.wrap = wrap
         if let speed { options.pace = .openLoop(speed: speed) }
-        let total = workload.requests.count
+        options.rounds = self.repeat
+        let total = workload.requests.count * self.repeat
         var replay = try Replay(workload, on: driver, options: options)
         let showsProgress = isatty(STDERR_FILENO) == 1
         let result = try replay.run { done in

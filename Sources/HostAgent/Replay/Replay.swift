@@ -14,6 +14,8 @@ public struct Replay {
         public var pace = Pace.closedLoop
         /// Most requests in flight.
         public var depth = 32
+        /// How many times the workload is replayed, one after the other.
+        public var rounds = 1
         /// The disk is known to be all zeros where nothing was written.
         public var fresh = false
         /// Positions beyond the disk's end are taken modulo its capacity.
@@ -75,12 +77,13 @@ public struct Replay {
     public mutating func run(progress: (Int) -> Void) throws(AgentError) -> Result {
         defer { buffer.deallocate() }
         let start = Self.nanoseconds()
+        let total = workload.requests.count * options.rounds
         var next = 0
-        while result.requests < workload.requests.count {
+        while result.requests < total {
             var submitted = false
-            while next < workload.requests.count, driver.inFlight < depth {
-                let request = place(workload.requests[next])
-                if case .openLoop(let speed) = options.pace, start + UInt64(Double(request.time) * 1000 / speed) > Self.nanoseconds() { break }
+            while next < total, driver.inFlight < depth {
+                let request = place(workload.requests[next % workload.requests.count])
+                if let due = due(next, start), due > Self.nanoseconds() { break }
                 guard !conflicts(request) else { break }
                 try submit(request)
                 next += 1
@@ -95,9 +98,9 @@ public struct Replay {
             if finished > 0 {
                 if result.requests % 512 < finished { progress(result.requests) }
             } else if driver.inFlight > 0 {
-                try driver.wait(milliseconds: waitLimit(next, start))
-            } else if case .openLoop(let speed) = options.pace, next < workload.requests.count {
-                Self.sleep(until: start + UInt64(Double(workload.requests[next].time) * 1000 / speed))
+                try driver.wait(milliseconds: waitLimit(due(next, start)))
+            } else if let due = due(next, start) {
+                Self.sleep(until: due)
             }
         }
         progress(result.requests)
@@ -175,11 +178,19 @@ public struct Replay {
         result.requests += 1
     }
 
+    /// When request `next` of all rounds has to be sent in an open loop that began at `start`; nil in a closed one, and after the last.
+    private func due(_ next: Int, _ start: UInt64) -> UInt64? {
+        guard case .openLoop(let speed) = options.pace, next < workload.requests.count * options.rounds else { return nil }
+        let (round, place) = next.quotientAndRemainder(dividingBy: workload.requests.count)
+        let length = workload.requests.last.map(\.time) ?? 0
+        return start + UInt64(Double(UInt64(round) * length + workload.requests[place].time) * 1000 / speed)
+    }
+
     /// How long to wait for a completion: in an open loop no longer than until the next request is due.
-    private func waitLimit(_ next: Int, _ start: UInt64) -> Int32 {
-        guard case .openLoop(let speed) = options.pace, next < workload.requests.count else { return 1000 }
-        let due = start + UInt64(Double(workload.requests[next].time) * 1000 / speed), now = Self.nanoseconds()
-        return due <= now ? 1000 : Int32(min(1000, (due - now) / 1_000_000))
+    private func waitLimit(_ due: UInt64?) -> Int32 {
+        let now = Self.nanoseconds()
+        guard let due, due > now else { return 1000 }
+        return Int32(min(1000, (due - now) / 1_000_000))
     }
 
     private static func nanoseconds() -> UInt64 {

@@ -1,0 +1,135 @@
+import ArgumentParser
+import Glibc
+import HostFilesystem
+import Logging
+import OffloadDevice
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Boot the device's firmware and mount the device.",
+        discussion: """
+            Serves until it is interrupted (Ctrl-C) or somebody unmounts it; the device ends with it. Example: \
+            outrigger run --mount /mnt/device --vfs 4 --trace boot.ctf
+            """)
+
+    @Option(help: ArgumentHelp("Where to mount the device: an empty folder.", valueName: "folder"), completion: .directory)
+    var mount: String
+
+    @Option(help: ArgumentHelp("The machine description (YAML); the default device without one.", valueName: "file"), completion: .file())
+    var machine: String?
+
+    @Option(help: ArgumentHelp("The firmware (ELF); what tools/firmware built without one.", valueName: "file"), completion: .file())
+    var firmware: String?
+
+    @Option(help: "What device time follows: 'realtime' the wall clock, 'max' nothing, 'lockstep' host accesses only.")
+    var pace = PaceName.realtime
+
+    @Option(help: "Seconds of device time in a second, with --pace realtime.")
+    var ratio = 1.0
+
+    @Option(help: "Virtual functions that exist from the start, instead of the machine description's.")
+    var vfs: Int?
+
+    @Option(help: ArgumentHelp("Record every register access from power-on into this folder.", valueName: "folder"), completion: .directory)
+    var trace: String?
+
+    @Option(help: "Microseconds to poll for the next request after each; 0 sleeps at once and leaves the processor to others.")
+    var polling: UInt64 = 100
+
+    @Flag(help: "Unmount what a killed device left at the mount point first.")
+    var forceUnmount = false
+
+    @Option(help: ArgumentHelp("Write a byte to this file or pipe when the device can be used.", valueName: "file"), completion: .file())
+    var ready: String?
+
+    enum PaceName: String, CaseIterable, ExpressibleByArgument { case realtime, max, lockstep }
+
+    func validate() throws {
+        guard ratio > 0, ratio <= 1000 else { throw ValidationError("--ratio: a number above 0, at most 1000, expected, \(ratio) found") }
+        if let vfs, !(0...64).contains(vfs) { throw ValidationError("--vfs: 0...64 expected, \(vfs) found") }
+        guard polling <= 1_000_000 else { throw ValidationError("--polling: at most 1000000 microseconds expected, \(polling) found") }
+    }
+
+    func run() throws {
+        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        let image = try Self.contents(of: firmwarePath())
+        let device = try Machine(description(), pace: machinePace)
+        do {
+            try device.loadFirmware(image)
+        } catch {
+            throw UsageError("\(try firmwarePath()): \(error)")
+        }
+        if let trace { try device.startTrace(folder: trace) }
+        let tree = try DeviceTree(device, mountPoint: absolute(mount))
+        var options = MountedTree.Options()
+        options.polling = polling * 1000
+        options.forceUnmount = forceUnmount
+        let mounted = try MountedTree(tree.nodes, at: absolute(mount), options: options)
+        device.start()
+        defer { device.stop() }
+        // Requests wait in the kernel until they are served: the device can be used from here on.
+        if let ready { try Self.announce(ready) }
+        try mounted.serve()
+        if let failure = device.stopTrace() { complain("the trace is incomplete: \(failure)") }
+    }
+
+    private var machinePace: Machine.Pace {
+        switch pace {
+        case .realtime: .realtime(ratio: ratio)
+        case .max: .max
+        case .lockstep: .lockstep
+        }
+    }
+
+    private func description() throws -> MachineDescription {
+        var description = MachineDescription()
+        if let machine {
+            description = try MachineDescription(yaml: String(decoding: Self.contents(of: machine), as: UTF8.self), file: machine)
+        }
+        if let vfs {
+            description.virtualFunctions.enabled = vfs
+            description.virtualFunctions.total = Swift.max(description.virtualFunctions.total, vfs)
+        }
+        return description
+    }
+
+    /// The firmware that was asked for, or the one that tools/firmware put beside this program's build folder.
+    private func firmwarePath() throws -> String {
+        if let firmware { return firmware }
+        guard let program = realpath("/proc/self/exe", nil) else { throw UsageError("/proc/self/exe: \(String(cString: strerror(errno)))") }
+        defer { free(program) }
+        var folder = String(cString: program)[...]
+        while let slash = folder.lastIndex(of: "/") {
+            folder = folder[..<slash]
+            let candidate = folder + "/build/firmware/offload-manager.elf"
+            if access(String(candidate), R_OK) == 0 { return String(candidate) }
+        }
+        throw UsageError("no firmware: build it by tools/firmware, or name one by --firmware")
+    }
+
+    private func absolute(_ path: String) throws -> String {
+        guard let resolved = realpath(path, nil) else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    private static func announce(_ path: String) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        guard file >= 0 else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
+        write(file, "\n", 1)
+        close(file)
+    }
+
+    private static func contents(of path: String) throws -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
+        defer { close(file) }
+        var bytes: [UInt8] = [], chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = read(file, &chunk, chunk.count)
+            guard count >= 0 else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
+            if count == 0 { return bytes }
+            bytes += chunk[..<count]
+        }
+    }
+}
