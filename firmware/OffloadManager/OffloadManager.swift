@@ -101,6 +101,7 @@ public struct OffloadManager: ~Copyable {
         watchdog.start()
         interrupts.discardStale()
         configureMailbox()
+        Components(hw.vic).create(count: system.config.vfs)
         hw.mailbox.firmware = .init(state: .ready)
         events.post(.firmwareStarted, at: now, UInt64(hw.mailbox.firmwareVersion.rawValue), UInt64(resetCause))
         console.log("ready, virtual functions", system.config.vfs)
