@@ -63,7 +63,7 @@ final class FirmwareRig {
 
     /// Overwrites code in an ELF file's bytes.
     static func replace(_ symbol: ELFImage.Symbol, with code: [UInt8], _ image: ELFImage, _ bytes: inout [UInt8]) throws {
-        let segment = try #require(image.segments.first { symbol.address >= $0.address && symbol.address < $0.address + UInt32($0.fileBytes.count) })
+        let segment = try #require(image.segments.last { symbol.address >= $0.address })
         let place = segment.fileBytes.lowerBound + Int(symbol.address - segment.address)
         bytes.replaceSubrange(place..<place + code.count, with: code)
     }
@@ -73,7 +73,8 @@ final class FirmwareRig {
     subscript(_ register: Host, offset: UInt64 = 0) -> UInt32 {
         get { UInt32(machine.readBAR(function: 0, bar: 0, offset: register.rawValue + offset, size: 4, origin: 0).value) }
         set {
-            #expect(machine.writeBAR(function: 0, bar: 0, offset: register.rawValue + offset, size: 4, value: UInt64(newValue), origin: 0) == .ok)
+            let place = register.rawValue + offset
+            #expect(machine.writeBAR(function: 0, bar: 0, offset: place, size: 4, value: UInt64(newValue), origin: 0) == .ok)
         }
     }
 
@@ -92,7 +93,9 @@ final class FirmwareRig {
 
     private var shared: UnsafeMutableRawBufferPointer { machine.sharedMemory.bytes }
 
-    func put<Number: FixedWidthInteger>(_ offset: Int, _ value: Number) { shared.storeBytes(of: value, toByteOffset: offset, as: Number.self) }
+    func put<Number: FixedWidthInteger>(_ offset: Int, _ value: Number) {
+        shared.storeBytes(of: value, toByteOffset: offset, as: Number.self)
+    }
     func get<Number: FixedWidthInteger>(_ offset: Int, _ type: Number.Type) -> Number {
         shared.loadUnaligned(fromByteOffset: offset, as: Number.self)
     }
@@ -153,6 +156,8 @@ final class FirmwareRig {
     func result<Value: WireLayout>(_ type: Value.Type, at offset: Int = 0) -> Value {
         Value(decoding: shared.baseAddress! + Self.answer + AdminResult.byteCount + offset)
     }
+
+    func read<Value: WireLayout>(_ type: Value.Type, at offset: Int) -> Value { Value(decoding: shared.baseAddress! + offset) }
 
     /// Events since the last call.
     func takeEvents() -> [DeviceEvent] {

@@ -1,5 +1,6 @@
 import AdminProtocol
 import OffloadDevice
+import Registers
 import Testing
 
 /// The firmware's ELF on the emulated device.
@@ -34,6 +35,8 @@ import Testing
         #expect(rig.wait(1_000) { rig[.queueControl] & 1 == 0 })
         #expect(rig[.queueControl] >> 8 == 4, "broken")
         let events = rig.takeEvents()
+        #expect(events.first?.kind == DeviceEvent.Kind.firmwareStarted.rawValue)
+        #expect(events.first?.argument1 == 9, "power-on, and the host loaded it")
         #expect(events.last?.kind == DeviceEvent.Kind.queueError.rawValue)
         #expect(events.last?.argument0 == 4, "a loop")
         rig.enableRings()
@@ -87,7 +90,81 @@ import Testing
 
     // MARK: Faults
 
-    /// A load from address 0, which the PMP forbids.
+    /// What the PMP forbids: each instruction pair is put at the beginning of the event loop's round.
+    @Test(arguments: [
+        ([0x37, 0x05, 0, 0x80, 0x23, 0x20, 0x05, 0], 7, "a store to text: lui a0, 0x80000; sw zero, 0(a0)"),
+        ([0x13, 0x05, 0x01, 0, 0x67, 0, 0x05, 0], 1, "a jump to the stack: mv a0, sp; jr a0"),
+        ([0x37, 0x05, 0x20, 0x80, 0x67, 0, 0x05, 0], 1, "a jump to free SRAM: lui a0, 0x80200; jr a0"),
+        ([0x37, 0x05, 0x01, 0, 0x03, 0x25, 0x05, 0], 5, "a load from the boot ROM: lui a0, 0x10; lw a0, 0(a0)"),
+        ([0x37, 0x05, 0, 0x90, 0x23, 0x20, 0x05, 0], 7, "a store to nowhere: lui a0, 0x90000; sw zero, 0(a0)"),
+        (
+            [0x73, 0x10, 0, 0x3b, 0x73, 0x25, 0, 0x3b, 0x63, 0x04, 0x05, 0, 0, 0], 2,
+            "a change of the ladder that has no effect: csrw pmpaddr0, zero; csrr a0, pmpaddr0; beqz a0, .+8; unimp"
+        ),
+    ] as [([UInt8], UInt32, String)])
+    func theLadderHolds(code: [UInt8], cause: UInt32, what: String) throws {
+        let rig = try FirmwareRig { image, bytes in
+            try FirmwareRig.replace(FirmwareRig.symbol("V4passyyF", in: image), with: code, image, &bytes)
+        }
+        #expect(rig.wait(5_000) { rig[.fault] & 1 == 1 }, "\(what)")
+        #expect(rig[.faultCause] == cause, "\(what)")
+    }
+
+    /// The link has no allocator to offer; this is what would be there if one slipped in.
+    @Test func thereIsNoHeap() throws {
+        let rig = try FirmwareRig()
+        let allocators = ["malloc", "free", "posix_memalign", "swift_allocObject", "swift_slowAlloc", "swift_release"]
+        #expect(rig.image.symbols.filter { allocators.contains($0.name) }.isEmpty)
+        #expect(rig.image.symbols.contains { $0.name == "offload_trace" })
+    }
+
+    @Test func aLogIsStartedHarvestedAndStopped() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        func send(_ opcode: AdminOpcode, _ data: [UInt8] = []) -> (AdminResult, LogStatus) {
+            let answer = rig.send(AdminCommand(opcode, group: .virtualFunction, member: 3), data)
+            return (answer, rig.result(LogStatus.self))
+        }
+        var request = LogRequest()
+        request.ringRecords = 32
+        request.watermark = 2
+        let (answer, started) = send(.startLog, FirmwareRig.bytes(request))
+        #expect(answer == AdminResult(.ok, resultBytes: UInt32(LogStatus.byteCount)))
+        #expect(started.active == 1 && started.ringRecords == 32 && started.granularity == 100 && started.pageShift == 12)
+        #expect(send(.startLog, FirmwareRig.bytes(request)).0 == AdminResult(.busy, .tryAgain))
+        rig.machine.access { device in
+            for page in 0..<3 as Range<UInt64> {
+                device.log.memoryWritten(
+                    owner: .virtualMachine(3), address: Device.hostMemoryBase + page * 0x10000, bytes: 512, at: device.scheduler.now)
+            }
+        }
+        let harvested = send(.harvestLog).1
+        #expect(harvested.head == 3 && harvested.lost == 0 && harvested.dirtyPages == 3 && harvested.bytesWritten == 1536)
+        let record: LogRecord = rig.read(LogRecord.self, at: Int(started.ringOffset) + LogRecord.byteCount)
+        #expect(record.sequence == 1 && record.address == Device.hostMemoryBase + 0x10000 && record.extentBytes == 512 && record.owner == 3)
+        #expect(rig.takeEvents().contains { $0.kind == DeviceEvent.Kind.logWatermark.rawValue && $0.owner == 3 })
+        #expect(send(.stopLog).1.active == 0)
+        request.ringRecords = 8192
+        #expect(send(.startLog, FirmwareRig.bytes(request)).0 == AdminResult(.noMemory))
+        request.ringRecords = 33
+        #expect(send(.startLog, FirmwareRig.bytes(request)).0 == AdminResult(.invalid, .field))
+    }
+
+    @Test func theStandbyHartSleeps() throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        let control = try address("SYSCTL.HART[1].CTRL"), status = try address("SYSCTL.HART[1].STATUS")
+        rig.machine.access { device in
+            var access = BusAccess(write: 3, to: control, size: 4, initiator: .debugger)
+            #expect(device.crossbar.access(&access, in: .firmware) == .ok)
+        }
+        rig.machine.advance(by: 1_000_000)
+        let found = rig.machine.access { device in device.peek(.firmware, status, size: 4) }
+        #expect(found == 0b111, "present, running, waiting")
+        #expect(rig.send(AdminCommand(.identify)).status == 0)
+    }
+
+    /// A load from address 0.
     @Test func aWildLoadLeavesARecord() throws {
         let rig = try FirmwareRig { image, bytes in
             let pass = try FirmwareRig.symbol("V4passyyF", in: image)
@@ -130,6 +207,9 @@ import Testing
         #expect(rig[.fault] & 1 == 1, "the record is still there")
         rig.enableRings()
         #expect(rig.send(AdminCommand(.identify)).status == 0)
-        #expect(rig.takeEvents().isEmpty)
+        let events = rig.takeEvents()
+        #expect(events.map(\.kind) == [DeviceEvent.Kind.firmwareStarted.rawValue, DeviceEvent.Kind.fault.rawValue])
+        #expect(events.first?.argument1 == 2, "the watchdog")
+        #expect(events.last?.argument0 == 5)
     }
 }

@@ -23,7 +23,9 @@ import Testing
     @Test func postsUntilFullAndCountsTheRest() {
         enable(entries: 4, base: 0x4000_0100)
         with { ring in
-            for number in 0..<6 as Range<UInt64> { ring.post(.partitionChanged, owner: 7, severity: .warning, at: 1000 + number, number, 9) }
+            for number in 0..<6 as Range<UInt64> {
+                ring.post(.partitionChanged, owner: 7, severity: .warning, at: 1000 + number, number, 9)
+            }
             #expect(ring.posted == 4 && ring.dropped == 2)
             #expect(device.get(FakeDevice.hw.mailbox.baseAddress, 0x68) == 4)
             #expect(device.get(FakeDevice.hw.mailbox.baseAddress, 0x70) == 2)

@@ -22,14 +22,19 @@ public struct EventRing {
 
     public init(_ mailbox: MAILBOX, memory: SharedMemory) { self.mailbox = mailbox; self.memory = memory }
 
+    public var isEnabled: Bool { size != 0 }
+
     /// Takes over what the host has set up: at start, and when it has changed.
-    public mutating func configure() {
+    /// - Returns: whether the ring was off before and is on now.
+    @discardableResult public mutating func configure() -> Bool {
+        let wasEnabled = isEnabled
         let event = mailbox.event
         base = mailbox.eventBase.address
         let entries = event.size
         let isUsable = event.enabled && (2...4096).contains(entries) && entries & (entries &- 1) == 0 && base & 31 == 0
             && memory.contains(base, entries &* UInt32(DeviceEvent.byteCount))
         size = isUsable ? entries : 0
+        return isEnabled && !wasEnabled
     }
 
     public mutating func post(

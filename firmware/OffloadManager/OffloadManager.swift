@@ -24,6 +24,8 @@ public struct OffloadManager: ~Copyable {
     var unannounced = OwnerSet()
     /// Owners of whom the host has reported a baseline.
     var reported = OwnerSet()
+    /// SYSCTL.RESET_CAUSE at the start.
+    private let resetCause: UInt32
     /// Cycles of work since boot.
     var busyCycles: UInt64 = 0
     /// Busy cycles and device cycle at the start of the period that `busyPermille` is about, and its result.
@@ -58,7 +60,7 @@ public struct OffloadManager: ~Copyable {
         policy = BandwidthPolicy(in: &arena)
         announced = arena.table(of: BandwidthPolicy.owners, repeating: 0)
         let system = hw.sysctl
-        let resetCause = system.resetCause.rawValue
+        resetCause = system.resetCause.rawValue
         trace.record(.boot, resetCause, system.resetCount.count, at: Hart.cycle)
         hw.mailbox.firmware = .init(state: .booting)
         hw.mailbox.firmwareVersion = .init(
@@ -103,7 +105,6 @@ public struct OffloadManager: ~Copyable {
         configureMailbox()
         Components(hw.vic).create(count: system.config.vfs)
         hw.mailbox.firmware = .init(state: .ready)
-        events.post(.firmwareStarted, at: now, UInt64(hw.mailbox.firmwareVersion.rawValue), UInt64(resetCause))
         console.log("ready, virtual functions", system.config.vfs)
     }
 
@@ -147,7 +148,8 @@ public struct OffloadManager: ~Copyable {
         case .resources:
             if let denial = partitions.takeDenial() {
                 events.post(
-                    .isolationDenied, owner: Int(denial.owner), severity: .warning, at: interrupts.now, denial.address, UInt64(denial.holder))
+                    .isolationDenied, owner: Int(denial.owner), severity: .warning, at: interrupts.now, denial.address,
+                    UInt64(denial.holder))
             }
         case .watchdog, .fabric, .components, .system: counters.count(.strayInterrupts)
         }
@@ -163,7 +165,7 @@ public struct OffloadManager: ~Copyable {
     /// Takes over the rings that the host has set up.
     private mutating func configureMailbox() {
         let mailbox = hw.mailbox
-        events.configure()
+        if events.configure() { introduce() }
         let configuration = mailbox.queue
         guard configuration.enabled else { queue.disable(); return }
         let isUsable = queue.enable(
@@ -171,6 +173,15 @@ public struct OffloadManager: ~Copyable {
             used: mailbox.queueUsed.address)
         // Commands that were made available before the firmware looked have rung their doorbell already.
         if isUsable { hasBacklog = true } else { mailbox.write(MAILBOX.QUEUE_ERROR(broken: true)) }
+    }
+
+    /// What a host that begins to listen for events should know: that the firmware has started, and why; a fault that it hasn't read.
+    private mutating func introduce() {
+        let now = interrupts.now
+        events.post(.firmwareStarted, at: now, UInt64(hw.mailbox.firmwareVersion.rawValue), UInt64(resetCause))
+        guard hw.mailbox.fault.valid else { return }
+        let cause = hw.mailbox.faultCause.value
+        events.post(.fault, severity: .error, at: now, UInt64(cause), UInt64(hw.mailbox.faultPc.value))
     }
 
     private mutating func serveQueue() {
@@ -233,7 +244,7 @@ public struct OffloadManager: ~Copyable {
 
     /// Tells the host of shares that have changed, a few in each pass: of what happens in between, it hears the sum.
     private mutating func announceShares() {
-        guard !unannounced.isEmpty else { return }
+        guard !unannounced.isEmpty, events.isEnabled else { return }
         let now = interrupts.now
         let generation = UInt64(partitions.generation)
         var posted = 0
