@@ -103,7 +103,6 @@ public struct OffloadManager: ~Copyable {
         watchdog.start()
         interrupts.discardStale()
         configureMailbox()
-        Components(hw.vic).create(count: system.config.vfs)
         hw.mailbox.firmware = .init(state: .ready)
         console.log("ready, virtual functions", system.config.vfs)
     }
