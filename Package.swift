@@ -58,7 +58,7 @@ let package = Package(
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
         module("HostFilesystem", [
-            "CFUSE3", "CFUSESession", "OffloadDevice", "PCIExpress", "Virtio", "Interconnect", "Tracing", "Registers", logging,
+            "CFUSE3", "CFUSESession", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio", "Interconnect", "Tracing", "Registers", logging,
         ]),
 
         // The host agent: file paths only, no emulator module.
@@ -97,9 +97,10 @@ let package = Package(
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"]),
-        tests("HostFilesystem", ["OffloadDevice", "CFUSE3"]),
+        tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
-        .executableTarget(name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer", swiftSettings: strict),
+        .executableTarget(
+            name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer", swiftSettings: strict),
         tests("HostAgent", []),
         tests("OffloadManager", ["AdminProtocol", "Hardware"]),
         tests("AdminProtocol", []),

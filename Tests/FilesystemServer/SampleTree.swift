@@ -66,7 +66,7 @@ func sampleTree() throws -> NodeTable {
             return bytes.count
         }))
     let memory = try MemoryPages(name: "memory", size: 1 << 20)
-    root.add("memory", AccessFile(memory: memory.bytes, file: memory.fileDescriptor, permissions: 0o600))
+    root.add("memory", AccessFile(memory: memory, permissions: 0o600))
 
     // Events, raised from another thread as a machine does.
     let events = root.add("events", EventFile())

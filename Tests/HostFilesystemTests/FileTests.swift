@@ -1,5 +1,6 @@
 import Glibc
 import HostFilesystem
+import Peripherals
 import Testing
 
 private let caller = Caller(thread: 1)
@@ -89,13 +90,12 @@ struct AccessFileTests {
     }
 
     @Test func aMemoryFileIsItsMemory() throws {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
-        defer { memory.deallocate() }
-        let file = AccessFile(memory: memory, file: -1, permissions: 0o600)
+        let memory = try MemoryPages(name: "test", size: 8192)
+        let file = AccessFile(memory: memory, permissions: 0o600)
         #expect(file.size == 8192 && file.mapping?.servesAccesses == true)
         #expect(try write(file, nil, "hello", at: 4094) == 5)
-        #expect(memory[4094] == UInt8(ascii: "h"))
-        memory[4094] = UInt8(ascii: "j")
+        #expect(memory.bytes[4094] == UInt8(ascii: "h"))
+        memory.bytes[4094] = UInt8(ascii: "j")
         #expect(try read(file, nil, at: 4094, count: 5) == "jello")
     }
 }

@@ -49,7 +49,8 @@ extension DeviceTree {
                 for element in 0..<register.count {
                     let address = block.base + register.offset(ofElement: element)
                     guard let value = device.peek(bus, address, size: register.width / 8, function: function) else { continue }
-                    lines += "\(block.name).\(register.name(ofElement: element)) 0x\(hex(value, register.width / 4)) \(register.describe(value))\n"
+                    let name = "\(block.name).\(register.name(ofElement: element))"
+                    lines += "\(name) 0x\(hex(value, register.width / 4)) \(register.describe(value))\n"
                 }
             }
         }

@@ -4,8 +4,7 @@ import PCIExpress
 extension DeviceTree {
     /// `dev/outrigger/<bdf>`: the memory that host programs share with the device.
     func addDeviceFiles() {
-        let memory = machine.hostMemory
-        deviceFolder.add("hostmem", AccessFile(memory: memory.bytes, file: memory.fileDescriptor, permissions: 0o600))
+        deviceFolder.add("hostmem", AccessFile(memory: machine.hostMemory, permissions: 0o600))
         deviceFolder.add("hostmem.iova", AttributeFile("0x\(hex(machine.hostMemoryAddress, 1))"))
     }
 

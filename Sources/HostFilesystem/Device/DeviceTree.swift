@@ -41,7 +41,9 @@ public final class DeviceTree {
     public init(_ machine: Machine, mountPoint: String) {
         self.machine = machine
         self.mountPoint = mountPoint
-        (physicalAddress, rootPortAddress) = machine.access { ("\($0.hierarchy.physicalFunction.address)", "\($0.hierarchy.rootPort.address)") }
+        (physicalAddress, rootPortAddress) = machine.access {
+            ("\($0.hierarchy.physicalFunction.address)", "\($0.hierarchy.rootPort.address)")
+        }
         drivers = [
             Driver("pcieport") { $0.isBridge },
             Driver(Self.userDriver) { $0.description != nil },

@@ -41,15 +41,19 @@ extension Driver.Identity {
     /// From the text of `new_id`: vendor, device, subsystem vendor, subsystem device, class and mask, hexadecimal; the first two
     /// must be there. EINVAL otherwise.
     init(_ text: String) throws(Errno) {
-        let words = trimmed(text).split(whereSeparator: \.isWhitespace).map { UInt32($0.lowercased().hasPrefix("0x") ? $0.dropFirst(2) : $0, radix: 16) }
-        guard (2...7).contains(words.count), !words.contains(nil), let vendor = words[0], let device = words[1] else { throw .invalidArgument }
-        self.init(vendor: vendor, device: device)
-        /// The kernel's PCI_ANY_ID.
-        func specific(_ index: Int) -> UInt32? { words.count > index && words[index] != .max ? words[index]! : nil }
-        subsystemVendor = specific(2)
-        subsystemDevice = specific(3)
-        classCode = words.count > 4 ? words[4]! : 0
-        classMask = words.count > 5 ? words[5]! : 0
+        var numbers: [UInt32] = []
+        for word in trimmed(text).split(whereSeparator: \.isWhitespace) {
+            let digits = word.lowercased().hasPrefix("0x") ? word.dropFirst(2) : word
+            guard let number = UInt32(digits, radix: 16) else { throw .invalidArgument }
+            numbers.append(number)
+        }
+        guard (2...7).contains(numbers.count) else { throw .invalidArgument }
+        self.init(vendor: numbers[0], device: numbers[1])
+        // All ones is the kernel's PCI_ANY_ID.
+        if numbers.count > 2, numbers[2] != .max { subsystemVendor = numbers[2] }
+        if numbers.count > 3, numbers[3] != .max { subsystemDevice = numbers[3] }
+        if numbers.count > 4 { classCode = numbers[4] }
+        if numbers.count > 5 { classMask = numbers[5] }
     }
 }
 

@@ -185,7 +185,7 @@ extension DeviceTree {
     fileprivate static var processorMask: String {
         var left = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), words: [String] = []
         while left > 0 {
-            words.insert(hex(left >= 32 ? UInt64(UInt32.max) : (1 << UInt64(left)) - 1, words.isEmpty && left < 32 ? 1 : left < 32 ? 1 : 8), at: 0)
+            words.insert(left >= 32 ? "ffffffff" : hex((1 << UInt64(left)) - 1, 1), at: 0)
             left -= 32
         }
         return words.joined(separator: ",")

@@ -45,8 +45,10 @@ enum Injection {
     /// ENODEV if there is no such function now, EINVAL if the machine refuses.
     func perform(on machine: Machine) throws(Errno) {
         switch self {
-        case .uncorrectable(let error, let name): try machine.access { (device) throws(Errno) in try Self.function(name, device).report(error) }
-        case .correctable(let error, let name): try machine.access { (device) throws(Errno) in try Self.function(name, device).report(error) }
+        case .uncorrectable(let error, let name):
+            try machine.access { (device) throws(Errno) in try Self.function(name, device).report(error) }
+        case .correctable(let error, let name):
+            try machine.access { (device) throws(Errno) in try Self.function(name, device).report(error) }
         case .interrupt(let vector, let name):
             try machine.access { (device) throws(Errno) in
                 if try Self.function(name, device).raise(vector) == .ignored { throw .invalidArgument }

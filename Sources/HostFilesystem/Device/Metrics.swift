@@ -44,7 +44,8 @@ struct Metrics {
         let directions = [(name: "to-host", link: device.toHost), (name: "from-host", link: device.fromHost)]
         add("outrigger_link_bytes_total", "Bytes that DMA moved over the PCIe link.", directions.flatMap { direction in
             virtual.map { function in
-                ("direction=\"\(direction.name)\",owner=\"vm\(function.number)\"", direction.link.bytes(of: .virtualMachine(function.number)))
+                let label = "direction=\"\(direction.name)\",owner=\"vm\(function.number)\""
+                return (label, direction.link.bytes(of: .virtualMachine(function.number)))
             }
         })
         add("outrigger_link_busy_cycles_total", "Cycles in which the PCIe link moved DMA.",

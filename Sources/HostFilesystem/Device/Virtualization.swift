@@ -5,7 +5,8 @@ extension DeviceTree {
     /// The `sriov_*` files of the physical function.
     func addVirtualization(_ node: FunctionNode) {
         let function = node.function, directory = node.directory, machine = machine
-        func line(_ make: @escaping (_ capability: (total: Int, enabled: Int, offset: Int, stride: Int, deviceID: UInt16)) -> String) -> AttributeFile {
+        typealias Capability = (total: Int, enabled: Int, offset: Int, stride: Int, deviceID: UInt16)
+        func line(_ make: @escaping (Capability) -> String) -> AttributeFile {
             AttributeFile(show: { () throws(Errno) in
                 guard let capability = machine.access({ _ in function.virtualization }) else { throw .inputOutput }
                 return make(capability) + "\n"

@@ -43,9 +43,14 @@ public final class MountedTree {
         guard session != nil else {
             throw .refused(mountPoint, reason: String(decoding: reason.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
         }
+        nodes.onRelease = { [unowned self] node in
+            if node.backing != 0, session != nil { cfuse_backing_close(session, node.backing) }
+            node.backing = 0
+        }
     }
 
     deinit {
+        nodes.onRelease = nil
         if session != nil { cfuse_unmount(session) }
     }
 
@@ -66,6 +71,26 @@ public final class MountedTree {
         nodes.root.endWaiting()
         cfuse_unmount(session)
         session = nil
+    }
+
+    /// A mount point's path without symbolic links, as links in the tree name it.
+    ///
+    /// The mount point itself isn't looked into: what a dead server left there answers nothing, and `realpath(3)` would fail.
+    public static func absolutePath(of mountPoint: String) throws(MountError) -> String {
+        var path = Substring(mountPoint)
+        while path.count > 1, path.last == "/" { path.removeLast() }
+        let slash = path.lastIndex(of: "/")
+        let name = slash.map { path[path.index(after: $0)...] } ?? path
+        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        var target: CChar = 0
+        let isPlainName = !["", ".", ".."].contains(name) && readlink(String(path), &target, 1) < 0
+        guard let resolved = realpath(isPlainName ? folder : String(path), nil) else {
+            let error = Errno(rawValue: errno)
+            throw error == .notFound ? .missing(mountPoint) : .cannotExamine(mountPoint, error)
+        }
+        defer { free(resolved) }
+        let start = String(cString: resolved)
+        return isPlainName ? (start == "/" ? "" : start) + "/" + name : start
     }
 
     private static func prepare(_ path: String, forceUnmount: Bool) throws(MountError) {

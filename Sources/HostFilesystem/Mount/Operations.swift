@@ -180,8 +180,13 @@ extension MountedTree {
             let result = cfuse_backing_open(session, mapping.memory)
             guard result > 0 else {
                 let error = Errno(rawValue: -result)
-                mappingRefusal = error
-                log.warning("mmap of BARs and memory files is refused: FUSE passthrough needs CAP_SYS_ADMIN and Linux 6.9 (\(error))")
+                if error == .notPermitted || error == .notSupported {
+                    // The same for all files: no need to ask again.
+                    mappingRefusal = error
+                    log.warning("mmap of BARs and memory files is refused: FUSE passthrough needs CAP_SYS_ADMIN and Linux 6.9 (\(error))")
+                } else {
+                    log.error("mmap of node \(node.number) is refused: its memory can't be registered with FUSE (\(error))")
+                }
                 return CFUSE_OPEN_DIRECT
             }
             node.backing = result

@@ -1,3 +1,5 @@
+import Peripherals
+
 /// A file whose every read and write is one access at the client's exact offset and size: configuration space, the registers of a BAR,
 /// memory.
 public final class AccessFile: Node {
@@ -23,19 +25,15 @@ public final class AccessFile: Node {
     }
 
     /// A file of memory: reads, writes and mappings all reach the same bytes.
-    ///
-    /// - Parameters:
-    ///   - memory: the memory as the emulator sees it, valid as long as the file.
-    ///   - file: the memory file behind it.
-    public convenience init(memory: UnsafeMutableRawBufferPointer, file: Int32, permissions: UInt16) {
+    public convenience init(memory: MemoryPages, permissions: UInt16) {
         self.init(
-            size: memory.count, permissions: permissions, mapping: Mapping(memory: file, servesAccesses: true),
+            size: memory.size, permissions: permissions, mapping: Mapping(memory: memory.fileDescriptor, servesAccesses: true),
             read: { (offset, buffer, _) throws(Errno) in
-                buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[offset..<(offset + buffer.count)]))
+                buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory.bytes[offset..<(offset + buffer.count)]))
                 return buffer.count
             },
             write: { (offset, bytes, _) throws(Errno) in
-                memory.baseAddress!.advanced(by: offset).copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+                memory.bytes.baseAddress!.advanced(by: offset).copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
                 return bytes.count
             })
     }

@@ -15,6 +15,8 @@ public final class NodeTable {
     private var free: [Int] = []
 
     public let root: Directory
+    /// Is told of each node that has given its number back: nobody can reach it any more.
+    var onRelease: ((Node) -> Void)?
 
     public init(root: Directory = Directory()) {
         self.root = root
@@ -75,6 +77,7 @@ public final class NodeTable {
     private func release(_ index: Int) {
         guard slots[index].lookups == 0, let node = slots[index].node else { return }
         slots[index].node = nil
+        onRelease?(node)
         node.number = 0
         free.append(index)
     }
