@@ -60,11 +60,11 @@ struct Run: ParsableCommand {
             throw UsageError("\(try firmwarePath()): \(error)")
         }
         if let trace { try device.startTrace(folder: trace) }
-        let tree = try DeviceTree(device, mountPoint: absolute(mount))
+        let tree = try DeviceTree(device, mountPoint: MountedTree.absolutePath(of: mount))
         var options = MountedTree.Options()
         options.polling = polling * 1000
         options.forceUnmount = forceUnmount
-        let mounted = try MountedTree(tree.nodes, at: absolute(mount), options: options)
+        let mounted = try MountedTree(tree.nodes, at: MountedTree.absolutePath(of: mount), options: options)
         device.start()
         defer { device.stop() }
         // Requests wait in the kernel until they are served: the device can be used from here on.
@@ -105,12 +105,6 @@ struct Run: ParsableCommand {
             if access(String(candidate), R_OK) == 0 { return String(candidate) }
         }
         throw UsageError("no firmware: build it by tools/firmware, or name one by --firmware")
-    }
-
-    private func absolute(_ path: String) throws -> String {
-        guard let resolved = realpath(path, nil) else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
-        defer { free(resolved) }
-        return String(cString: resolved)
     }
 
     private static func announce(_ path: String) throws {
