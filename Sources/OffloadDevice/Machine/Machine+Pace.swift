@@ -91,9 +91,12 @@ extension Machine {
         let now = device.scheduler.now
         let present = clock.cycle
         if now < present {
-            if present - now > clock.cycles(Self.longestLag), !device.isIdle { clock.anchor(at: now) }
-            if device.isIdle { device.run(until: present) } else { runSlice(until: present) }
-            return
+            if !device.isIdle {
+                if present - now > clock.cycles(Self.longestLag) { clock.anchor(at: now) }
+                if !device.core.isIdle || device.scheduler.nextDue <= present { return runSlice(until: present) }
+            }
+            device.run(until: present)
+            guard device.core.isIdle else { return }
         }
         let wallTime = WallClock.now
         var wake = device.core.isIdle ? clock.time(of: device.scheduler.nextDue) : wallTime + Self.shortestSleep
