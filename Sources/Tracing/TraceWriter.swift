@@ -8,9 +8,9 @@ import Registers
 public final class TraceWriter {
     public let folder: String
     /// Why nothing is recorded any more, nil while all is well.
-    public private(set) var failure: TraceError?
+    @exclusivity(unchecked) public private(set) var failure: TraceError?
     /// Accesses recorded so far.
-    public private(set) var count: UInt64 = 0
+    @exclusivity(unchecked) public private(set) var count: UInt64 = 0
 
     private let identity: [UInt8]
     /// One for each possible initiator, allocated when it is first seen.

@@ -13,6 +13,7 @@ extension Device {
     /// host has its answer.
     public func access(function: Int, bar: Int, _ access: inout BusAccess) -> BusStatus {
         let issued = access.time
+        recorder.begin()
         let status = hierarchy.access(function: function, bar: bar, &access)
         if recorder.isRecording {
             // BAR0 is what the register maps describe; other BARs are told apart by the upper half of the address.

@@ -63,6 +63,7 @@ final class ManagementCore: ResetController, WireSink {
             scheduler.advance(to: access.time)
             guard recorder.isRecording else { return crossbar.access(&access, in: .firmware) }
             let (address, issued) = (access.address, access.time)
+            recorder.begin()
             let status = crossbar.access(&access, in: .firmware)
             recorder.finish(access, address: address, bus: .firmware, issued: issued, status: status)
             return status
