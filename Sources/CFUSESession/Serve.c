@@ -144,7 +144,8 @@ int cfuse_serve(cfuse_session *session) {
             error = errno == ENODEV ? 0 : errno;
             break;
         }
-        if (!serve_direct(session, (size_t)received)) serve_by_libfuse(session, (size_t)received);
+        if (serve_direct(session, (size_t)received)) session->direct.answered(session->context);
+        else serve_by_libfuse(session, (size_t)received);
     }
     atomic_store(&session->serving, false);
     sem_post(&session->stop_requests);

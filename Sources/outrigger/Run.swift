@@ -65,6 +65,8 @@ struct Run: ParsableCommand {
         options.polling = polling * 1000
         options.forceUnmount = forceUnmount
         let mounted = try MountedTree(tree.nodes, at: MountedTree.absolutePath(of: mount), options: options)
+        // A doorbell's work is begun by the thread that served it: waking the machine's own thread takes longer than most requests.
+        mounted.afterAccess = { device.lendThread(for: 50_000) }
         device.start()
         defer { device.stop() }
         // Requests wait in the kernel until they are served: the device can be used from here on.

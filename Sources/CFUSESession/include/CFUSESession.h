@@ -16,12 +16,14 @@ typedef struct cfuse_session cfuse_session;
 /// What `read` and `write` of `cfuse_direct` return to leave the request to libfuse's own `read` and `write` operations.
 static const int64_t CFUSE_LEAVE_TO_LIBFUSE = INT64_MIN;
 
-/// The two operations that bypass libfuse: they answer before they return.
+/// The operations that bypass libfuse. `read` and `write` answer before they return.
 struct cfuse_direct {
     /// Puts at most `size` bytes at `into`; returns their number, a negative errno, or CFUSE_LEAVE_TO_LIBFUSE.
     int64_t (*read)(void *context, uint64_t node, uint64_t handle, uint64_t offset, void *into, uint32_t size, uint32_t thread);
     /// Takes `size` bytes from `from`; returns how many it took, or a negative errno.
     int64_t (*write)(void *context, uint64_t node, uint64_t handle, uint64_t offset, const void *from, uint32_t size, uint32_t thread);
+    /// The client has its answer: the serving thread may do something else for a moment, before it receives again.
+    void (*answered)(void *context);
 };
 
 /// Makes a session and mounts it on `mount_point`.

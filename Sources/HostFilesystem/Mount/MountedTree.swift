@@ -23,6 +23,9 @@ public final class MountedTree {
     /// Why no file can be mapped, once somebody has tried.
     var mappingRefusal: Errno?
 
+    /// Is called after each access of a client has been answered, on the serving thread, which doesn't serve meanwhile.
+    public var afterAccess: (() -> Void)?
+
     /// Mounts the tree. Requests wait until ``serve()`` is called.
     ///
     /// - Parameter mountPoint: an absolute path.

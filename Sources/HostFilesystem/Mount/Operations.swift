@@ -32,7 +32,8 @@ extension MountedTree {
             } catch {
                 return -Int64(error.rawValue)
             }
-        })
+        },
+        answered: { context in MountedTree.from(context).afterAccess?() })
 
     static let operations: fuse_lowlevel_ops = {
         var table = fuse_lowlevel_ops()
