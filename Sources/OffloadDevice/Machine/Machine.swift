@@ -80,7 +80,10 @@ public final class Machine: @unchecked Sendable {
         lock.signal()
         lock.unlock()
         if let running { pthread_join(running, nil) }
-        locked { $0.recorder.writer?.flush() }
+        locked {
+            isStopping = false
+            $0.recorder.writer?.flush()
+        }
     }
 
     /// Does something with the device under the lock, at the present time of the pace. The device, and anything of it, must not
