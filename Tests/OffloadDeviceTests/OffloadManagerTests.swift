@@ -197,7 +197,10 @@ import Testing
     @Test func aMemoryErrorLeavesARecordAndTheFirmwareComesBack() throws {
         let rig = try FirmwareRig()
         rig.bringUp()
-        rig.send(AdminCommand(.identify))
+        var allocation = Allocation()
+        allocation.guaranteePermille = 250
+        allocation.flags = Allocation.pinned
+        #expect(rig.send(AdminCommand(.setAllocation, group: .virtualFunction, member: 9), FirmwareRig.bytes(allocation)).status == 0)
         try rig.machine.injectMemoryError(at: UInt64(rig.symbol("offload_counters").address), isCorrectable: false)
         #expect(rig.wait(5_000) { rig[.fault] & 1 == 1 })
         #expect(rig[.fault] >> 16 == 4, "a memory error")
@@ -207,6 +210,9 @@ import Testing
         #expect(rig[.fault] & 1 == 1, "the record is still there")
         rig.enableRings()
         #expect(rig.send(AdminCommand(.identify)).status == 0)
+        rig.send(AdminCommand(.getAllocation, group: .virtualFunction, member: 9))
+        let kept = rig.result(Allocation.self)
+        #expect(kept.guaranteePermille == 250 && kept.flags == Allocation.pinned, "what the host has set is still in force")
         let events = rig.takeEvents()
         #expect(events.map(\.kind) == [DeviceEvent.Kind.firmwareStarted.rawValue, DeviceEvent.Kind.fault.rawValue])
         #expect(events.first?.argument1 == 2, "the watchdog")

@@ -213,6 +213,7 @@ extension OffloadManager {
         }
         let isPinned = allocation.flags & Allocation.pinned != 0
         policy.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: isPinned)
+        Settings(hw.sysctl).save(pinned: policy.pinned)
         counters.count(.commits)
         unannounced.insert(owner)
         return Answer(.ok)

@@ -29,6 +29,8 @@ public struct OwnerSample: Equatable, Sendable {
 public struct BandwidthPolicy: ~Copyable {
     /// The host and 64 virtual machines.
     public static let owners = 65
+    /// How many times more slowly the average falls than it rises: a gap in a burst doesn't cost an owner its share.
+    static let releaseFactor: UInt32 = 4
     /// Mean request size that is assumed of an owner that hasn't completed any.
     static let assumedRequestBytes: UInt32 = 4096
 
@@ -53,6 +55,8 @@ public struct BandwidthPolicy: ~Copyable {
     public private(set) var holders = OwnerSet()
     public private(set) var pinned = OwnerSet()
     private var pinnedShare: UInt32 = 0
+    /// Bytes that the link carries in a window.
+    private var capacity: UInt32 = .max
     /// 2^32 / bytes that the link carries in a window, times 1000 and the head room: shares by one multiplication.
     private var shareOfByte: UInt32 = 0
     private var windowsToDecision: UInt32 = 0
@@ -73,6 +77,7 @@ public struct BandwidthPolicy: ~Copyable {
     ///   - capacity: bytes that the whole link carries in a window, at least 11,000.
     public mutating func configure(_ new: PolicyParameters, capacity: UInt32) {
         parameters = new
+        self.capacity = capacity
         // The one 64-bit division, once for all owners.
         let perByte = (UInt64(1000 &+ UInt32(new.headroomPermille)) << 32) / UInt64(max(capacity, 1))
         shareOfByte = UInt32(clamping: perByte)
@@ -101,18 +106,19 @@ public struct BandwidthPolicy: ~Copyable {
         if sample.requests != 0 { state.requestBytes = max(sample.bytes / sample.requests, 1) }
         let (waiting, tooMuch) = sample.depth.multipliedReportingOverflow(by: state.requestBytes)
         let (wanted, overflow) = sample.bytes.addingReportingOverflow(waiting)
-        state.demand = average(state.demand, with: tooMuch || overflow ? .max : wanted)
+        // More than the whole link is no more demand, only longer to forget.
+        state.demand = average(state.demand, with: tooMuch || overflow ? capacity : min(wanted, capacity))
         states[owner] = state
     }
 
     private func average(_ old: UInt32, with new: UInt32) -> UInt32 {
-        // The step is rounded up, so that a constant demand is reached and a silent owner's reaches zero.
-        new >= old ? old &+ part(new &- old) : old &- part(old &- new)
+        let weight = UInt32(parameters.smoothing)
+        return new >= old ? old &+ part(weight, of: new &- old) : old &- part(max(weight / Self.releaseFactor, 1), of: old &- new)
     }
 
-    private func part(_ difference: UInt32) -> UInt32 {
-        let weight = UInt32(parameters.smoothing)
-        return (difference >> 8) &* weight &+ ((difference & 255) &* weight &+ 255) >> 8
+    /// So many 256ths of a difference, rounded up, so that a constant demand is reached and a silent owner's reaches zero.
+    private func part(_ weight: UInt32, of difference: UInt32) -> UInt32 {
+        (difference >> 8) &* weight &+ ((difference & 255) &* weight &+ 255) >> 8
     }
 
     /// Ends a window: ages the owners that did nothing in it and, once in a period, decides.

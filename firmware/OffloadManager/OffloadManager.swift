@@ -46,7 +46,7 @@ public struct OffloadManager: ~Copyable {
     /// Windows that may end while one pass is at work.
     static let toleratedWindows: UInt32 = 8
     static let tickMicroseconds: UInt32 = 10_000
-    static let defaultWindow: UInt32 = 1_000_000
+    static let defaultWindowMicroseconds: UInt32 = 1000
 
     // MARK: Boot
 
@@ -84,14 +84,17 @@ public struct OffloadManager: ~Copyable {
         console.log("outrigger offload manager, boot", system.resetCount.count)
         console.log("reset cause", resetCause)
         system.write(SYSCTL.RESET_CAUSE(rawValue: resetCause))
+        let settings = Settings(system)
+        let pinned = settings.pinned
         for owner in 0..<BandwidthPolicy.owners {
-            let share = partitions.guarantee(of: owner)
-            guard share != 0 else { continue }
-            policy.set(share, of: owner, pin: false)
+            let (share, limit) = (partitions.guarantee(of: owner), partitions.limit(of: owner))
+            policy.set(share, of: owner, most: partitions.mostShare(limit: limit), pin: pinned.contains(owner))
             announced[owner] = UInt16(truncatingIfNeeded: share)
         }
-        sampler.start(length: Self.defaultWindow)
-        setPolicy(PolicyParameters())
+        // A restart keeps the length that was set.
+        let isFirstStart = SYSCTL.RESET_CAUSE(rawValue: resetCause).powerOn || !Sampler.lengths.contains(sampler.length)
+        sampler.start(length: isFirstStart ? Self.defaultWindowMicroseconds &* cyclesPerMicrosecond : sampler.length)
+        setPolicy(settings.policy)
         partitions.enableInterrupts()
         logs.enableInterrupts()
         hw.mailbox.intrEnable = .init(adminQueue: true, configuration: true, hostReset: true)
@@ -257,11 +260,12 @@ public struct OffloadManager: ~Copyable {
         }
     }
 
-    /// Puts policy parameters in force.
+    /// Puts policy parameters in force, and saves them.
     mutating func setPolicy(_ parameters: PolicyParameters) {
         windowMicroseconds = max(sampler.length / cyclesPerMicrosecond, 1)
         let capacity = UInt64(partitions.linkBytesPerMicrosecond) * UInt64(windowMicroseconds)
         policy.configure(parameters, capacity: UInt32(clamping: capacity))
+        Settings(hw.sysctl).save(parameters)
     }
 
     /// Sets the length of the Workload Analyzer's windows.

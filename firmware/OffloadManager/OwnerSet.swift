@@ -7,6 +7,9 @@ public struct OwnerSet: Equatable, Sendable {
     /// Bit b of word n is owner 32n + b; words as in a register file, bits of owners above 64 are dropped.
     public init(_ word0: UInt32 = 0, _ word1: UInt32 = 0, _ word2: UInt32 = 0) { low = word0; high = word1; last = word2 & 1 }
 
+    /// As three words of a register file.
+    public var words: (UInt32, UInt32, UInt32) { (low, high, last) }
+
     public var isEmpty: Bool { low | high | last == 0 }
     public var count: UInt32 { UInt32(truncatingIfNeeded: low.nonzeroBitCount &+ high.nonzeroBitCount) &+ last }
 
