@@ -7,6 +7,7 @@ import pathlib
 import re
 import select
 import struct
+import threading
 
 import pytest
 
@@ -354,6 +355,19 @@ def test_live_trace(device):
             seen += os.read(trace, 65536)
     line = next(line for line in seen.decode().splitlines() if "HOSTIF.MAGIC" in line)
     assert "host0" in line and "read32" in line and "0x5254554f" in line
+
+
+def test_accesses_are_traced_by_process(device):
+    """Whichever thread of a program makes an access, the trace names the program's process."""
+    with Opened(device.debug / "trace", os.O_RDONLY) as trace, Opened(device.function / "resource0") as bar:
+        thread = threading.Thread(target=lambda: os.pread(bar, 4, 4))
+        thread.start()
+        thread.join()
+        seen = b""
+        while b"HOSTIF.VERSION" not in seen:
+            seen += os.read(trace, 65536)
+    line = next(line for line in seen.decode().splitlines() if "HOSTIF.VERSION" in line)
+    assert f"pid={os.getpid()}" in line, line
 
 
 def test_bad_firmware_is_refused_on_close(device):

@@ -22,15 +22,20 @@ from mounts import Server  # noqa: E402
 PROMISES = {("polling", "two processors"): 3.0, ("no polling", "one processor"): 1.0}
 
 
+FIRMWARE = ROOT / "build/firmware/offload-manager.elf"
+PHYSICAL_FUNCTION = "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0"
+
+
 def build(scratch: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """Builds the peer and a release build of the sample server."""
+    """Builds the peer, and in release the sample server and the emulator; the peer, and the folder of the others."""
     peer = scratch / "fuse_peer"
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "fuse3"], check=True, capture_output=True, text=True).stdout.split()
     subprocess.run(["cc", "-O2", str(ROOT / "tools/bench/fuse_peer.c"), *flags, "-o", str(peer)], check=True)
     swift = ["swift", "build", "-c", "release", "--package-path", str(ROOT)]
-    subprocess.run([*swift, "--product", "filesystem-server"], check=True, stdout=sys.stderr)
+    for product in ("filesystem-server", "outrigger"):
+        subprocess.run([*swift, "--product", product], check=True, stdout=sys.stderr)
     folder = subprocess.run([*swift, "--show-bin-path"], check=True, capture_output=True, text=True).stdout.strip()
-    return peer, pathlib.Path(folder) / "filesystem-server"
+    return peer, pathlib.Path(folder)
 
 
 def main() -> int:
@@ -41,30 +46,36 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        peer, server = build(scratch)
+        peer, programs = build(scratch)
+        server = programs / "filesystem-server"
+        # A register file in each, its folder below the mount point, and what the server prints when it is mounted.
         commands = {
-            "stock libfuse": [peer, "serve"], "no polling": [server, "--no-polling"], "polling": [server],
+            "stock libfuse": ([peer, "serve"], "register", "mounted"), "no polling": ([server, "--no-polling"], "register", "mounted"),
+            "polling": ([server], "register", "mounted"),
         }
+        if FIRMWARE.exists():
+            device = [programs / "outrigger", "run", "--firmware", FIRMWARE, "--ready", "/dev/stdout", "--mount"]
+            commands["the device"] = (device, f"{PHYSICAL_FUNCTION}/resource0", "")
         processors = sorted(os.sched_getaffinity(0))
         placements = {"one processor": ({processors[0]}, processors[0]), "anywhere": (None, -1)}
         if len(processors) > 1:
             placements = {"two processors": ({processors[1]}, processors[0]), **placements}
         servers, figures = {}, {}
         try:
-            for name, command in commands.items():
+            for name, (command, file, ready) in commands.items():
                 mount_point = scratch / name.replace(" ", "-")
                 mount_point.mkdir()
-                servers[name] = Server([*command, mount_point], mount_point, ready="mounted", limit=600)
+                servers[name] = Server([*command, mount_point], mount_point, ready=ready, limit=600), mount_point / file
             for placement, (server_processors, client_processor) in placements.items():
                 for _ in range(options.rounds):
-                    for name, one in servers.items():
+                    for name, (one, file) in servers.items():
                         os.sched_setaffinity(one.process.pid, server_processors or set(processors))
                         result = subprocess.run(
-                            [peer, "measure", one.mount_point / "register", str(options.count), str(client_processor)],
+                            [peer, "measure", file, str(options.count), str(client_processor)],
                             check=True, capture_output=True, text=True, timeout=120).stdout.split()
                         figures.setdefault((name, placement), []).append([float(figure) / 1000 for figure in result])
         finally:
-            for one in servers.values():
+            for one, _ in servers.values():
                 one.close()
 
     kept = True

@@ -21,18 +21,19 @@ extension DeviceTree {
     /// One read or write is one access of 1, 2, 4 or (memory only) 8 bytes at a multiple of its size; EINVAL otherwise. What the
     /// device refuses ends as on a bus: all ones are read, a write is dropped.
     private func barFile(_ function: PCIFunction, _ bar: BARDescription, _ mapping: Mapping?) -> AccessFile {
-        let machine = machine, index = function.index, number = bar.index
+        let machine = machine, index = function.index, number = bar.index, processes = processes
         let widest = bar.kind == .io ? 4 : 8
         /// Whether a register access can have this size and place.
         func isAccess(_ offset: Int, _ count: Int) -> Bool {
             count > 0 && count <= widest && count & (count - 1) == 0 && offset & (count - 1) == 0
         }
         return AccessFile(
-            size: Int(bar.size), permissions: 0o600, mapping: mapping,
+            size: Int(bar.size), permissions: 0o600, mapping: mapping, onClose: { processes.forget() },
             read: { (offset, buffer, caller) throws(Errno) in
                 guard isAccess(offset, buffer.count) else { throw .invalidArgument }
+                let origin = UInt64(processes.process(of: caller.thread))
                 let (value, _) = machine.readBAR(
-                    function: index, bar: number, offset: UInt64(offset), size: buffer.count, origin: UInt64(caller.thread))
+                    function: index, bar: number, offset: UInt64(offset), size: buffer.count, origin: origin)
                 withUnsafeBytes(of: value.littleEndian) { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<buffer.count])) }
                 return buffer.count
             },
@@ -42,7 +43,7 @@ extension DeviceTree {
                 withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: bytes) }
                 machine.writeBAR(
                     function: index, bar: number, offset: UInt64(offset), size: bytes.count, value: UInt64(littleEndian: value),
-                    origin: UInt64(caller.thread))
+                    origin: UInt64(processes.process(of: caller.thread)))
                 return bytes.count
             })
     }

@@ -12,6 +12,7 @@ public final class DeviceTree {
     /// What stands before the tree's own paths in absolute links.
     let mountPoint: String
     let interrupts = InterruptCounters()
+    let processes = ProcessIdentities()
     /// Address of the physical function, `0000:01:00.0`.
     let physicalAddress: String
     private let rootPortAddress: String

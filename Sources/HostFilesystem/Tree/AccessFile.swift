@@ -8,17 +8,22 @@ public final class AccessFile: Node {
 
     private let length: Int
     private let shared: Mapping?
+    private let onClose: (() -> Void)?
     private let readAccess: Read
     private let writeAccess: Write
 
     /// - Parameters:
     ///   - size: reads at or past it find the end of the file, writes there fail with EINVAL; the closures never see them.
     ///   - mapping: what `mmap` of the file maps, if anything.
+    ///   - onClose: is called when an opening has ended.
     ///   - read: fills the buffer, which ends at the file's end at the latest, and returns the number of bytes.
     ///   - write: takes the bytes, which end at the file's end at the latest, and returns how many it took.
-    public init(size: Int, permissions: UInt16, mapping: Mapping? = nil, read: @escaping Read, write: @escaping Write) {
+    public init(
+        size: Int, permissions: UInt16, mapping: Mapping? = nil, onClose: (() -> Void)? = nil, read: @escaping Read, write: @escaping Write
+    ) {
         length = size
         shared = mapping
+        self.onClose = onClose
         readAccess = read
         writeAccess = write
         super.init(permissions: permissions)
@@ -40,6 +45,7 @@ public final class AccessFile: Node {
 
     public override var size: Int { length }
     public override var mapping: Mapping? { shared }
+    public override func close(_ file: OpenFile?) { onClose?() }
 
     public override func read(
         at offset: Int, into buffer: UnsafeMutableRawBufferPointer, open: OpenFile?, by caller: Caller
