@@ -62,7 +62,7 @@ let package = Package(
         ]),
 
         // The host agent: file paths only, no emulator module.
-        .systemLibrary(name: "CHostRegisters", path: "regmaps/c"),
+        .systemLibrary(name: "CHostRegisters"),
         module("HostAgent", ["AdminProtocol", "CHostRegisters", histogram]),
 
         // Programs.

@@ -68,7 +68,9 @@ public struct TraceDecoder: Sendable {
                     throw TraceError("'\(name)': a \(isField ? "field, BLOCK.REGISTER.FIELD" : "register, BLOCK.REGISTER") expected")
                 }
                 let registerName = "\(location.block.name).\(location.register.name)"
-                guard let place = known.firstIndex(where: { $0.name == registerName }) else { throw TraceError("no register '\(name)' in this trace") }
+                guard let place = known.firstIndex(where: { $0.name == registerName }) else {
+                    throw TraceError("no register '\(name)' in this trace")
+                }
                 known[place].isWanted = true
                 if name.contains("[") { known[place].elements = (known[place].elements ?? []).union([location.element]) }
                 if let field = location.field { known[place].bits = (known[place].bits ?? 0) | field.mask }
@@ -117,7 +119,9 @@ public struct TraceDecoder: Sendable {
     private static func numbers(_ word: String) throws(TraceError) -> [UInt16] {
         let all = (0..<0x301).map { Initiator(rawValue: UInt16($0)) }
         let matching = all.filter { $0.description == word || "\($0.kind)" == word }
-        guard !matching.isEmpty else { throw TraceError("'\(word)': an initiator (hart0, host0, host1, dma1, debugger) or a kind of them expected") }
+        guard !matching.isEmpty else {
+            throw TraceError("'\(word)': an initiator (hart0, host0, host1, dma1, debugger) or a kind of them expected")
+        }
         return matching.map(\.rawValue)
     }
 }

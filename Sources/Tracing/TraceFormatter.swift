@@ -12,7 +12,8 @@ public struct TraceFormatter {
 
     /// One line: cycle, initiator, program counter or process, access, name, old and new value, fields that changed.
     public func line(_ event: AccessEvent) -> String {
-        var line = padded(String(event.time), 14, right: true) + "  " + padded("\(event.initiator)", 6) + "  " + padded(origin(event), 13) + "  "
+        var line = padded(String(event.time), 14, right: true) + "  " + padded("\(event.initiator)", 6) + "  "
+        line += padded(origin(event), 13) + "  "
         line += padded((event.isWrite ? "write" : "read") + String(Int(event.size) * 8), 7) + "  "
         let name = padded(self.name(event), 30)
         line += usesColour ? "\u{1b}[36m\(name)\u{1b}[0m" : name
@@ -36,9 +37,10 @@ public struct TraceFormatter {
 
     /// One JSON object, without line end.
     public func json(_ event: AccessEvent) -> String {
+        let origin = event.initiator.kind == .hart ? "\"pc\":\"0x\(hex(event.origin))\"" : "\"pid\":\(event.origin)"
         var members = [
             "\"cycle\":\(event.time)", "\"wait\":\(event.wait)", "\"initiator\":\"\(event.initiator)\"",
-            "\"\(event.initiator.kind == .hart ? "pc" : "pid")\":\(event.initiator.kind == .hart ? "\"0x\(hex(event.origin))\"" : "\(event.origin)")",
+            origin,
             "\"access\":\"\(event.isWrite ? "write" : "read")\"", "\"size\":\(event.size)", "\"status\":\"\(event.status)\"",
         ]
         switch event.target {

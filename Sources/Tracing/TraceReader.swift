@@ -128,7 +128,8 @@ struct StreamReader {
     let truncation: String?
     /// The event that ``advance()`` has reached.
     private(set) var current = AccessEvent(
-        time: 0, wait: 0, initiator: .debugger, origin: 0, isWrite: false, size: 1, status: .ok, target: .address(0, bus: 0), old: 0, new: 0)
+        time: 0, wait: 0, initiator: .debugger, origin: 0, isWrite: false, size: 1, status: .ok, target: .address(0, bus: 0), old: 0,
+        new: 0)
 
     private let path: String
     private let bytes: UnsafeRawBufferPointer

@@ -12,7 +12,9 @@ struct BaselineCommand: ParsableCommand {
     var interval = 1.0
 
     func validate() throws {
-        guard interval >= 0.01, interval <= 600 else { throw ValidationError("--interval: seconds from 0.01 to 600 expected, \(interval) found") }
+        guard interval >= 0.01, interval <= 600 else {
+            throw ValidationError("--interval: seconds from 0.01 to 600 expected, \(interval) found")
+        }
     }
 
     func run() throws {

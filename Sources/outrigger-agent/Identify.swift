@@ -39,7 +39,8 @@ struct Fault: ParsableCommand {
         guard let fault = try interface.fault() else { return print("no fault recorded") }
         func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }
         let kinds = ["none", "trap", "panic", "watchdog", "memory error"]
-        print("fault: \(Int(fault.kind) < kinds.count ? kinds[Int(fault.kind)] : "kind \(fault.kind)") on hart \(fault.hart) at cycle \(fault.cycle)")
+        let kind = Int(fault.kind) < kinds.count ? kinds[Int(fault.kind)] : "kind \(fault.kind)"
+        print("fault: \(kind) on hart \(fault.hart) at cycle \(fault.cycle)")
         print("  cause \(hex(fault.cause))  pc \(hex(fault.programCounter))  address \(hex(fault.address))")
         for row in stride(from: 0, to: 32, by: 4) {
             print("  " + (row..<(row + 4)).map { "x\($0)".column(4) + hex(fault.registers[$0]).column(12) }.joined())

@@ -48,9 +48,9 @@ struct Log: ParsableCommand {
 
     private static func show(_ status: LogStatus) {
         print("""
-            \(status.active != 0 ? "active" : "stopped"), granularity \(status.granularity), ring of \(status.ringRecords) records at BAR2 offset \
-            0x\(String(status.ringOffset, radix: 16)): \(status.head &- status.tail) waiting, \(status.head) in all, \(status.lost) lost; \
-            \(bytes(status.bytesWritten)) written, \(status.dirtyPages) dirty pages
+            \(status.active != 0 ? "active" : "stopped"), granularity \(status.granularity), ring of \(status.ringRecords) records \
+            at BAR2 offset 0x\(String(status.ringOffset, radix: 16)): \(status.head &- status.tail) waiting, \(status.head) in all, \
+            \(status.lost) lost; \(bytes(status.bytesWritten)) written, \(status.dirtyPages) dirty pages
             """)
     }
 }

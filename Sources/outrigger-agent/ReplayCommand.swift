@@ -79,7 +79,8 @@ struct ReplayCommand: ParsableCommand {
         if showsProgress { write(STDERR_FILENO, "\r\u{1b}[K", 4) }
 
         let after = try figures(function)
-        report(result, virtual, latency: Self.percentiles(from: before.latency, to: after.latency), clock: try AdminClient(function).identify().clockHertz)
+        let clock = try AdminClient(function).identify().clockHertz
+        report(result, virtual, latency: Self.percentiles(from: before.latency, to: after.latency), clock: clock)
         if checkCounts { try compare(result, before: before.entry, after: after.entry) }
     }
 
@@ -120,14 +121,15 @@ struct ReplayCommand: ParsableCommand {
                 "device_latency_log2":[\(device.map(String.init).joined(separator: ","))]}
                 """)
         }
-        print("vm\(vf), \(virtual.address): \(result.requests) requests (\(result.reads) reads, \(result.writes) writes, \(result.flushes) flushes) in "
-            + "\(decimal(seconds, 2)) s, \(Int(Double(result.requests) / seconds)) requests/s")
-        print("  read \(bytes(result.readBytes)), written \(bytes(result.writtenBytes)), \(bytes(Int(Double(result.readBytes + result.writtenBytes) / seconds)))/s")
+        print("vm\(vf), \(virtual.address): \(result.requests) requests (\(result.reads) reads, \(result.writes) writes, "
+            + "\(result.flushes) flushes) in \(decimal(seconds, 2)) s, \(Int(Double(result.requests) / seconds)) requests/s")
+        let rate = Int(Double(result.readBytes + result.writtenBytes) / seconds)
+        print("  read \(bytes(result.readBytes)), written \(bytes(result.writtenBytes)), \(bytes(rate))/s")
         print("  every byte read was checked: \(bytes(result.verifiedBytes)) as expected"
             + (result.adoptedBytes > 0 ? ", \(bytes(result.adoptedBytes)) seen for the first time" : ""))
-        print("  latency, wall clock: p50 \(duration(Double(wall[0]))), p90 \(duration(Double(wall[1]))), p99 \(duration(Double(wall[2]))), "
-            + "p99.9 \(duration(Double(wall[3])))")
-        let cycles = zip(["p50", "p90", "p99", "p99.9"], device).map { "\($0) < \(UInt64(1) << UInt64($1)) cycles (\(bucket($1, clock: clock)))" }
+        let names = ["p50", "p90", "p99", "p99.9"]
+        print("  latency, wall clock: \(zip(names, wall).map { "\($0) \(duration(Double($1)))" }.joined(separator: ", "))")
+        let cycles = zip(names, device).map { "\($0) < \(UInt64(1) << UInt64($1)) cycles (\(bucket($1, clock: clock)))" }
         print("  latency, device time: \(cycles.joined(separator: ", "))")
     }
 

@@ -32,7 +32,8 @@ struct StatisticsTable {
         let shown = entries.filter { all || $0.reads + $0.writes + $0.others > 0 || $0.guaranteePermille > 0 || $0.flags != 0 }
         return [
             "cycle \(header.cycle)  window \(header.window) of \(cycles) cycles  partition table \(header.generation)  "
-                + "decisions \(header.decisionsTaken) taken, \(header.decisionsLeft) left  firmware busy \(decimal(Double(header.busyPermille) / 10, 1))%",
+                + "decisions \(header.decisionsTaken) taken, \(header.decisionsLeft) left  "
+                + "firmware busy \(decimal(Double(header.busyPermille) / 10, 1))%",
             Self.header,
         ] + shown.map { row($0, windowCycles: cycles) }
     }
@@ -64,8 +65,9 @@ struct Stats: ParsableCommand {
                 """
             }
             return print("""
-                {"cycle":\(header.cycle),"window":\(header.window),"generation":\(header.generation),"decisions_taken":\(header.decisionsTaken),\
-                "decisions_left":\(header.decisionsLeft),"busy_permille":\(header.busyPermille),"owners":[\(owners.joined(separator: ","))]}
+                {"cycle":\(header.cycle),"window":\(header.window),"generation":\(header.generation),\
+                "decisions_taken":\(header.decisionsTaken),"decisions_left":\(header.decisionsLeft),\
+                "busy_permille":\(header.busyPermille),"owners":[\(owners.joined(separator: ","))]}
                 """)
         }
         let table = StatisticsTable(clock: identity.clockHertz, bandwidth: identity.linkBandwidth)
@@ -85,7 +87,9 @@ struct Watch: ParsableCommand {
     var count: Int?
 
     func validate() throws {
-        guard interval > 0, interval <= 3600 else { throw ValidationError("--interval: seconds from 0 to 3600 expected, \(interval) found") }
+        guard interval > 0, interval <= 3600 else {
+            throw ValidationError("--interval: seconds from 0 to 3600 expected, \(interval) found")
+        }
     }
 
     func run() throws {

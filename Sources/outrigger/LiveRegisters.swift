@@ -8,7 +8,9 @@ struct LiveRegisters {
 
     init(mountPoint: String) throws(UsageError) {
         let folder = mountPoint + "/sys/kernel/debug/outrigger"
-        guard let directory = opendir(folder) else { throw UsageError("\(mountPoint): no mounted device: it has no sys/kernel/debug/outrigger") }
+        guard let directory = opendir(folder) else {
+            throw UsageError("\(mountPoint): no mounted device: it has no sys/kernel/debug/outrigger")
+        }
         defer { closedir(directory) }
         var path: String?
         while let entry = readdir(directory) {

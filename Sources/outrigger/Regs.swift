@@ -61,7 +61,8 @@ struct Regs: ParsableCommand {
         if json {
             let items = blocks.map { bus, block in
                 JSON.object([
-                    ("name", .string(block.name)), ("bus", .string(bus)), ("base", .string(hex(block.base))), ("size", .string(hex(block.map.size))),
+                    ("name", .string(block.name)), ("bus", .string(bus)), ("base", .string(hex(block.base))),
+                    ("size", .string(hex(block.map.size))),
                     ("registers", .number(UInt64(block.map.registers.count))), ("doc", .string(block.map.doc)),
                 ])
             }
@@ -110,7 +111,8 @@ struct Regs: ParsableCommand {
 
     private func describe(_ block: BusMap.Block, _ register: RegisterDescription, element: Int, value: UInt64?) -> JSON {
         var members: [(String, JSON)] = [
-            ("name", .string("\(block.name).\(register.name(ofElement: element))")), ("address", .string(hex(block.base + register.offset(ofElement: element)))),
+            ("name", .string("\(block.name).\(register.name(ofElement: element))")),
+            ("address", .string(hex(block.base + register.offset(ofElement: element)))),
             ("width", .number(UInt64(register.width))), ("count", .number(UInt64(register.count))), ("reset", .string(hex(register.reset))),
             ("doc", .string(register.doc)),
         ]

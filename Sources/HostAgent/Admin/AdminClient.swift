@@ -42,7 +42,9 @@ public struct AdminClient {
         _ = try queue.send(command(.releaseAllocation, member), room: 4)
     }
 
-    public func startLog(_ request: LogRequest, member: Int) throws -> LogStatus { try send(.startLog, member: member, data: Self.bytes(of: request)) }
+    public func startLog(_ request: LogRequest, member: Int) throws -> LogStatus {
+        try send(.startLog, member: member, data: Self.bytes(of: request))
+    }
     public func stopLog(member: Int) throws -> LogStatus { try send(.stopLog, member: member) }
     public func harvestLog(member: Int) throws -> LogStatus { try send(.harvestLog, member: member) }
 

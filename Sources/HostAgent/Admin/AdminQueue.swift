@@ -86,7 +86,8 @@ public struct AdminQueue {
         try interface.write(1, to: \.QUEUE_CONTROL)
         let control = try interface.read(\.QUEUE_CONTROL)
         guard control & 1 == 1 else {
-            throw AgentError("\(interface.device.address): the admin queue can't be enabled: QUEUE_CONTROL 1 expected, 0x\(hex(control)) found")
+            throw AgentError(
+                "\(interface.device.address): the admin queue can't be enabled: QUEUE_CONTROL 1 expected, 0x\(hex(control)) found")
         }
     }
 

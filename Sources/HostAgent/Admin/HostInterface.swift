@@ -48,7 +48,9 @@ public struct HostInterface {
     }
 
     /// The firmware's state, nil for a number that means none.
-    public func firmwareState() throws(AgentError) -> FirmwareState? { FirmwareState(rawValue: UInt8(truncatingIfNeeded: try read(\.FIRMWARE))) }
+    public func firmwareState() throws(AgentError) -> FirmwareState? {
+        FirmwareState(rawValue: UInt8(truncatingIfNeeded: try read(\.FIRMWARE)))
+    }
 
     /// Waits until the firmware serves commands.
     public func waitUntilReady() throws(AgentError) {
@@ -60,7 +62,8 @@ public struct HostInterface {
             if attempt > 15_000 { usleep(1000) }
         }
         let state = try firmwareState().map { "\($0)" } ?? "an unknown state"
-        throw AgentError("\(device.address): the firmware doesn't serve commands: 'ready' expected, \(state) found" + (try fault() == nil ? "" : "; it has left a fault record"))
+        let hint = try fault() == nil ? "" : "; it has left a fault record"
+        throw AgentError("\(device.address): the firmware doesn't serve commands: 'ready' expected, \(state) found\(hint)")
     }
 
     /// The record of the first crash since it was last cleared, nil if there is none.

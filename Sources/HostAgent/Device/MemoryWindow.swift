@@ -130,7 +130,8 @@ public struct DMAMemory {
     private static func hugePage() throws(AgentError) -> (MemoryWindow, UInt64) {
         let size = 2 << 20
         let hugeTLB: Int32 = 0x40000
-        guard let base = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | hugeTLB, -1, 0), base != MAP_FAILED
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | hugeTLB
+        guard let base = mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED
         else { throw .system("mmap of a huge page (see /proc/sys/vm/nr_hugepages)", "memory") }
         let window = MemoryWindow(mapped: base, size: size)
         let pagemap = try File("/proc/self/pagemap", O_RDONLY)

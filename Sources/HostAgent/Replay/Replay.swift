@@ -56,7 +56,8 @@ public struct Replay {
             throw AgentError("\(address): a request of \(workload.largestRequest) bytes; this driver's buffers have \(driver.maximumBytes)")
         }
         if !options.wrap, workload.end > capacity {
-            throw AgentError("\(address): the workload reaches byte \(workload.end) of a disk of \(capacity) bytes (--wrap takes positions modulo that)")
+            throw AgentError(
+                "\(address): the workload reaches byte \(workload.end) of a disk of \(capacity) bytes (--wrap takes positions modulo that)")
         }
         if UInt64(workload.largestRequest) > capacity { throw AgentError("\(address): a request larger than the disk") }
         if driver.isReadOnly, workload.count(.write) > 0 { throw AgentError("\(address): the disk is read-only, the workload writes") }
@@ -154,8 +155,9 @@ public struct Replay {
         inFlight[completion.slot] = nil
         let request = pending.request
         guard completion.status == 0 else {
-            throw AgentError("\(driver.function.device.address): request \(result.requests + 1), \(request.operation) of \(request.bytes) bytes "
-                + "at \(request.position): status 0 expected, \(completion.status) found")
+            throw AgentError(
+                "\(driver.function.device.address): request \(result.requests + 1), \(request.operation) of \(request.bytes) bytes "
+                    + "at \(request.position): status 0 expected, \(completion.status) found")
         }
         result.latency.record(Self.nanoseconds() - pending.submitted)
         switch request.operation {

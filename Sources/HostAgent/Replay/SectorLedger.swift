@@ -23,7 +23,8 @@ package struct SectorLedger {
         for index in 0..<(bytes.count / Self.sectorBytes) {
             generation &+= 2
             mark(sector + UInt64(index), generation)
-            Self.fill(UnsafeMutableRawBufferPointer(rebasing: bytes[(index * 512)..<(index * 512 + 512)]), sector + UInt64(index), generation)
+            let content = UnsafeMutableRawBufferPointer(rebasing: bytes[(index * 512)..<(index * 512 + 512)])
+            Self.fill(content, sector + UInt64(index), generation)
         }
     }
 
@@ -65,7 +66,8 @@ package struct SectorLedger {
     }
 
     private mutating func mark(_ sector: UInt64, _ value: UInt64) {
-        pages[sector / UInt64(Self.pageSectors), default: Array(repeating: 0, count: Self.pageSectors)][Int(sector % UInt64(Self.pageSectors))] = value
+        let (page, place) = sector.quotientAndRemainder(dividingBy: UInt64(Self.pageSectors))
+        pages[page, default: Array(repeating: 0, count: Self.pageSectors)][Int(place)] = value
     }
 
     private static func fill(_ bytes: UnsafeMutableRawBufferPointer, _ sector: UInt64, _ generation: UInt64) {

@@ -47,12 +47,16 @@ public final class BlockDriver {
         isReadOnly = function.features & Feature.blockReadOnly != 0
         capacity = try function.configuration64(at: 0)
         let size = min(try function.maximumSize(ofQueue: 0), 1024)
-        guard size >= 4, size & (size - 1) == 0 else { throw AgentError("\(device.address): queue 0 has \(size) entries: a power of two from 4 expected") }
+        guard size >= 4, size & (size - 1) == 0 else {
+            throw AgentError("\(device.address): queue 0 has \(size) entries: a power of two from 4 expected")
+        }
         slots = min(wantedSlots, size / Self.chainLength)
         headers = offset + DriverQueue.bytes(size: size)
         data = (headers + slots * 32 + 4095) & ~4095
         let room = (memory.window.size - data) / slots & ~511
-        guard room >= 4096 else { throw AgentError("\(device.address): too little DMA memory for \(slots) requests: \(memory.window.size) bytes") }
+        guard room >= 4096 else {
+            throw AgentError("\(device.address): too little DMA memory for \(slots) requests: \(memory.window.size) bytes")
+        }
         self.maximumBytes = min(maximumBytes, room)
         self.memory = memory
         free = (0..<slots).reversed()

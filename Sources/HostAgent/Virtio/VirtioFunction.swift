@@ -135,20 +135,25 @@ public final class VirtioFunction {
     /// Tells the device where a queue's rings are and which MSI-X vector it shall use, and enables it.
     ///
     /// - Returns: the doorbell's offset in the notification region.
-    func enableQueue(_ queue: Int, size: Int, vector: UInt16, descriptors: UInt64, driver: UInt64, device ring: UInt64) throws(AgentError) -> Int {
+    func enableQueue(
+        _ queue: Int, size: Int, vector: UInt16, descriptors: UInt64, driver: UInt64, device ring: UInt64
+    ) throws(AgentError) -> Int {
         let file = common.file, base = common.offset
         try file.write(UInt16(queue), at: base + Common.queueSelect)
         try file.write(UInt16(size), at: base + Common.queueSize)
         try file.write(vector, at: base + Common.queueVector)
         let taken = try file.read(UInt16.self, at: base + Common.queueVector)
-        guard taken == vector else { throw AgentError("\(device.address): queue \(queue): no MSI-X vector \(vector): 0x\(hex(taken)) read back") }
+        guard taken == vector else {
+            throw AgentError("\(device.address): queue \(queue): no MSI-X vector \(vector): 0x\(hex(taken)) read back")
+        }
         for (offset, address) in [(Common.queueDescriptors, descriptors), (Common.queueDriver, driver), (Common.queueDevice, ring)] {
             try file.write(UInt32(truncatingIfNeeded: address), at: base + offset)
             try file.write(UInt32(truncatingIfNeeded: address >> 32), at: base + offset + 4)
         }
         let doorbell = Int(try file.read(UInt16.self, at: base + Common.queueNotifyOffset)) * notifyMultiplier
         guard doorbell <= notify.length - 2 else {
-            throw AgentError("\(device.address): queue \(queue): doorbell at 0x\(hex(doorbell)), beyond the 0x\(hex(notify.length)) bytes of its region")
+            throw AgentError(
+                "\(device.address): queue \(queue): doorbell at 0x\(hex(doorbell)), beyond the 0x\(hex(notify.length)) bytes of its region")
         }
         try file.write(UInt16(1), at: base + Common.queueEnable)
         return doorbell

@@ -40,10 +40,12 @@ enum FioLog {
             guard words.count == 3 else { throw lines.error("\(action): an offset and a length expected") }
             return Workload.Request(
                 time: time, operation: action == "read" ? .read : .write,
-                position: try lines.integer(words[words.startIndex + 1], "offset"), bytes: try lines.integer(words[words.startIndex + 2], "length"))
+                position: try lines.integer(words[words.startIndex + 1], "offset"),
+                bytes: try lines.integer(words[words.startIndex + 2], "length"))
         case "sync", "datasync": return Workload.Request(time: time, operation: .flush)
         case "add", "open", "close", "trim": return nil
-        default: throw lines.error("an action of fio (read, write, sync, datasync, trim, wait, add, open, close) expected, '\(action)' found")
+        default:
+            throw lines.error("an action of fio (read, write, sync, datasync, trim, wait, add, open, close) expected, '\(action)' found")
         }
     }
 }

@@ -105,7 +105,9 @@ extension MachineDescription.Disk {
         discards = try section.boolean("discard") ?? discards
         queues = try section.integer("queues", in: 1...8) ?? queues
         if let serial = try section.string("serial") {
-            guard serial.utf8.count <= 20 else { throw section.error("serial", "at most 20 characters expected, \(serial.utf8.count) found") }
+            guard serial.utf8.count <= 20 else {
+                throw section.error("serial", "at most 20 characters expected, \(serial.utf8.count) found")
+            }
             self.serial = serial
         }
     }
@@ -144,7 +146,8 @@ private struct Section {
         self.file = file
         line = node.mark?.line ?? 1
         guard case .mapping(let mapping) = node else {
-            throw DescriptionError("\(file):\(line): \(path.isEmpty ? "" : path + ": ")keys and values expected, \(Self.kind(of: node)) found")
+            let place = path.isEmpty ? "\(file):\(line)" : "\(file):\(line): \(path)"
+            throw DescriptionError("\(place): keys and values expected, \(Self.kind(of: node)) found")
         }
         var pairs: [(key: String, value: Node, line: Int)] = []
         for (key, value) in mapping {
