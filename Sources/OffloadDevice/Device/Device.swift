@@ -214,8 +214,10 @@ public final class Device {
 
     /// No hart has anything to execute and no request is on its way: nothing happens but timers.
     public var isIdle: Bool {
-        core.isIdle && cores.requestsInFlight == 0 && toHost.transfersInFlight == 0 && fromHost.transfersInFlight == 0
-            && !functions.contains { $0.device.requestsInFlight != 0 }
+        guard core.isIdle, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else { return false }
+        // Asked with every access of the host: only functions that exist can have requests.
+        for index in 0..<hierarchy.virtualFunctionCount where functions[index].device.requestsInFlight != 0 { return false }
+        return true
     }
 
     // MARK: Resets
