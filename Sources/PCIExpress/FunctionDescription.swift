@@ -102,7 +102,7 @@ public struct FunctionDescription: Hashable, Sendable {
     }
 
     /// A transitional virtio device of type `type` as a physical function: legacy registers in I/O BAR0, MSI-X in BAR1, the
-    /// modern structures in BAR4 (virtio 1.2, 4.1.2.1 and 4.1.4.8).
+    /// modern structures in BAR4 (virtio 1.2, 4.1.2.3 and 4.1.4.10).
     public static func transitional(type: UInt16, vectors: Int = 4) -> FunctionDescription {
         FunctionDescription(
             vendorID: redHat, deviceID: transitionalID(ofVirtio: type), subsystemVendorID: redHat, subsystemID: type,

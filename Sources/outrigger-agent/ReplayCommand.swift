@@ -6,10 +6,10 @@ import HostAgent
 struct ReplayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "replay",
-        abstract: "Drive a virtual function's disk with a recorded workload and check every byte.",
+        abstract: "Drive a function's disk with a recorded workload and check every byte.",
         discussion: """
             The workload is a fio iolog (version 2 or 3) or CSV with the columns time, op, size and lbn. Several workloads go to as many \
-            virtual functions at once, each from a process of its own.
+            functions at once, each from a process of its own.
             """)
 
     @OptionGroup var device: DeviceOption
@@ -17,8 +17,11 @@ struct ReplayCommand: ParsableCommand {
     @Argument(help: "The workload's file.", completion: .file())
     var file: String
 
-    @Option(help: "The virtual function, 1...; it is created if need be.")
-    var vf = 1
+    @Option(help: "The virtual function, 1...64; it is created if need be. The first, unless --function is given.")
+    var vf: Int?
+
+    @Option(help: "Instead of a virtual function: the device's physical function with this number, 1...7.")
+    var function: Int?
 
     @Option(help: "Most requests in flight.")
     var depth = 32
@@ -45,7 +48,9 @@ struct ReplayCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard (1...64).contains(vf) else { throw ValidationError("--vf: 1...64 expected, \(vf) found") }
+        if let vf, !(1...64).contains(vf) { throw ValidationError("--vf: 1...64 expected, \(vf) found") }
+        if let function, !(1...7).contains(function) { throw ValidationError("--function: 1...7 expected, \(function) found") }
+        guard vf == nil || function == nil else { throw ValidationError("--vf or --function expected, both found") }
         guard (1...1_000_000).contains(self.repeat) else { throw ValidationError("--repeat: 1...1000000 expected, \(self.repeat) found") }
         guard (1...256).contains(depth) else { throw ValidationError("--depth: 1...256 expected, \(depth) found") }
         if let speed, !(speed > 0) { throw ValidationError("--speed: a positive number expected, \(speed) found") }
@@ -54,15 +59,14 @@ struct ReplayCommand: ParsableCommand {
     func run() throws {
         var workload = try Workload(contentsOf: file)
         if let limit { workload.requests = Array(workload.requests.prefix(limit)) }
-        let function = try device.open()
-        try function.enableVirtualFunctions(vf)
-        let virtual = try function.virtualFunction(vf)
-        let memory = try DMAMemory(for: virtual)
-        // Each virtual function's driver has its own part of the memory that all share.
-        let part = memory.window.size / 65 & ~4095, room = max(4096, (workload.largestRequest + 4095) & ~4095)
+        let management = try device.open(), target = target
+        let disk = try target.open(management)
+        let memory = try DMAMemory(for: disk)
+        // Each function's driver has its own part of the memory that all share.
+        let part = memory.window.size / Target.places & ~4095, room = max(4096, (workload.largestRequest + 4095) & ~4095)
         let driver = try BlockDriver(
-            virtual, memory: memory, offset: (vf - 1) * part, slots: max(1, min(depth, (part - 65536) / room)), maximumBytes: room)
-        let before = try figures(function)
+            disk, memory: memory, offset: target.place * part, slots: max(1, min(depth, (part - 65536) / room)), maximumBytes: room)
+        let before = try figures(management, target.owner)
 
         var options = Replay.Options()
         options.depth = depth
@@ -78,20 +82,58 @@ struct ReplayCommand: ParsableCommand {
         }
         if showsProgress { write(STDERR_FILENO, "\r\u{1b}[K", 4) }
 
-        let after = try figures(function)
-        let clock = try AdminClient(function).identify().clockHertz
-        report(result, virtual, latency: Self.percentiles(from: before.latency, to: after.latency), clock: clock)
+        let after = try figures(management, target.owner)
+        let clock = try AdminClient(management).identify().clockHertz
+        report(result, disk, latency: Self.percentiles(from: before.latency, to: after.latency), clock: clock)
         if checkCounts { try compare(result, before: before.entry, after: after.entry) }
     }
 
-    /// The device's own figures of the virtual machine, once they hold all that has finished: they move at the end of a window.
-    private func figures(_ function: PCIDevice) throws -> (entry: StatisticsEntry, latency: LatencyHistogram) {
-        let client = try AdminClient(function)
-        let start = try client.statistics(first: vf, owners: 1).header
+    /// The function that has the disk.
+    private enum Target {
+        case virtual(Int)
+        case physical(Int)
+
+        /// One for each function that can have a disk: 64 virtual ones, 7 physical ones.
+        static let places = 64 + 7
+
+        var place: Int {
+            switch self {
+            case .virtual(let number): number - 1
+            case .physical(let number): 64 + number - 1
+            }
+        }
+
+        /// Under whom the device counts its traffic: 0 is the host, *n* virtual machine *n*.
+        var owner: Int {
+            switch self {
+            case .virtual(let number): number
+            case .physical: 0
+            }
+        }
+
+        var ownerName: String { owner == 0 ? "host" : "vm\(owner)" }
+
+        func open(_ management: PCIDevice) throws -> PCIDevice {
+            switch self {
+            case .virtual(let number):
+                try management.enableVirtualFunctions(number)
+                return try management.virtualFunction(number)
+            case .physical(let number):
+                return try management.physicalFunction(number)
+            }
+        }
+    }
+
+    private var target: Target { function.map(Target.physical) ?? .virtual(vf ?? 1) }
+
+    /// The device's own figures of an owner, once they hold all that has finished: they move at the end of a window.
+    private func figures(_ management: PCIDevice, _ owner: Int) throws -> (entry: StatisticsEntry, latency: LatencyHistogram) {
+        let client = try AdminClient(management)
+        let start = try client.statistics(first: owner, owners: 1).header
         while true {
-            let (header, entries) = try client.statistics(first: vf, owners: 1)
-            guard let entry = entries.first else { throw UsageError("the statistics page has no entry for vm\(vf)") }
-            if header.windowEnd >= start.cycle { return (entry, try client.latency(of: vf)) }
+            let (header, entries) = try client.statistics(first: owner, owners: 1)
+            guard let entry = entries.first else { throw UsageError("the statistics page has no entry for owner \(owner)") }
+            if header.windowEnd >= start.cycle { return (entry, try client.latency(of: owner)) }
         }
     }
 
@@ -109,19 +151,19 @@ struct ReplayCommand: ParsableCommand {
         }
     }
 
-    private func report(_ result: Replay.Result, _ virtual: PCIDevice, latency device: [UInt8], clock: UInt32) {
+    private func report(_ result: Replay.Result, _ disk: PCIDevice, latency device: [UInt8], clock: UInt32) {
         let seconds = Double(result.wallNanoseconds) / 1e9
         let wall = [50.0, 90, 99, 99.9].map { result.latency.valueAtPercentile($0) }
         if json {
             return print("""
-                {"function":"\(virtual.address)","requests":\(result.requests),"reads":\(result.reads),"writes":\(result.writes),\
+                {"function":"\(disk.address)","requests":\(result.requests),"reads":\(result.reads),"writes":\(result.writes),\
                 "flushes":\(result.flushes),"read_bytes":\(result.readBytes),"written_bytes":\(result.writtenBytes),\
                 "verified_bytes":\(result.verifiedBytes),"unknown_bytes":\(result.adoptedBytes),"wall_ns":\(result.wallNanoseconds),\
                 "iops":\(Int(Double(result.requests) / seconds)),"wall_latency_ns":[\(wall.map(String.init).joined(separator: ","))],\
                 "device_latency_log2":[\(device.map(String.init).joined(separator: ","))]}
                 """)
         }
-        print("vm\(vf), \(virtual.address): \(result.requests) requests (\(result.reads) reads, \(result.writes) writes, "
+        print("\(target.ownerName), \(disk.address): \(result.requests) requests (\(result.reads) reads, \(result.writes) writes, "
             + "\(result.flushes) flushes) in \(decimal(seconds, 2)) s, \(Int(Double(result.requests) / seconds)) requests/s")
         let rate = Int(Double(result.readBytes + result.writtenBytes) / seconds)
         print("  read \(bytes(result.readBytes)), written \(bytes(result.writtenBytes)), \(bytes(rate))/s")

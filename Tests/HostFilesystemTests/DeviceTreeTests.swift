@@ -16,6 +16,7 @@ struct DeviceTreeTests {
         description.virtualFunctions.total = 4
         description.virtualFunctions.enabled = 0
         description.memory.host = 1 << 20
+        description.physicalFunctions = [.init(number: 2)]
         machine = try Machine(description, pace: .lockstep)
         tree = DeviceTree(machine, mountPoint: "/mnt")
     }
@@ -48,6 +49,27 @@ struct DeviceTreeTests {
     private func write(_ path: String, _ text: String) throws { try write(path, Array(text.utf8)) }
 
     // MARK: Tests
+
+    @Test func aTransitionalFunctionHasItsFiles() throws {
+        let folder = Self.physical.dropLast() + "2"
+        #expect(try text(folder + "/device") == "0x1001\n")
+        #expect(try text(folder + "/subsystem_device") == "0x0002\n")
+        #expect(try text(folder + "/uevent").hasPrefix("DRIVER=uio_pci_generic\n"))
+        #expect(find(folder + "/sriov_numvfs") == nil && find(folder + "/physfn") == nil)
+        let resources = try text(folder + "/resource").split(separator: "\n").map { $0.split(separator: " ") }
+        // IORESOURCE_IO, and IORESOURCE_MEM with prefetching (include/linux/ioport.h).
+        #expect(UInt64(resources[0][2].dropFirst(2), radix: 16)! & 0x300 == 0x100)
+        #expect(UInt64(resources[4][2].dropFirst(2), radix: 16)! & 0x2300 == 0x2200)
+        #expect(try read(folder + "/resource0", count: 4) == [0xff, 0xff, 0xff, 0xff])
+        #expect(throws: Errno.invalidArgument) { try read(folder + "/resource0", count: 8) }
+        #expect(try read(folder + "/resource4", at: 0x12, count: 2) == [1, 0])
+        #expect(try text(Self.debug + "/functions/fn66/regs").contains("VIRTIO.NUM_QUEUES 0x0001"))
+        #expect(try text("dev/outrigger/0000:01:00.0/queues/fn66/q0/state").isEmpty == false)
+        let metrics = try text(Self.debug + "/metrics")
+        #expect(metrics.contains("outrigger_requests_in_flight{function=\"0000:01:00.2\"} 0\n"))
+        #expect(metrics.contains("outrigger_refused_accesses_total{function=\"0000:01:00.2\"} 1\n"))
+        #expect(metrics.contains("outrigger_link_bytes_total{direction=\"to-host\",owner=\"host\"} 0\n"))
+    }
 
     @Test func everyFunctionHasItsFolder() throws {
         for name in ["0000:00:00.0", "0000:00:01.0", "0000:01:00.0"] {

@@ -10,6 +10,10 @@ private func message(_ text: String) -> String {
     }
 }
 
+private let topKeys = "seed, clock, harts, quantum, memory, latency, link, medium, service, accelerators, virtual_functions, "
+    + "physical_functions"
+private let diskKeys = "size, file, read_only, discard, queues, serial"
+
 @Suite struct MachineDescriptionTests {
     @Test func anEmptyFileIsTheDefaultDevice() throws {
         #expect(try MachineDescription(yaml: "", file: "m") == MachineDescription())
@@ -28,6 +32,7 @@ private func message(_ text: String) -> String {
                 link: {bandwidth: 200 MB/s, latency: 5}
                 medium: {bandwidth: 2 GB/s, latency: 6}
                 service: {cores: 7, cost: 8}
+                accelerators: {gpu: 3, fpga: 255}
                 virtual_functions:
                   total: 16
                   enabled: 2
@@ -35,6 +40,9 @@ private func message(_ text: String) -> String {
                   disks:
                     - {vf: 2, size: 1 MiB, read_only: true, serial: second}
                     - {vf: 3, file: /tmp/disk, discard: false}
+                physical_functions:
+                  - {function: 7, size: 2 MiB, queues: 8}
+                  - {function: 1, file: /tmp/legacy, read_only: true}
                 """, file: "m.yaml")
         var expected = MachineDescription()
         (expected.seed, expected.clockHertz, expected.harts, expected.quantum) = (42, 500_000_000, 1, 500)
@@ -43,6 +51,7 @@ private func message(_ text: String) -> String {
         (expected.link.bandwidth, expected.link.latency) = (200_000_000, 5)
         (expected.medium.bandwidth, expected.medium.latency) = (2_000_000_000, 6)
         (expected.service.cores, expected.service.cost) = (7, 8)
+        (expected.accelerators.gpu, expected.accelerators.fpga) = (3, 255)
         (expected.virtualFunctions.total, expected.virtualFunctions.enabled) = (16, 2)
         expected.virtualFunctions.disk.size = 16 << 20
         expected.virtualFunctions.disk.queues = 2
@@ -50,13 +59,18 @@ private func message(_ text: String) -> String {
         (second.size, second.isReadOnly, second.serial) = (1 << 20, true, "second")
         (third.size, third.file, third.discards) = (nil, "/tmp/disk", false)
         expected.virtualFunctions.disks = [2: second, 3: third]
+        // Their disks begin with the defaults, not with those of the virtual functions.
+        expected.physicalFunctions = [.init(number: 7), .init(number: 1)]
+        (expected.physicalFunctions[0].disk.size, expected.physicalFunctions[0].disk.queues) = (2 << 20, 8)
+        (expected.physicalFunctions[1].disk.size, expected.physicalFunctions[1].disk.file) = (nil, "/tmp/legacy")
+        expected.physicalFunctions[1].disk.isReadOnly = true
         #expect(description == expected)
         #expect(description.virtualFunctions.disk(of: 2).isReadOnly)
         #expect(description.virtualFunctions.disk(of: 1) == expected.virtualFunctions.disk)
     }
 
     @Test(arguments: [
-        ("seed: 1\nsped: 2\n", "m.yaml:2: sped: unknown key; expected one of seed, clock, harts, quantum, memory, latency, link, medium, service, virtual_functions"),
+        ("seed: 1\nsped: 2\n", "m.yaml:2: sped: unknown key; expected one of \(topKeys)"),
         ("seed: x\n", "m.yaml:1: seed: a number from 0 to 18446744073709551615 expected, 'x' found"),
         ("harts: 3\n", "m.yaml:1: harts: a number from 1 to 2 expected, '3' found"),
         ("link:\n  latency: 5\n  bandwidth: fast\n", "m.yaml:3: link.bandwidth: a rate such as 500 MB/s expected, 'fast' found"),
@@ -66,8 +80,18 @@ private func message(_ text: String) -> String {
         ("virtual_functions: {total: 2, enabled: 3}\n", "m.yaml:1: virtual_functions.enabled: at most total (2) expected, 3 found"),
         ("virtual_functions:\n  disks:\n    - {vf: 1}\n    - {vf: 1}\n",
          "m.yaml:4: virtual_functions.disks[1].vf: virtual function 1 has a disk already"),
+        ("accelerators: {gpu: 256}\n", "m.yaml:1: accelerators.gpu: a number from 0 to 255 expected, '256' found"),
+        ("accelerators: {tpu: 1}\n", "m.yaml:1: accelerators.tpu: unknown key; expected one of gpu, fpga"),
+        ("physical_functions: {function: 1}\n", "m.yaml:1: physical_functions: a list expected, keys and values found"),
+        ("physical_functions:\n  - {size: 1 MiB}\n", "m.yaml:2: physical_functions[0]: a key 'function' expected"),
+        ("physical_functions:\n  - {function: 8}\n", "m.yaml:2: physical_functions[0].function: a number from 1 to 7 expected, '8' found"),
+        ("physical_functions:\n  - {function: 2}\n  - {function: 2}\n",
+         "m.yaml:3: physical_functions[1].function: physical function 2 is described already"),
+        ("physical_functions:\n  - {function: 2, vf: 1}\n",
+         "m.yaml:2: physical_functions[0].vf: unknown key; expected one of \(diskKeys), function"),
         ("virtual_functions: {disk: {size: 1000}}\n", "m.yaml:1: virtual_functions.disk.size: a multiple of 512 expected, 1000 found"),
-        ("virtual_functions: {disk: {read_only: maybe}}\n", "m.yaml:1: virtual_functions.disk.read_only: true or false expected, 'maybe' found"),
+        ("virtual_functions: {disk: {read_only: maybe}}\n",
+         "m.yaml:1: virtual_functions.disk.read_only: true or false expected, 'maybe' found"),
     ])
     func mistakesAreNamedWithFileLineAndKey(text: String, expected: String) {
         #expect(message(text) == expected)

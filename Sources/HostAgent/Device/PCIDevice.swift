@@ -43,19 +43,29 @@ public struct PCIDevice {
 
     public func open(_ name: String, _ flags: Int32 = O_RDWR) throws(AgentError) -> File { try File(folder + "/" + name, flags) }
 
-    /// The folder of the device's own files (host memory, logs): only an emulated device has one. It is the physical function's.
+    /// The folder of the device's own files (host memory, logs): only an emulated device has one. It is function 0's.
     public var deviceFiles: String? {
-        for candidate in [address, physicalFunctionAddress].compactMap({ $0 }) {
-            let path = root + "/dev/outrigger/" + candidate
-            if access(path, F_OK) == 0 { return path }
-        }
-        return nil
+        let path = root + "/dev/outrigger/" + Self.address(managementAddress, function: 0)
+        return access(path, F_OK) == 0 ? path : nil
     }
 
-    private var physicalFunctionAddress: String? {
-        guard let resolved = realpath(folder + "/physfn", nil) else { return nil }
+    /// The address of the physical function behind this one; its own unless it is virtual.
+    private var managementAddress: String {
+        guard let resolved = realpath(folder + "/physfn", nil) else { return address }
         defer { free(resolved) }
-        return String(cString: resolved).split(separator: "/").last.map(String.init)
+        return String(cString: resolved).split(separator: "/").last.map(String.init) ?? address
+    }
+
+    /// The same address with another function number, its last digit.
+    private static func address(_ address: String, function number: Int) -> String { "\(address.dropLast())\(number)" }
+
+    /// Physical function `number`, 1...7, of the same device; the machine description must have it.
+    public func physicalFunction(_ number: Int) throws(AgentError) -> PCIDevice {
+        let path = String(folder.dropLast(address.utf8.count)) + Self.address(address, function: number)
+        guard access(path, F_OK) == 0 else {
+            throw AgentError("\(address): the device has no physical function \(number): there is no \(path)")
+        }
+        return try PCIDevice(path)
     }
 
     /// Virtual function `number`, 1...; it must have been created by ``enableVirtualFunctions(_:)``.

@@ -28,12 +28,12 @@ extension DeviceTree {
         folder.add("metrics", AttributeFile(show: { () throws(Errno) in Metrics(machine).text }))
     }
 
-    /// `functions/fnN/regs`: a virtual function's own registers.
+    /// `functions/fnN/regs`: a virtio function's own registers.
     func addRegisters(of node: FunctionNode) {
-        guard case .virtual(let number) = node.function.role else { return }
-        let machine = machine
-        debugFolder.directory("functions/fn\(number)").add("regs", AttributeFile(show: { () throws(Errno) in
-            machine.access { Self.registers(of: .virtualFunction, $0, function: number) }
+        let machine = machine, index = node.function.index
+        guard machine.access({ $0.blockFunction(index) }) != nil else { return }
+        debugFolder.directory("functions/fn\(index)").add("regs", AttributeFile(show: { () throws(Errno) in
+            machine.access { Self.registers(of: .virtualFunction, $0, function: index) }
         }))
     }
 

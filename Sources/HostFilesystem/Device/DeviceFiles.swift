@@ -8,7 +8,7 @@ extension DeviceTree {
         deviceFolder.add("hostmem.iova", AttributeFile("0x\(hex(machine.hostMemoryAddress, 1))"))
     }
 
-    /// What belongs to a virtual machine: its queues and its log.
+    /// What belongs to a function: its queues and registers, and the log of its virtual machine.
     func addDeviceFiles(of node: FunctionNode) {
         addQueues(of: node)
         addRegisters(of: node)

@@ -38,15 +38,14 @@ struct Metrics {
     }
 
     private mutating func addRequests(_ device: Device) {
-        let virtual = device.functions.filter(\.function.isPresent)
+        let present = device.functions.filter(\.function.isPresent)
         add("outrigger_requests_in_flight", "Requests that the device has taken and not completed.", type: "gauge",
-            virtual.map { ("function=\"\($0.function.address)\"", UInt64($0.device.requestsInFlight)) })
+            present.map { ("function=\"\($0.function.address)\"", UInt64($0.device.requestsInFlight)) })
+        let machines = present.filter(\.function.isVirtual).map { (name: "vm\($0.index)", owner: $0.owner) }
+        let owners = [(name: "host", owner: Owner.host)] + machines
         let directions = [(name: "to-host", link: device.toHost), (name: "from-host", link: device.fromHost)]
         add("outrigger_link_bytes_total", "Bytes that DMA moved over the PCIe link.", directions.flatMap { direction in
-            virtual.map { function in
-                let label = "direction=\"\(direction.name)\",owner=\"vm\(function.number)\""
-                return (label, direction.link.bytes(of: .virtualMachine(function.number)))
-            }
+            owners.map { ("direction=\"\(direction.name)\",owner=\"\($0.name)\"", direction.link.bytes(of: $0.owner)) }
         })
         add("outrigger_link_busy_cycles_total", "Cycles in which the PCIe link moved DMA.",
             directions.map { ("direction=\"\($0.name)\"", $0.link.busyCycles) })

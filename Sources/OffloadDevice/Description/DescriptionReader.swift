@@ -28,7 +28,10 @@ extension MachineDescription {
     }
 
     private mutating func read(_ top: Section) throws(DescriptionError) {
-        try top.allow(["seed", "clock", "harts", "quantum", "memory", "latency", "link", "medium", "service", "virtual_functions"])
+        try top.allow([
+            "seed", "clock", "harts", "quantum", "memory", "latency", "link", "medium", "service", "accelerators", "virtual_functions",
+            "physical_functions",
+        ])
         seed = try top.number("seed", in: 0...UInt64.max) ?? seed
         clockHertz = try top.quantity("clock", .frequency, in: 1_000_000...10_000_000_000) ?? clockHertz
         harts = try top.integer("harts", in: 1...2) ?? harts
@@ -61,7 +64,21 @@ extension MachineDescription {
             service.cores = try section.integer("cores", in: 1...64) ?? service.cores
             service.cost = try section.number("cost", in: 1...1_000_000_000) ?? service.cost
         }
+        if let section = try top.section("accelerators") {
+            try section.allow(["gpu", "fpga"])
+            accelerators.gpu = try section.integer("gpu", in: 0...255) ?? accelerators.gpu
+            accelerators.fpga = try section.integer("fpga", in: 0...255) ?? accelerators.fpga
+        }
         if let section = try top.section("virtual_functions") { try virtualFunctions.read(section) }
+        for item in try top.sections("physical_functions") {
+            guard let number = try item.integer("function", in: 1...7) else { throw item.error(nil, "a key 'function' expected") }
+            guard !physicalFunctions.contains(where: { $0.number == number }) else {
+                throw item.error("function", "physical function \(number) is described already")
+            }
+            var disk = MachineDescription.Disk()
+            try disk.read(item, alsoAllowed: ["function"])
+            physicalFunctions.append(PhysicalFunction(number: number, disk: disk))
+        }
     }
 
     /// Yams' own account of a syntax error, on one line.

@@ -13,7 +13,10 @@ public struct MachineDescription: Sendable, Equatable {
     public var link = Link()
     public var medium = Medium()
     public var service = Service()
+    public var accelerators = Accelerators()
     public var virtualFunctions = VirtualFunctions()
+    /// Transitional virtio block devices beside function 0, each with a number of its own.
+    public var physicalFunctions: [PhysicalFunction] = []
 
     public init() {}
 
@@ -63,6 +66,13 @@ public struct MachineDescription: Sendable, Equatable {
         public init() {}
     }
 
+    /// Slots that the Resource Manager has to give, 0...255 of each kind.
+    public struct Accelerators: Sendable, Equatable {
+        public var gpu = 0
+        public var fpga = 0
+        public init() {}
+    }
+
     public struct VirtualFunctions: Sendable, Equatable {
         /// How many there can be (TotalVFs).
         public var total = 64
@@ -75,6 +85,14 @@ public struct MachineDescription: Sendable, Equatable {
         public init() {}
 
         public func disk(of number: Int) -> Disk { disks[number] ?? disk }
+    }
+
+    /// A further physical function of the device.
+    public struct PhysicalFunction: Sendable, Equatable {
+        /// Its PCI function number, 1...7.
+        public var number: Int
+        public var disk: Disk
+        public init(number: Int, disk: Disk = Disk()) { self.number = number; self.disk = disk }
     }
 
     public struct Disk: Sendable, Equatable {

@@ -64,13 +64,14 @@ extension Device {
 
     // MARK: Looking
 
-    /// What a read on one of the buses would return, without side effects. Addresses on the functions' buses are offsets in BAR0.
-    /// - Parameter function: of the virtual function's bus: which one, from 1.
+    /// What a read on one of the buses would return, without side effects. Addresses on the functions' buses are offsets in the BAR that
+    /// the register map describes.
+    /// - Parameter function: of the virtio functions' bus: the index of which one.
     public func peek(_ bus: DeviceBus, _ address: UInt64, size: Int, function: Int = 1) -> UInt64? {
         switch bus {
         case .firmware: crossbar.peek(address, size: size, in: .firmware)
         case .physicalFunction: crossbar.peek(address, size: size, in: .host)
-        case .virtualFunction: functions.indices.contains(function - 1) ? functions[function - 1].transport.peek(address, size: size) : nil
+        case .virtualFunction: blockFunction(function)?.transport.peek(address, size: size)
         }
     }
 }

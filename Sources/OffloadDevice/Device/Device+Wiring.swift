@@ -79,8 +79,8 @@ extension Device: HierarchyDelegate {
         if function == 0 {
             mailbox.reset(.functionLevel)
             log.reset(.functionLevel)
-        } else if functions.indices.contains(function - 1) {
-            functions[function - 1].transport.reset(.functionLevel)
+        } else {
+            blockFunction(function)?.transport.reset(.functionLevel)
         }
     }
 

@@ -44,7 +44,7 @@ public final class Device {
     // The host's side.
     public let hierarchy: PCIHierarchy
     public let interrupts = HostInterrupts()
-    /// By virtual function number less 1.
+    /// The functions that are block devices, in the order of their indices.
     public let functions: [BlockFunction]
 
     /// Every register block with the bus on which it is found and its name there.
@@ -107,7 +107,8 @@ public final class Device {
         analyzer = WorkloadAnalyzer(on: scheduler, number: number("WA"))
         resourceManager = ResourceManager(
             DeviceResources(
-                serviceCores: description.service.cores, memoryBlocks: shared.pages.size >> 16,
+                serviceCores: description.service.cores, gpuSlots: description.accelerators.gpu, fpgaSlots: description.accelerators.fpga,
+                memoryBlocks: shared.pages.size >> 16,
                 linkBandwidth: linkRate.bytesPerMicrosecond),
             on: scheduler, number: number("RM"))
         componentController = VirtualIOController(number: number("VIC"))
@@ -132,8 +133,8 @@ public final class Device {
         let dmaObservers = DMAFanOut([analyzer, log])
         let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
         var functions: [BlockFunction] = []
-        for vf in 0..<description.virtualFunctions.total {
-            functions.append(try BlockFunction(vf + 1, description, hierarchy, path, recorder, on: scheduler))
+        for (index, disk) in Self.disks(description) {
+            functions.append(try BlockFunction(index, disk: disk, description, hierarchy, path, recorder, on: scheduler))
         }
         self.functions = functions
 
@@ -197,10 +198,24 @@ public final class Device {
         var hierarchy = HierarchyDescription()
         hierarchy.physicalFunction = .management(sharedMemory: UInt64(shared))
         hierarchy.totalVFs = description.virtualFunctions.total
+        hierarchy.furtherFunctions = description.physicalFunctions.map {
+            // A vector for each queue, and one for changes of the configuration.
+            .init(number: $0.number, function: .transitional(type: 2, vectors: $0.disk.queues + 1))
+        }
         hierarchy.readCycles = description.latency.pcie
         hierarchy.writeCycles = description.latency.pcie / 2
         return hierarchy
     }
+
+    /// The disks of a description by their functions' indices, in the order of these.
+    private static func disks(_ description: MachineDescription) -> [(index: Int, disk: MachineDescription.Disk)] {
+        let virtual = description.virtualFunctions
+        return (0..<virtual.total).map { ($0 + 1, virtual.disk(of: $0 + 1)) }
+            + description.physicalFunctions.map { (HierarchyDescription.index(ofFurther: $0.number), $0.disk) }.sorted { $0.0 < $1.0 }
+    }
+
+    /// The block device with a PCI function index.
+    public func blockFunction(_ index: Int) -> BlockFunction? { functions.first { $0.index == index } }
 
     /// Makes the recorder hear of every register access.
     func observeRegisters() {

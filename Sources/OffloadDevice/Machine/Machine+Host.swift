@@ -8,7 +8,7 @@ import Simulation
 extension Machine {
     /// Reads `size` bytes (1, 2, 4 or 8) at `offset` of a BAR.
     /// - Parameters:
-    ///   - function: PCI function index: 0 the physical function, n virtual function n.
+    ///   - function: PCI function index: 0 the physical function, n virtual function n, 64 + k further physical function k.
     ///   - origin: process id of the host program.
     /// - Returns: the value, all ones if the status isn't `ok`.
     public func readBAR(function: Int, bar: Int, offset: UInt64, size: Int, origin: UInt64) -> (value: UInt64, status: BusStatus) {

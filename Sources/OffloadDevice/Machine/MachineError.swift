@@ -7,7 +7,8 @@ public enum MachineError: Error, CustomStringConvertible {
     /// The description contradicts itself.
     case description(String)
     case memory(MemoryPagesError)
-    case backend(function: Int, BackendError)
+    /// The disk of a function can't be used.
+    case backend(function: String, BackendError)
     case firmware(ELFError)
     /// An injection, a firmware restart, an advance that makes no sense now.
     case request(String)
@@ -16,7 +17,7 @@ public enum MachineError: Error, CustomStringConvertible {
         switch self {
         case .description(let text): text
         case .memory(let error): "\(error)"
-        case .backend(let function, let error): "virtual function \(function): \(error)"
+        case .backend(let function, let error): "\(function): \(error)"
         case .firmware(let error): "\(error)"
         case .request(let text): text
         }

@@ -1,0 +1,152 @@
+"""Transitional block devices as further physical functions: seen, driven and reset like cards in a slot."""
+
+import json
+import os
+import struct
+
+import pytest
+
+from conftest import AGENT, BDF, WORKLOADS, run
+
+FIRST, SECOND = BDF[:-1] + "1", BDF[:-1] + "5"
+
+
+@pytest.fixture(scope="module")
+def device(programs, tmp_path_factory):
+    """Two virtual functions, and physical functions 1 (in memory) and 5 (a file)."""
+    from conftest import Device
+
+    folder = tmp_path_factory.mktemp("transitional")
+    disk = folder / "disk"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    machine = folder / "machine.yaml"
+    machine.write_text(
+        "virtual_functions: {total: 4}\n"
+        "physical_functions:\n"
+        "  - {function: 1}\n"
+        f"  - {{function: 5, file: {disk}, serial: five, queues: 2}}\n")
+    device = Device("--vfs", "2", "--machine", machine)
+    device.disk = disk
+    yield device
+    assert device.close() == 0, device.output()
+
+
+def attribute(device, address, name):
+    return (device.pci / address / name).read_text().strip()
+
+
+def test_sysfs_shows_them(device):
+    assert sorted(entry.name for entry in device.pci.iterdir()) == [
+        "0000:00:00.0", "0000:00:01.0", BDF, FIRST, SECOND, "0000:01:01.0", "0000:01:01.1"]
+    for address in (FIRST, SECOND):
+        assert attribute(device, address, "vendor") == "0x1af4"
+        assert attribute(device, address, "device") == "0x1001"
+        assert attribute(device, address, "subsystem_device") == "0x0002"
+        assert attribute(device, address, "class") == "0x010000"
+        folder = (device.pci / address).resolve()
+        assert (folder / "driver").resolve().name == "uio_pci_generic"
+        assert len(list((folder / "uio").iterdir())) == 1
+        assert (folder / "resource0").stat().st_size == 128
+        assert (folder / "resource4").stat().st_size == 16 << 10
+        assert not (folder / "physfn").exists()
+        # Ids from configuration space itself, as drivers in user space read them.
+        assert (folder / "config").read_bytes()[:4] == struct.pack("<HH", 0x1AF4, 0x1001)
+
+
+def test_lspci_shows_them_without_a_warning(device):
+    result = device.lspci("-vvv", "-nn", "-k")
+    # Hosts without kernel modules make lspci complain about them.
+    assert [line for line in result.stderr.splitlines() if "libkmod" not in line] == []
+    assert "!!!" not in result.stdout and "<access denied>" not in result.stdout and "???" not in result.stdout
+    sections = {text.split()[0]: text for text in result.stdout.split("\n\n") if text.strip()}
+    for address in (FIRST, SECOND):
+        text = sections[address[5:]]
+        assert "Virtio block device [1af4:1001]" in text
+        assert "Region 0: I/O ports at" in text and "[size=128]" in text
+        assert "Region 4: Memory at" in text and "64-bit, prefetchable) [size=16K]" in text
+        for capability in ("CommonCfg", "Notify", "ISR", "DeviceCfg"):
+            assert f"VirtIO: {capability}" in text
+        assert "Interrupt: pin A routed to IRQ" in text
+        assert "Kernel driver in use: uio_pci_generic" in text
+    # The multi-function bit of the header and the links of the ARI capability.
+    assert device.setpci("-s", BDF, "HEADER_TYPE").stdout.strip() == "80"
+    assert "Next Function: 1" in sections[BDF[5:]] and "Next Function: 5" in sections[FIRST[5:]]
+    assert "Next Function: 0" in sections[SECOND[5:]]
+
+
+@pytest.mark.parametrize("number, address", [(1, FIRST), (5, SECOND)])
+def test_a_workload_is_verified_and_counted_as_the_hosts(device, number, address):
+    workload, options = WORKLOADS / "database.iolog", ["--limit", 3000, "--wrap", "--check-counts", "--json"]
+    result = json.loads(device.agent("replay", workload, "--function", number, *options).stdout)
+    assert result["function"] == address
+    assert result["requests"] == 3000
+    assert result["verified_bytes"] + result["unknown_bytes"] == result["read_bytes"]
+
+
+def test_a_disk_in_a_file_holds_what_was_written(device):
+    device.agent("replay", WORKLOADS / "database.iolog", "--function", 5, "--limit", 500, "--wrap")
+    assert device.disk.stat().st_blocks > 0
+
+
+def test_virtual_functions_work_beside_them(device):
+    device.agent("replay", WORKLOADS / "backup.iolog", "--vf", 1, "--limit", 500, "--fresh", "--check-counts")
+    try:
+        (device.function / "sriov_numvfs").write_text("0\n")
+        assert (device.pci / FIRST).exists() and (device.pci / SECOND).exists()
+        device.agent("replay", WORKLOADS / "backup.iolog", "--function", 1, "--limit", 500, "--wrap", "--check-counts")
+    finally:
+        (device.function / "sriov_numvfs").write_text("2\n")
+
+
+def test_the_legacy_bar_answers_nothing(device):
+    before = refused(device, FIRST)
+    with device.bar(4, FIRST) as modern, device.bar(0, FIRST) as legacy:
+        os.pwrite(modern, b"\x00", 0x14)
+        os.pwrite(modern, b"\x03", 0x14)
+        assert os.pread(legacy, 4, 0) == b"\xff" * 4
+        assert os.pread(legacy, 1, 18) == b"\xff"
+        assert os.pwrite(legacy, b"\x00", 18) == 1
+        assert os.pread(modern, 1, 0x14) == b"\x03", "a dropped write to the legacy status resets nothing"
+        with pytest.raises(OSError, match="Invalid argument"):
+            os.pread(legacy, 8, 0)
+    assert refused(device, FIRST) == before + 3
+
+
+def refused(device, address):
+    name = f'outrigger_refused_accesses_total{{function="{address}"}} '
+    return next(int(line[len(name):]) for line in (device.debug / "metrics").read_text().splitlines() if line.startswith(name))
+
+
+def test_a_reset_is_of_one_function(device):
+    with device.bar(4, FIRST) as first, device.bar(4, SECOND) as second:
+        for bar in (first, second):
+            os.pwrite(bar, b"\x00", 0x14)
+            os.pwrite(bar, b"\x03", 0x14)
+        (device.pci / FIRST / "reset").write_text("1\n")
+        assert os.pread(first, 1, 0x14) == b"\x00"
+        assert os.pread(second, 1, 0x14) == b"\x03"
+
+
+def test_queues_and_registers_have_files(device):
+    device.agent("replay", WORKLOADS / "database.iolog", "--function", 5, "--limit", 10, "--wrap")
+    queues = device.files / "queues"
+    assert sorted(entry.name for entry in queues.iterdir()) == ["fn1", "fn2", "fn65", "fn69"]
+    assert sorted(entry.name for entry in (queues / "fn69").iterdir()) == ["q0", "q1"]
+    assert len((queues / "fn69/q0/desc").read_bytes()) > 0
+    assert "VIRTIO.NUM_QUEUES 0x0002" in (device.debug / "functions/fn69/regs").read_text()
+
+
+def test_a_function_that_is_not_there_is_named(device):
+    result = run(AGENT, "replay", "--device", device.function, WORKLOADS / "backup.iolog", "--function", 2, check=False)
+    assert result.returncode == 1
+    assert f"{BDF}: the device has no physical function 2" in result.stderr
+    result = run(AGENT, "replay", "--device", device.function, "x", "--function", 1, "--vf", 1, check=False)
+    assert result.returncode == 64 and "--vf or --function expected, both found" in result.stderr
+
+
+def test_a_bad_list_is_refused_with_its_line(start, tmp_path):
+    machine = tmp_path / "machine.yaml"
+    machine.write_text("physical_functions:\n  - {function: 1}\n  - {function: 9}\n")
+    with pytest.raises(AssertionError, match=r"machine.yaml:3: physical_functions\[1\].function: a number from 1 to 7 expected, '9' found"):
+        start("--machine", machine)
