@@ -1,7 +1,7 @@
 import Glibc
 
 /// What went wrong between the agent and the device, in one line for the person who asked.
-public struct AgentError: Error, CustomStringConvertible {
+public struct AgentError: Error, Equatable, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }
 
