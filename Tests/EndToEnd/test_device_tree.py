@@ -11,8 +11,7 @@ import threading
 
 import pytest
 
-from conftest import BDF
-from test_filesystem import Opened, Raises
+from harness import BDF, Opened, Raises
 
 VIRTUAL_FUNCTIONS = 4
 
