@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "Session.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse_log.h>
@@ -109,7 +110,13 @@ enum cfuse_place cfuse_examine(const char *path) {
             && (errno == ENOTCONN || errno == ECONNABORTED)) return CFUSE_PLACE_STALE;
         return CFUSE_PLACE_MOUNTED;
     }
-    return S_ISDIR(place.stx_mode) ? CFUSE_PLACE_DIRECTORY : CFUSE_PLACE_NOT_A_DIRECTORY;
+    if (!S_ISDIR(place.stx_mode)) return CFUSE_PLACE_NOT_A_DIRECTORY;
+    DIR *directory = opendir(path);
+    if (!directory) return CFUSE_PLACE_UNKNOWN;
+    int entries = 0;
+    while (entries <= 2 && readdir(directory)) entries++;
+    closedir(directory);
+    return entries <= 2 ? CFUSE_PLACE_DIRECTORY : CFUSE_PLACE_NOT_EMPTY;  // "." and ".." are always there.
 }
 
 int cfuse_unmount_stale(const char *path) {

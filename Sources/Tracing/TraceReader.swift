@@ -20,7 +20,10 @@ public struct TraceReader {
         let path = folder + "/metadata"
         let bytes = try Self.contents(of: path)
         let text = String(decoding: bytes, as: UTF8.self)
-        guard text.hasPrefix("/* CTF 1.8 */") else { throw TraceError("\(path): metadata of CTF 1.8 expected, '\(text.prefix(20))' found") }
+        guard text.hasPrefix("/* CTF 1.8 */") else {
+            let start = text.prefix { !$0.isNewline }.prefix(20)
+            throw TraceError("\(path): metadata of CTF 1.8 expected, '\(start)' found")
+        }
         guard let layout = Self.number(after: "layout = ", in: text) else {
             throw TraceError("\(path): a trace of this program expected, none found (the environment has no `layout`)")
         }

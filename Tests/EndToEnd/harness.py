@@ -101,13 +101,15 @@ class Registers:
 
 
 class Device:
-    """One running device and its mount. `options` are those of `outrigger run`."""
+    """One running device and its mount. `options` are those of `outrigger run`, `machine` the text of a machine description."""
 
-    def __init__(self, *options, firmware=FIRMWARE, machine=None):
+    def __init__(self, *options, pace="realtime", firmware=FIRMWARE, machine=None, mount=None):
+        self.pace = pace
         self.folder = tempfile.TemporaryDirectory(prefix="outrigger-test-")
         folder = pathlib.Path(self.folder.name)
-        self.mount = folder / "mnt"
-        self.mount.mkdir()
+        self.mount = mount or folder / "mnt"
+        if mount is None:
+            self.mount.mkdir()
         self.log = folder / "log"
         if machine is not None:
             (folder / "machine.yaml").write_text(machine + "\n")
@@ -119,7 +121,7 @@ class Device:
         with Opened(ready, os.O_RDWR | os.O_NONBLOCK) as pipe, self.log.open("w") as log:
             # setpriv: however the tests end, the device unmounts and ends with them.
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", OUTRIGGER, "run", "--mount", self.mount, "--firmware", firmware, "--ready", ready,
+                ["setpriv", "--pdeathsig", "TERM", OUTRIGGER, "run", "--mount", self.mount, "--firmware", firmware, "--ready", ready, "--pace", pace,
                  *map(str, options)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
             poller = select.poll()
@@ -192,11 +194,17 @@ class Device:
         return self.hostif["TIME"]
 
     def until(self, condition, what: str, cycles: int = 1_000_000_000):
-        """Polls until the condition holds, for at most so much device time. With `--pace lockstep` it is the polling that moves it."""
+        """Polls until the condition holds, for at most so much device time."""
         end = self.now + cycles
         while not (value := condition()):
             assert self.now < end, f"{what}: not within {cycles} cycles"
+            # Elsewhere it passes by itself.
+            if self.pace == "lockstep":
+                self.advance(100_000)
         return value
+
+    def advance(self, cycles: int) -> None:
+        (self.debug / "time").write_text(f"advance {cycles}\n")
 
     # Programs
 

@@ -16,7 +16,7 @@ import threading
 
 import pytest
 
-from conftest import PROGRAMS
+from harness import PROGRAMS, Opened, Raises
 from mounts import Server
 
 SERVER = PROGRAMS / "filesystem-server"
@@ -37,34 +37,6 @@ def mounted(request, tmp_path_factory):
 
 def read(path: pathlib.Path) -> str:
     return path.read_text()
-
-
-class Raises:
-    """Expects an OSError with this number."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        assert isinstance(error, OSError), f"expected {errno.errorcode[self.number]}, found {error!r}"
-        assert error.errno == self.number, f"expected {errno.errorcode[self.number]}, found {errno.errorcode[error.errno]}"
-        return True
-
-
-class Opened:
-    """A raw file descriptor."""
-
-    def __init__(self, path: pathlib.Path, flags: int = os.O_RDWR):
-        self.descriptor = os.open(path, flags)
-
-    def __enter__(self) -> int:
-        return self.descriptor
-
-    def __exit__(self, *_):
-        os.close(self.descriptor)
 
 
 def test_attributes(mounted):

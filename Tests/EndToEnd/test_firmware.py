@@ -21,12 +21,18 @@ def symbol(name: str) -> int:
 
 
 def boots(device) -> int:
+    """How many times the firmware has come up, by what it says on the console."""
     return (device.debug / "console").read_text().count("ready, virtual functions")
 
 
 def wait_until_ready(device, boot: int) -> None:
-    """Until the firmware has come up so many times."""
     device.until(lambda: device.hostif["FIRMWARE"] & 0xff == READY and boots(device) >= boot, f"boot {boot}")
+
+
+def crash(device) -> None:
+    """Plants a memory error in a word that every pass of the event loop reads."""
+    (device.debug / "inject").write_text(f"memory 0x{symbol('offload_counters'):x} uncorrectable\n")
+    device.until(lambda: device.hostif["FAULT"] & 1, "a fault record")
 
 
 def test_no_fault_is_recorded_of_a_firmware_that_works(start):
@@ -36,19 +42,17 @@ def test_no_fault_is_recorded_of_a_firmware_that_works(start):
 
 @pytest.mark.parametrize("pace", ["realtime", "lockstep"])
 def test_a_crash_is_recorded_and_the_watchdog_restarts_the_firmware(start, pace):
-    device = start("--vfs", "1", "--pace", pace)
+    device = start("--vfs", "1", pace=pace)
     with BlockFunction(device).start() as disk:
         disk.write(0, b"data" * 128)
-        # A memory error in a word that every pass of the event loop reads.
-        counters = symbol("offload_counters")
-        (device.debug / "inject").write_text(f"memory 0x{counters:x} uncorrectable\n")
-        device.until(lambda: device.hostif["FAULT"] & 1, "a fault record")
+        wait_until_ready(device, 1)
+        crash(device)
         record = device.agent("fault").stdout
         hart, kind, cycle = re.match(r"fault: (.+) on hart (\d) at cycle (\d+)\n", record).group(2, 1, 3)
         assert (hart, kind) == ("0", "memory error") and int(cycle) <= device.now
         cause, pc, address = (int(text, 16) for text in re.search(r"cause (\S+)  pc (\S+)  address (\S+)", record).groups())
         assert cause in (5, 7), "a load or a store access fault"
-        assert symbol("__text_start") <= pc < symbol("__text_end") and address == counters
+        assert symbol("__text_start") <= pc < symbol("__text_end") and address == symbol("offload_counters")
         registers = dict(re.findall(r"x(\d+) +(0x[0-9a-f]+)", record))
         assert len(registers) == 32 and int(registers["0"], 16) == 0
         assert symbol("__stack_bottom") <= int(registers["2"], 16) <= symbol("__stack_top"), "the stack pointer"
@@ -64,9 +68,9 @@ def test_a_crash_is_recorded_and_the_watchdog_restarts_the_firmware(start, pace)
 
 
 def test_a_host_that_asks_while_the_firmware_is_down_is_told(start):
-    device = start("--vfs", "0", "--pace", "lockstep")
-    (device.debug / "inject").write_text(f"memory 0x{symbol('offload_counters'):x} uncorrectable\n")
-    device.until(lambda: device.hostif["FAULT"] & 1, "a fault record")
+    device = start("--vfs", "0", pace="lockstep")
+    wait_until_ready(device, 1)
+    crash(device)
     result = device.agent("identify", check=False)
     assert result.returncode == 1 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and "'ready' expected, fault found; it has left a fault record" in result.stderr
@@ -76,6 +80,7 @@ def test_a_host_that_asks_while_the_firmware_is_down_is_told(start):
 
 def test_a_correctable_memory_error_changes_nothing(start):
     device = start("--vfs", "0")
+    wait_until_ready(device, 1)
     registers = device.debug / "regs"
     (device.debug / "inject").write_text(f"memory 0x{symbol('offload_counters'):x} correctable\n")
     device.until(lambda: re.search(r"^SYSCTL.ECC_CORRECTED 0x0*[1-9a-f]", registers.read_text(), re.M), "a corrected error")

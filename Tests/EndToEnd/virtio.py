@@ -122,9 +122,11 @@ class BlockFunction:
         return self
 
     def __exit__(self, *_):
-        if self.folder.exists():
-            self.registers["DEVICE_STATUS"] = 0
-            self.master(False)
+        self.registers["DEVICE_STATUS"] = 0
+        self.master(False)
+        self.close()
+
+    def close(self) -> None:
         os.close(self.config)
         self.registers.close()
         self.memory.close()

@@ -25,6 +25,7 @@ struct MountTests {
         #expect("\(MountError.missing("/mnt/x"))" == "mount point /mnt/x: no such directory; make it with: mkdir -p /mnt/x")
         #expect(throws: MountError.missing("/nonexistent")) { try MountedTree(NodeTable(), at: "/nonexistent") }
         #expect(throws: MountError.notADirectory("/dev/null")) { try MountedTree(NodeTable(), at: "/dev/null") }
+        #expect(throws: MountError.notEmpty("/etc")) { try MountedTree(NodeTable(), at: "/etc") }
         #expect(throws: MountError.busy("/proc")) { try MountedTree(NodeTable(), at: "/proc") }
     }
 }

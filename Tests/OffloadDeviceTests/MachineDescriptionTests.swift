@@ -98,6 +98,7 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
     }
 
     @Test func whatIsNotYAMLIsNamedWithItsLine() {
-        #expect(message("seed: 1\n  bad: [\n").hasPrefix("m.yaml: line 2: YAML expected"))
+        #expect(message("seed: 1\n  bad: [\n").hasPrefix("m.yaml:2: YAML expected"))
+        #expect(message("seed: 1\nlink: {}\nlink: {}\n") == "m.yaml:2: link: a key can be given only once")
     }
 }

@@ -76,6 +76,8 @@ enum cfuse_place {
     CFUSE_PLACE_DIRECTORY,
     CFUSE_PLACE_MISSING,
     CFUSE_PLACE_NOT_A_DIRECTORY,
+    /// A directory with something in it, which a mount would hide.
+    CFUSE_PLACE_NOT_EMPTY,
     /// Another file system is mounted there, and alive.
     CFUSE_PLACE_MOUNTED,
     /// A FUSE file system is mounted there whose server has died.

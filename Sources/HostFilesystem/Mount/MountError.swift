@@ -3,6 +3,8 @@ public enum MountError: Error, Hashable, Sendable {
     /// The mount point doesn't exist.
     case missing(String)
     case notADirectory(String)
+    /// Something is in the directory, which the mount would hide.
+    case notEmpty(String)
     /// Something alive is mounted there.
     case busy(String)
     /// What was mounted there has died without unmounting.
@@ -22,6 +24,8 @@ extension MountError: CustomStringConvertible {
             "mount point \(path): no such directory; make it with: mkdir -p \(path)"
         case .notADirectory(let path):
             "mount point \(path): expected a directory, found a file"
+        case .notEmpty(let path):
+            "mount point \(path): expected an empty directory, found one with something in it"
         case .busy(let path):
             "mount point \(path): something is mounted there already; unmount it or choose another directory"
         case .stale(let path):

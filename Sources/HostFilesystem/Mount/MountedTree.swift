@@ -107,6 +107,7 @@ public final class MountedTree {
         case CFUSE_PLACE_DIRECTORY: return
         case CFUSE_PLACE_MISSING: throw .missing(path)
         case CFUSE_PLACE_NOT_A_DIRECTORY: throw .notADirectory(path)
+        case CFUSE_PLACE_NOT_EMPTY: throw .notEmpty(path)
         case CFUSE_PLACE_MOUNTED: throw .busy(path)
         case CFUSE_PLACE_STALE: throw .stale(path)
         default: throw .cannotExamine(path, Errno(rawValue: errno))

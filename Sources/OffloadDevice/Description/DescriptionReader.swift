@@ -16,7 +16,7 @@ extension MachineDescription {
         do {
             root = try Yams.compose(yaml: text)
         } catch let error as YamlError {
-            throw DescriptionError("\(file): \(Self.summary(of: error))")
+            throw DescriptionError(file + Self.summary(of: error))
         } catch {
             throw DescriptionError("\(file): \(error)")
         }
@@ -81,12 +81,14 @@ extension MachineDescription {
         }
     }
 
-    /// Yams' own account of a syntax error, on one line.
+    /// Yams' own account of a syntax error, on one line: `:LINE: PROBLEM`.
     private static func summary(of error: YamlError) -> String {
         switch error {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
-            "line \(mark.line): YAML expected: \(problem)"
-        default: "YAML expected: \(error)".split(separator: "\n").joined(separator: " ")
+            ":\(mark.line): YAML expected: \(problem)"
+        case .duplicatedKeysInMapping(let keys, let context):
+            ":\(context.mark.line): \(keys.joined(separator: ", ")): a key can be given only once"
+        default: ": YAML expected: \(error)".split(separator: "\n").joined(separator: " ")
         }
     }
 }
