@@ -37,7 +37,7 @@ import Tracing
                 #expect(device.blockFunction(index)?.device.queueCount == queues)
                 #expect(device.blockFunction(index)?.owner == .host)
             }
-            #expect(device.functions.map(\.index) == [1, 2, 3, 4, first, third])
+            #expect(device.functions.map(\.index) == [first, third, 1, 2, 3, 4])
             #expect(device.blockFunction(HierarchyDescription.index(ofFurther: 2)) == nil)
         }
         // Capacity in sectors, from the device configuration of each.
@@ -78,6 +78,20 @@ import Tracing
             #expect(device.hierarchy.iommu.state.faultCount == 0)
             #expect(device.isIdle)
         }
+    }
+
+    @Test func theDeviceIsNotIdleWhileTheyHaveRequests() {
+        var disk = BlockDriver(machine, function: third, bar: 4, offset: 0)
+        machine.access { #expect($0.isIdle) }
+        disk.submit(type: 0, sector: 0, count: 4096)
+        var looks = 0
+        while disk.completed == 0, looks < 1000 {
+            machine.access { #expect(!$0.isIdle, "at cycle \($0.scheduler.now)") }
+            machine.advance(by: 500)
+            looks += 1
+        }
+        #expect(looks > 10 && disk.completed == 1)
+        machine.access { #expect($0.isIdle) }
     }
 
     /// Without MSI-X a completion raises INTx, which reading the ISR status lowers.

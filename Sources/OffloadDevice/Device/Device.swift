@@ -44,7 +44,7 @@ public final class Device {
     // The host's side.
     public let hierarchy: PCIHierarchy
     public let interrupts = HostInterrupts()
-    /// The functions that are block devices, in the order of their indices.
+    /// The functions that are block devices. Those that exist come first: the physical ones by number, then the virtual ones by number.
     public let functions: [BlockFunction]
 
     /// Every register block with the bus on which it is found and its name there.
@@ -207,11 +207,12 @@ public final class Device {
         return hierarchy
     }
 
-    /// The disks of a description by their functions' indices, in the order of these.
+    /// The disks of a description with their functions' indices, in the order of ``functions``.
     private static func disks(_ description: MachineDescription) -> [(index: Int, disk: MachineDescription.Disk)] {
         let virtual = description.virtualFunctions
-        return (0..<virtual.total).map { ($0 + 1, virtual.disk(of: $0 + 1)) }
-            + description.physicalFunctions.map { (HierarchyDescription.index(ofFurther: $0.number), $0.disk) }.sorted { $0.0 < $1.0 }
+        return description.physicalFunctions.sorted { $0.number < $1.number }
+            .map { (HierarchyDescription.index(ofFurther: $0.number), $0.disk) }
+            + (0..<virtual.total).map { ($0 + 1, virtual.disk(of: $0 + 1)) }
     }
 
     /// The block device with a PCI function index.
@@ -231,7 +232,8 @@ public final class Device {
     public var isIdle: Bool {
         guard core.isIdle, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else { return false }
         // Asked with every access of the host: only functions that exist can have requests.
-        for index in 0..<hierarchy.virtualFunctionCount where functions[index].device.requestsInFlight != 0 { return false }
+        let existing = description.physicalFunctions.count + hierarchy.virtualFunctionCount
+        for index in 0..<existing where functions[index].device.requestsInFlight != 0 { return false }
         return true
     }
 
