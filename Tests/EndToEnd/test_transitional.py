@@ -1,12 +1,13 @@
 """Transitional block devices as further physical functions: seen, driven and reset like cards in a slot."""
 
+import errno
 import json
 import os
 import struct
 
 import pytest
 
-from conftest import AGENT, BDF, WORKLOADS, run
+from harness import AGENT, BDF, WORKLOADS, Device, Opened, Raises, complaint
 
 FIRST, SECOND = BDF[:-1] + "1", BDF[:-1] + "5"
 
@@ -14,22 +15,18 @@ FIRST, SECOND = BDF[:-1] + "1", BDF[:-1] + "5"
 @pytest.fixture(scope="module")
 def device(programs, tmp_path_factory):
     """Two virtual functions, and physical functions 1 (in memory) and 5 (a file)."""
-    from conftest import Device
-
-    folder = tmp_path_factory.mktemp("transitional")
-    disk = folder / "disk"
+    disk = tmp_path_factory.mktemp("transitional") / "disk"
     with disk.open("wb") as file:
         file.truncate(64 << 20)
-    machine = folder / "machine.yaml"
-    machine.write_text(
-        "virtual_functions: {total: 4}\n"
-        "physical_functions:\n"
-        "  - {function: 1}\n"
-        f"  - {{function: 5, file: {disk}, serial: five, queues: 2}}\n")
-    device = Device("--vfs", "2", "--machine", machine)
+    device = Device("--vfs", "2", machine=f"""
+virtual_functions: {{total: 4}}
+physical_functions:
+  - {{function: 1}}
+  - {{function: 5, file: {disk}, serial: five, queues: 2}}""")
     device.disk = disk
     yield device
-    assert device.close() == 0, device.output()
+    output = device.output()
+    assert device.close() == 0, output
 
 
 def attribute(device, address, name):
@@ -55,11 +52,9 @@ def test_sysfs_shows_them(device):
 
 
 def test_lspci_shows_them_without_a_warning(device):
-    result = device.lspci("-vvv", "-nn", "-k")
-    # Hosts without kernel modules make lspci complain about them.
-    assert [line for line in result.stderr.splitlines() if "libkmod" not in line] == []
-    assert "!!!" not in result.stdout and "<access denied>" not in result.stdout and "???" not in result.stdout
-    sections = {text.split()[0]: text for text in result.stdout.split("\n\n") if text.strip()}
+    shown = device.lspci("-vvv", "-nn", "-k")
+    assert "!!!" not in shown and "<access denied>" not in shown and "???" not in shown
+    sections = {text.split()[0]: text for text in shown.split("\n\n") if text.strip()}
     for address in (FIRST, SECOND):
         text = sections[address[5:]]
         assert "Virtio block device [1af4:1001]" in text
@@ -70,7 +65,7 @@ def test_lspci_shows_them_without_a_warning(device):
         assert "Interrupt: pin A routed to IRQ" in text
         assert "Kernel driver in use: uio_pci_generic" in text
     # The multi-function bit of the header and the links of the ARI capability.
-    assert device.setpci("-s", BDF, "HEADER_TYPE").stdout.strip() == "80"
+    assert device.setpci("-s", BDF, "HEADER_TYPE") == "80"
     assert "Next Function: 1" in sections[BDF[5:]] and "Next Function: 5" in sections[FIRST[5:]]
     assert "Next Function: 0" in sections[SECOND[5:]]
 
@@ -92,34 +87,32 @@ def test_a_disk_in_a_file_holds_what_was_written(device):
 def test_virtual_functions_work_beside_them(device):
     device.agent("replay", WORKLOADS / "backup.iolog", "--vf", 1, "--limit", 500, "--fresh", "--check-counts")
     try:
-        (device.function / "sriov_numvfs").write_text("0\n")
+        device.set_virtual_functions(0)
         assert (device.pci / FIRST).exists() and (device.pci / SECOND).exists()
         device.agent("replay", WORKLOADS / "backup.iolog", "--function", 1, "--limit", 500, "--wrap", "--check-counts")
     finally:
-        (device.function / "sriov_numvfs").write_text("2\n")
+        device.set_virtual_functions(2)
 
 
 def test_the_legacy_bar_answers_nothing(device):
-    before = refused(device, FIRST)
-    with device.bar(4, FIRST) as modern, device.bar(0, FIRST) as legacy:
+    def refused():
+        return device.metric("outrigger_refused_accesses_total", f'function="{FIRST}"')
+
+    before = refused()
+    with Opened(device.pci / FIRST / "resource4") as modern, Opened(device.pci / FIRST / "resource0") as legacy:
         os.pwrite(modern, b"\x00", 0x14)
         os.pwrite(modern, b"\x03", 0x14)
         assert os.pread(legacy, 4, 0) == b"\xff" * 4
         assert os.pread(legacy, 1, 18) == b"\xff"
         assert os.pwrite(legacy, b"\x00", 18) == 1
         assert os.pread(modern, 1, 0x14) == b"\x03", "a dropped write to the legacy status resets nothing"
-        with pytest.raises(OSError, match="Invalid argument"):
+        with Raises(errno.EINVAL):
             os.pread(legacy, 8, 0)
-    assert refused(device, FIRST) == before + 3
-
-
-def refused(device, address):
-    name = f'outrigger_refused_accesses_total{{function="{address}"}} '
-    return next(int(line[len(name):]) for line in (device.debug / "metrics").read_text().splitlines() if line.startswith(name))
+    assert refused() == before + 3
 
 
 def test_a_reset_is_of_one_function(device):
-    with device.bar(4, FIRST) as first, device.bar(4, SECOND) as second:
+    with Opened(device.pci / FIRST / "resource4") as first, Opened(device.pci / SECOND / "resource4") as second:
         for bar in (first, second):
             os.pwrite(bar, b"\x00", 0x14)
             os.pwrite(bar, b"\x03", 0x14)
@@ -138,15 +131,15 @@ def test_queues_and_registers_have_files(device):
 
 
 def test_a_function_that_is_not_there_is_named(device):
-    result = run(AGENT, "replay", "--device", device.function, WORKLOADS / "backup.iolog", "--function", 2, check=False)
-    assert result.returncode == 1
-    assert f"{BDF}: the device has no physical function 2" in result.stderr
-    result = run(AGENT, "replay", "--device", device.function, "x", "--function", 1, "--vf", 1, check=False)
-    assert result.returncode == 64 and "--vf or --function expected, both found" in result.stderr
+    line = complaint(AGENT, "replay", "--device", device.function, WORKLOADS / "backup.iolog", "--function", 2)
+    assert f"{BDF}: the device has no physical function 2" in line
 
 
-def test_a_bad_list_is_refused_with_its_line(start, tmp_path):
-    machine = tmp_path / "machine.yaml"
-    machine.write_text("physical_functions:\n  - {function: 1}\n  - {function: 9}\n")
+def test_a_replay_has_one_function(device):
+    with pytest.raises(AssertionError, match="exit 64(.|\n)*--vf or --function expected, both found"):
+        device.agent("replay", WORKLOADS / "backup.iolog", "--function", 1, "--vf", 1)
+
+
+def test_a_bad_list_is_refused_with_its_line(start):
     with pytest.raises(AssertionError, match=r"machine.yaml:3: physical_functions\[1\].function: a number from 1 to 7 expected, '9' found"):
-        start("--machine", machine)
+        start(machine="physical_functions:\n  - {function: 1}\n  - {function: 9}")
