@@ -1,11 +1,10 @@
-import Glibc
 import Interconnect
 import OffloadDevice
 import PCIExpress
 import RegisterMaps
 import Registers
-import Synchronization
 import Testing
+import Virtio
 
 @Suite struct BlockRequestTests {
     @Test func whatIsWrittenIsReadAndEverybodyCounts() throws {
@@ -33,6 +32,22 @@ import Testing
             #expect(device.functions[1].block.state.counters.bytesRead == 512)
             #expect(device.isIdle)
             #expect(device.hierarchy.iommu.state.faultCount == 0)
+        }
+    }
+
+    @Test func aDiskOffersWhatItsDescriptionSays() throws {
+        var description = MachineDescription.small
+        var disk = description.virtualFunctions.disk
+        disk.discards = false
+        description.virtualFunctions.disks[2] = disk
+        disk.discards = true
+        disk.isReadOnly = true
+        description.virtualFunctions.disks[3] = disk
+        let machine = try Machine(description, pace: .lockstep)
+        machine.access { device in
+            let kinds: Features = [.blockReadOnly, .blockDiscard, .blockWriteZeroes]
+            let offered = (1...3).map { device.blockFunction($0)!.device.offeredFeatures.intersection(kinds) }
+            #expect(offered == [[.blockDiscard, .blockWriteZeroes], [.blockWriteZeroes], [.blockReadOnly]])
         }
     }
 

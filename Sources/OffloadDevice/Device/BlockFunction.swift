@@ -35,6 +35,7 @@ public final class BlockFunction {
         var configuration = BlockConfiguration()
         configuration.serial = disk.serial ?? "outrigger-\(name.short)"
         configuration.queues = disk.queues
+        configuration.discards = disk.discards
         configuration.requestCost = description.service.cost
         configuration.medium.readLatency = description.medium.latency
         configuration.medium.writeLatency = description.medium.latency

@@ -17,6 +17,8 @@ public struct BlockConfiguration: Sendable {
     public var blockBytes: UInt32 = 512
     /// Logical blocks in a physical one, as a power of two.
     public var physicalBlockExponent: UInt8 = 3
+    /// Whether discard requests are offered, where the backend takes writes.
+    public var discards = true
     /// Sectors, and ranges, of one discard or write-zeroes request at most.
     public var maximumDiscardSectors: UInt32 = 1 << 21
     public var maximumDiscardSegments: UInt32 = 16

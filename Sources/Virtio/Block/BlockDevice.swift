@@ -98,6 +98,7 @@ public final class BlockDevice: DeviceType {
         ]
         if configuration.maximumSegmentBytes != 0 { features.insert(.blockSizeMax) }
         if configuration.queues > 1 { features.insert(.blockMultiQueue) }
+        if !configuration.discards { features.remove(.blockDiscard) }
         if backend.isReadOnly {
             features.insert(.blockReadOnly)
             features.subtract([.blockDiscard, .blockWriteZeroes])
