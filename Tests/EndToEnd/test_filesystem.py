@@ -375,7 +375,7 @@ mkdir mount; chown 65534:65534 mount
 nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
 mkfifo output; $nobody ./filesystem-server "$1/mount" > output 2> errors & server=$!
 read -r line < output
-$nobody python3 client.py mount
+$nobody /usr/bin/python3 client.py mount
 kill -TERM $server; wait $server; echo "status $?"
 cat errors
 """
