@@ -69,7 +69,7 @@ let package = Package(
         .target(name: "CNamespace"),
         .executableTarget(
             name: "outrigger",
-            dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "Registers", "RegisterMaps", "CNamespace", argumentParser, logging],
+            dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "RISCV", "Registers", "RegisterMaps", "CNamespace", argumentParser, logging],
             swiftSettings: strict),
         .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(

@@ -8,6 +8,8 @@ public struct TraceReader {
     /// The names of the registers by number, and of the buses, as the trace's own metadata gives them.
     public let registers: [String]
     public let buses: [String]
+    /// Fabric cycles per second.
+    public let frequency: UInt64
     /// What was left out, for people: bytes after the last whole packet of a stream.
     public private(set) var notes: [String] = []
 
@@ -31,8 +33,9 @@ public struct TraceReader {
             throw TraceError("\(path): layout \(TraceLayout.version) expected, \(layout) found: written by another version")
         }
         guard let registers = Self.labels("register", in: text), let buses = Self.labels("bus", in: text),
-            let uuid = Self.uuid(in: text)
-        else { throw TraceError("\(path): damaged: it lacks the registers' names, the buses' or the trace's identity") }
+            let uuid = Self.uuid(in: text), let frequency = Self.number(after: "freq = ", in: text), frequency > 0
+        else { throw TraceError("\(path): damaged: it lacks the registers' names, the buses', the clock's frequency or the trace's identity") }
+        self.frequency = UInt64(frequency)
         self.registers = registers
         self.buses = buses
         for name in try Self.names(in: folder) where Self.isStreamName(name) {

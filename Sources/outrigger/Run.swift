@@ -116,7 +116,7 @@ struct Run: ParsableCommand {
         close(file)
     }
 
-    private static func contents(of path: String) throws -> [UInt8] {
+    static func contents(of path: String) throws -> [UInt8] {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
         defer { close(file) }

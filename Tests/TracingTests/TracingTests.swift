@@ -3,84 +3,6 @@ import Registers
 import Testing
 import Tracing
 
-/// A bus with one block of a few registers.
-private func makeMaps() throws -> [BusMap] {
-    let map = try RegisterMap(text: """
-        block TIMER 0x100 # A timer.
-        register CTRL 0x0 32 # Control.
-        field enable 0 1 rw rw reset=0 # Runs.
-        field mode 4 2 rw rw reset=0 # How.
-        value once 0 # Stops.
-        value periodic 1 # Goes on.
-        register VM[4:0x10].COUNT 0x10 64 access=32 # Counts.
-        field value 0 64 r rw reset=0 # Events.
-        """)
-    return [BusMap(name: "firmware", size: 1 << 32, blocks: [.init(name: "TIMER", base: 0x1000, map: map)])]
-}
-
-/// A folder that is gone after the test.
-private final class Folder {
-    let path: String
-    init() {
-        var template = Array("/tmp/outrigger-trace-XXXXXX".utf8CString)
-        mkdtemp(&template)
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    deinit { _ = run("rm -rf \(path)") }
-}
-
-private func run(_ command: String) -> (status: Int32, output: String) {
-    guard let pipe = popen(command + " 2>&1", "r") else { return (-1, "") }
-    var output: [UInt8] = [], chunk = [UInt8](repeating: 0, count: 65536)
-    while case let count = fread(&chunk, 1, chunk.count, pipe), count > 0 { output += chunk[..<count] }
-    return (pclose(pipe), String(decoding: output, as: UTF8.self))
-}
-
-private func makeEvents(seed: UInt64, count: Int) -> [AccessEvent] {
-    var state = seed, time: UInt64 = 0
-    func random(_ bound: UInt64) -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return (state >> 33) % bound
-    }
-    return (0..<count).map { _ in
-        // Now and then a long silence: more than the 32 bits of an event's own clock field.
-        time += random(100) == 0 ? random(1 << 33) : 1 + random(50)
-        let isHart = random(2) == 0
-        let elsewhere = random(10) == 0
-        let wide = random(2) == 0
-        let target: AccessEvent.Target =
-            elsewhere ? .address(random(1 << 32), bus: 0) : .register(wide ? 1 : 0, element: wide ? UInt16(random(4)) : 0, byte: UInt8(random(2) * 4))
-        return AccessEvent(
-            time: time, wait: random(9000), initiator: isHart ? .hart(0) : .host(function: Int(random(3))), origin: UInt32(random(1 << 32)),
-            isWrite: random(2) == 0, size: [1, 2, 4, 8][Int(random(4))], status: random(5) == 0 ? .denied : .ok, target: target,
-            old: elsewhere ? 0 : random(wide ? .max >> 1 : 1 << 32), new: random(wide ? .max >> 1 : 1 << 32))
-    }
-}
-
-private func write(_ events: [AccessEvent], to folder: String) throws {
-    let maps = try makeMaps()
-    let writer = try TraceWriter(folder: folder, catalogue: RegisterCatalogue(maps), buses: maps.map(\.name), frequency: 1_000_000_000)
-    for event in events { writer.record(event) }
-    writer.finish()
-    #expect(writer.count == UInt64(events.count))
-}
-
-private func read(_ folder: String) throws -> [AccessEvent] {
-    var reader = try TraceReader(folder: folder), events: [AccessEvent] = []
-    while let event = try reader.next() { events.append(event) }
-    return events
-}
-
-private func message(_ body: () throws -> Void) -> String {
-    do {
-        try body()
-        return "no error"
-    } catch {
-        return "\(error)"
-    }
-}
-
 @Suite struct RoundTripTests {
     @Test(arguments: [1, 2, 3] as [UInt64])
     func whatIsWrittenIsReadBack(seed: UInt64) throws {
@@ -187,20 +109,14 @@ private func message(_ body: () throws -> Void) -> String {
     }
 }
 
-@Suite struct ViewTests {
+@Suite struct FormatterTests {
     private func event(_ target: AccessEvent.Target, old: UInt64, new: UInt64, write: Bool = true, status: BusStatus = .ok) -> AccessEvent {
         AccessEvent(
             time: 100, wait: 4, initiator: .hart(0), origin: 0x8000_0010, isWrite: write, size: 4, status: status, target: target, old: old, new: new)
     }
 
-    private func decoder(_ filter: TraceFilter = .init()) throws -> TraceDecoder {
-        let folder = Folder(), maps = try makeMaps()
-        try write([], to: folder.path)
-        return try TraceDecoder(try TraceReader(folder: folder.path), catalogue: RegisterCatalogue(maps), maps: maps, filter: filter)
-    }
-
     @Test func aLineNamesTheFieldsThatChanged() throws {
-        let formatter = TraceFormatter(try decoder(), usesColour: false)
+        let formatter = TraceFormatter(try makeDecoder(), usesColour: false)
         #expect(
             formatter.line(event(.register(0, element: 0, byte: 0), old: 0, new: 0x11))
                 == "           100  hart0   pc=80000010    write32  TIMER.CTRL                      0x0 -> 0x11  enable=0->1 mode=once->periodic")
@@ -213,49 +129,10 @@ private func message(_ body: () throws -> Void) -> String {
     }
 
     @Test func jsonHasTheSame() throws {
-        let formatter = TraceFormatter(try decoder(), usesColour: false)
+        let formatter = TraceFormatter(try makeDecoder(), usesColour: false)
         #expect(
             formatter.json(event(.register(0, element: 0, byte: 0), old: 0, new: 0x10))
                 == #"{"cycle":100,"wait":4,"initiator":"hart0","pc":"0x80000010","access":"write","size":4,"status":"ok","register":"TIMER.CTRL","#
                 + #""old":"0x0","new":"0x10","changed":{"mode":["once","periodic"]}}"#)
-    }
-
-    @Test func filtersSelect() throws {
-        let control = event(.register(0, element: 0, byte: 0), old: 0, new: 0x10)
-        let count = event(.register(1, element: 2, byte: 0), old: 0, new: 5, write: false)
-        let elsewhere = event(.address(4, bus: 0), old: 0, new: 0, status: .unmapped)
-        func selected(_ change: (inout TraceFilter) -> Void) throws -> [Bool] {
-            var filter = TraceFilter()
-            change(&filter)
-            let decoder = try decoder(filter)
-            return [control, count, elsewhere].map(decoder.wants)
-        }
-        #expect(try selected { _ in } == [true, true, true])
-        #expect(try selected { $0.blocks = ["timer"] } == [true, true, false])
-        #expect(try selected { $0.registers = ["TIMER.VM[2].COUNT"] } == [false, true, false])
-        #expect(try selected { $0.registers = ["TIMER.VM[1].COUNT"] } == [false, false, false])
-        #expect(try selected { $0.registers = ["TIMER.VM.COUNT", "TIMER.CTRL"] } == [true, true, false])
-        #expect(try selected { $0.fields = ["TIMER.CTRL.mode"] } == [true, false, false])
-        #expect(try selected { $0.fields = ["TIMER.CTRL.enable"] } == [false, false, false])
-        #expect(try selected { $0.initiators = ["hart"] } == [true, true, true])
-        #expect(try selected { $0.initiators = ["host1"] } == [false, false, false])
-        #expect(try selected { $0.since = 101 } == [false, false, false])
-        #expect(try selected { $0.until = 100 } == [true, true, true])
-        #expect(try selected { $0.onlyFaults = true } == [false, false, true])
-        #expect(try selected { $0.isWrite = false } == [false, true, false])
-    }
-
-    @Test func namesThatMeanNothingAreErrors() throws {
-        func complaint(_ change: (inout TraceFilter) -> Void) -> String {
-            message {
-                var filter = TraceFilter()
-                change(&filter)
-                _ = try decoder(filter)
-            }
-        }
-        #expect(complaint { $0.blocks = ["NONE"] } == "no block 'NONE' in this trace")
-        #expect(complaint { $0.registers = ["TIMER.CTRK"] } == "'TIMER.CTRK': TIMER has no register 'CTRK'; near it: CTRL")
-        #expect(complaint { $0.fields = ["TIMER.CTRL"] } == "'TIMER.CTRL': a field, BLOCK.REGISTER.FIELD expected")
-        #expect(complaint { $0.initiators = ["cpu"] }.hasPrefix("'cpu': an initiator"))
     }
 }

@@ -15,7 +15,7 @@ public struct TraceFormatter {
         var line = padded(String(event.time), 14, right: true) + "  " + padded("\(event.initiator)", 6) + "  "
         line += padded(origin(event), 13) + "  "
         line += padded((event.isWrite ? "write" : "read") + String(Int(event.size) * 8), 7) + "  "
-        let name = padded(self.name(event), 30)
+        let name = padded(decoder.name(event), 30)
         line += usesColour ? "\u{1b}[36m\(name)\u{1b}[0m" : name
         switch event.target {
         case .address:
@@ -45,9 +45,9 @@ public struct TraceFormatter {
         ]
         switch event.target {
         case .address(let address, let bus):
-            members += ["\"bus\":\"\(busName(bus))\"", "\"address\":\"0x\(hex(address))\"", "\"value\":\"0x\(hex(event.new))\""]
-        case .register(let number, _, let byte):
-            members += ["\"register\":\"\(registerName(event))\"", "\"old\":\"0x\(hex(event.old))\"", "\"new\":\"0x\(hex(event.new))\""]
+            members += ["\"bus\":\"\(decoder.busName(bus))\"", "\"address\":\"0x\(hex(address))\"", "\"value\":\"0x\(hex(event.new))\""]
+        case .register(let number, let element, let byte):
+            members += ["\"register\":\"\(decoder.registerName(number, element))\"", "\"old\":\"0x\(hex(event.old))\"", "\"new\":\"0x\(hex(event.new))\""]
             if byte != 0 { members.append("\"byte\":\(byte)") }
             if let register = decoder.known[Int(number)].description {
                 let changes = register.changes(from: event.old, to: event.new).map {
@@ -57,27 +57,6 @@ public struct TraceFormatter {
             }
         }
         return "{" + members.joined(separator: ",") + "}"
-    }
-
-    /// `WA.VM[3].READS`, with `+4` when the access begins inside of it; `firmware:0x10090000` where there is no register.
-    private func name(_ event: AccessEvent) -> String {
-        guard case .register(_, _, let byte) = event.target else {
-            if case .address(let address, let bus) = event.target { return "\(busName(bus)):0x\(hex(address))" }
-            return ""
-        }
-        return registerName(event) + (byte == 0 ? "" : "+\(byte)")
-    }
-
-    private func registerName(_ event: AccessEvent) -> String {
-        guard case .register(let number, let element, _) = event.target else { return "" }
-        let register = decoder.known[Int(number)]
-        guard let description = register.description, let dot = register.name.firstIndex(of: ".") else { return register.name }
-        guard Int(element) < description.count else { return register.name }
-        return register.name[...dot] + description.name(ofElement: Int(element))
-    }
-
-    private func busName(_ bus: UInt8) -> String {
-        Int(bus) < decoder.buses.count ? decoder.buses[Int(bus)] : "bus\(bus)"
     }
 
     private func origin(_ event: AccessEvent) -> String {
@@ -91,9 +70,10 @@ public struct TraceFormatter {
     private static func value(_ field: DecodedField) -> String {
         field.encoding ?? (field.value < 10 ? "\(field.value)" : "0x\(hex(field.value))")
     }
+}
 
-    private func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
-        let missing = String(repeating: " ", count: max(0, width - text.utf8.count))
-        return right ? missing + text : text + missing
-    }
+/// The text, filled up with spaces to a width; to the left of it if `right`.
+func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
+    let missing = String(repeating: " ", count: max(0, width - text.utf8.count))
+    return right ? missing + text : text + missing
 }
