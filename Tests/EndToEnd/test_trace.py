@@ -77,6 +77,12 @@ FILTERS = [
     (["--faults"], lambda event: event["status"] != "ok"),
     (["--writes"], lambda event: event["access"] == "write"),
     (["--no-writes"], lambda event: event["access"] == "read"),
+    (["changed(HOSTIF.SCRATCH[1]) or fault"],
+     lambda event: event["status"] != "ok" or (event.get("register") == "HOSTIF.SCRATCH[1]" and event["old"] != event["new"])),
+    (["time in 1ms..2ms and not WDT"],
+     lambda event: 1_000_000 <= event["cycle"] <= 2_000_000 and not event.get("register", "").startswith("WDT.")),
+    (["WA and write", "--initiator", "hart0"],
+     lambda event: event.get("register", "").startswith("WA.") and event["access"] == "write" and event["initiator"] == "hart0"),
     (["--block", "HOSTIF", "--initiator", "host0", "--writes"],
      lambda event: event.get("register", "").startswith("HOSTIF.") and event["initiator"] == "host0" and event["access"] == "write"),
 ]
@@ -99,13 +105,17 @@ def test_limit_and_text(folder, events):
         assert event.get("register", "") in line and f"{event['access']}{8 * event['size']}" in words
 
 
-def test_unknown_names_in_filters(folder):
-    for options, expected in [
-        (["--block", "XYZ"], "no block 'XYZ'"), (["--register", "WDT.CTRX"], "near it: CTRL"),
-        (["--register", "WDT.CTRL.enable"], "a register, BLOCK.REGISTER, expected"), (["--field", "WDT.CTRL"], "a field, BLOCK.REGISTER.FIELD"),
-        (["--initiator", "nobody"], "'nobody': an initiator"),
+def test_mistakes_in_filters(folder):
+    """The message names the column, and the expression follows with a mark below it."""
+    for words, expected in [
+        (["--block", "XYZ"], "XYZ"), (["--register", "WDT.CTRX"], "CTRL"), (["--field", "WDT.CTRL.enabled"], "enable"),
+        (["--initiator", "nobody"], "an initiator (hart0"), (["time <"], "expected"), (["WA and"], "expected"), (["(WA"], "expected"),
+        (["time < 10 apples"], "expected"),
     ]:
-        assert expected.replace(",", "") in complaint(OUTRIGGER, "trace", folder, *options).replace(",", "")
+        message, expression, mark = complaint(OUTRIGGER, "trace", folder, *words, lines=3).split("\n")
+        column = int(re.search(r"column (\d+): ", message)[1])
+        assert expected in message and words[-1] in expression
+        assert mark.index("^") - (len(expression) - len(expression.lstrip())) == column - 1
 
 
 def test_babeltrace_reads_the_same(folder, events):
