@@ -72,7 +72,6 @@ public struct CrossbarState: Sendable {
     public var lanes: InlineArray<4, LaneState>
     public var targets = InlineArray<32, TargetState>(repeating: TargetState())
     public var errorLog = ErrorLog()
-    public var isObserved = false
 
     init(cyclesPerMicrosecond: UInt32) {
         let unlimited = Rate(bytesPerMicrosecond: 0, cyclesPerMicrosecond: cyclesPerMicrosecond)

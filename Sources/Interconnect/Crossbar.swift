@@ -64,10 +64,6 @@ public final class Crossbar {
     private(set) var targets: [TargetDescription] = []
     private var buses: [Bus] = []
 
-    /// Is told of every access while set.
-    public weak var observer: (any AccessObserver)? {
-        didSet { storage.pointee.isObserved = observer != nil }
-    }
     /// Is told when the error log takes an error.
     public weak var errorListener: (any CrossbarErrorListener)?
 
@@ -163,7 +159,6 @@ public final class Crossbar {
             state.pointee.lanes[lane.index].accesses &+= 1
             if status != .ok { failed(status, access, address: address, issued: issued, lane) }
         }
-        if state.pointee.isObserved { observer?.accessDone(access, address: address, space: space, status: status) }
         return status
     }
 
@@ -200,12 +195,6 @@ public final class Crossbar {
         func access(_ access: inout BusAccess) -> BusStatus { crossbar.access(&access, in: space) }
         func peek(_ address: UInt64, size: Int) -> UInt64? { crossbar.peek(address, size: size, in: space) }
     }
-}
-
-/// Sees every access that a crossbar has served: for tracing.
-public protocol AccessObserver: AnyObject {
-    /// `access` holds the data and the time at the end; `address` is the one that the initiator used.
-    func accessDone(_ access: borrowing BusAccess, address: UInt64, space: Crossbar.AddressSpace, status: BusStatus)
 }
 
 /// Is told when a crossbar's empty error log has taken an error.

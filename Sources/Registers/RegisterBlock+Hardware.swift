@@ -173,7 +173,6 @@ extension RegisterBlock {
             values.update(from: newValue.values, count: slotCount)
             cells.update(from: newValue.cells, count: slotCount)
             control.pointee = newValue.control
-            control.pointee.isObserved = observer != nil
         }
     }
 }

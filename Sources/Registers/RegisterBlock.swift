@@ -23,8 +23,21 @@ public final class RegisterBlock {
     let slotCount: Int
 
     /// Is told of every access while set, and of those that failed or set reserved bits.
-    @exclusivity(unchecked) public var observer: (any RegisterObserver)? {
-        didSet { control.pointee.isObserved = observer != nil }
+    public var observer: (any RegisterObserver)? {
+        get { observerBox?.observer }
+        set {
+            observerBox = newValue.map(ObserverBox.init)
+            watch.pointee = observerBox.map(Unmanaged.passUnretained)
+        }
+    }
+    private var observerBox: ObserverBox?
+
+    /// The same for accesses, which use it without counting references.
+    @usableFromInline let watch: UnsafeMutablePointer<Unmanaged<ObserverBox>?>
+
+    @usableFromInline final class ObserverBox {
+        let observer: any RegisterObserver
+        init(_ observer: any RegisterObserver) { self.observer = observer }
     }
 
     /// What rarely used semantics need beside the value.
@@ -40,7 +53,6 @@ public final class RegisterBlock {
     }
 
     @usableFromInline struct Control: Sendable {
-        @usableFromInline var isObserved = false
         @usableFromInline var reservedBitWrites: UInt64 = 0
         var failures: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
     }
@@ -61,6 +73,7 @@ public final class RegisterBlock {
         values = .allocate(copying: [UInt64](repeating: 0, count: slotCount))
         cells = .allocate(copying: [Cell](repeating: Cell(), count: slotCount))
         control = .allocate(copying: [Control()])
+        watch = .allocate(copying: [nil])
         reset(.powerOn)
     }
 
@@ -72,6 +85,7 @@ public final class RegisterBlock {
         values.deallocate()
         cells.deallocate()
         control.deallocate()
+        watch.deallocate()
     }
 
     // MARK: The bus side
@@ -113,7 +127,7 @@ public final class RegisterBlock {
             let new = values[slot]
             model.didWrite(index, element, old: old, new: new, access)
             if layout.pointee.singlePulse != 0 { values[slot] &= ~layout.pointee.singlePulse }
-            if control.pointee.isObserved || reserved != 0 { note(access, slot, old: old, new: new, reserved: reserved) }
+            if watch.pointee != nil || reserved != 0 { note(access, slot, old: old, new: new, reserved: reserved) }
         } else {
             guard layout.pointee.readable != 0 else { return failed(.writeOnly, access, slot) }
             model.willRead(index, element, access)
@@ -121,7 +135,7 @@ public final class RegisterBlock {
             let value = layout.pointee.flags.contains(.readEffects) ? read(layout, slot, lanes: lanes) : old
             access.value = (value & layout.pointee.readable & lanes) &>> shift
             model.didRead(index, element, value: value, access)
-            if control.pointee.isObserved { note(access, slot, old: old, new: values[slot], reserved: 0) }
+            if watch.pointee != nil { note(access, slot, old: old, new: values[slot], reserved: 0) }
         }
         return .ok
     }
@@ -203,7 +217,7 @@ public final class RegisterBlock {
     }
 
     private func tell(_ access: BusAccess, _ slot: Int, old: UInt64, new: UInt64, reserved: UInt64, _ status: BusStatus) {
-        guard control.pointee.isObserved, let observer else { return }
+        guard let observer = watch.pointee else { return }
         var event = RegisterEvent(
             block: number, register: nil, element: 0, old: old, new: new, reservedBits: reserved, status: status, access: access)
         if slot >= 0 {
@@ -211,7 +225,7 @@ public final class RegisterBlock {
             event.register = RegisterIndex(rawValue: register)
             event.element = slot &- layouts[register].firstSlot
         }
-        observer.registerAccessed(event)
+        observer._withUnsafeGuaranteedRef { $0.observer.registerAccessed(event) }
     }
 }
 

@@ -7,7 +7,7 @@ public typealias Cycle = UInt64
 /// cycle fires in a stable order whatever the heap did meanwhile.
 ///
 /// Each event of a device passes here several times, so its state lies in raw memory: no exclusivity check and no reference count
-/// on the way. The heap itself owns one reference to each deadline in it.
+/// on the way. The heap doesn't own the deadlines in it: one that goes leaves it.
 public final class Scheduler {
     struct Entry {
         var cycle: Cycle
@@ -37,7 +37,6 @@ public final class Scheduler {
     }
 
     deinit {
-        for index in 0..<state.pointee.count { state.pointee.heap[index].deadline.release() }
         state.pointee.heap.deallocate()
         state.deallocate()
     }
@@ -55,8 +54,8 @@ public final class Scheduler {
             let first = state.pointee.heap[0]
             if first.cycle > state.pointee.now { state.pointee.now = first.cycle }
             take(0)
-            let deadline = first.deadline.takeRetainedValue()
-            deadline.target?.deadlineReached(deadline.tag, at: state.pointee.now)
+            let deadline = first.deadline.takeUnretainedValue()
+            deadline.fire(at: state.pointee.now)
         }
         if cycle > state.pointee.now { state.pointee.now = cycle }
     }
@@ -79,7 +78,7 @@ public final class Scheduler {
         } else {
             if state.pointee.count == state.pointee.capacity { grow() }
             position = state.pointee.count
-            reference = Unmanaged.passRetained(deadline)
+            reference = Unmanaged.passUnretained(deadline)
             state.pointee.count += 1
         }
         let entry = Entry(cycle: max(cycle, state.pointee.now), order: state.pointee.armed, deadline: reference)
@@ -90,12 +89,10 @@ public final class Scheduler {
 
     fileprivate func remove(_ deadline: Deadline) {
         guard deadline.position >= 0 else { return }
-        let reference = state.pointee.heap[deadline.position].deadline
         take(deadline.position)
-        reference.release()
     }
 
-    /// Takes an entry out of the heap; its reference is the caller's from then on.
+    /// Takes an entry out of the heap.
     private func take(_ position: Int) {
         let heap = state.pointee.heap
         heap[position].deadline._withUnsafeGuaranteedRef { $0.position = -1 }
@@ -156,18 +153,23 @@ public final class Deadline {
     /// For people: `wdt.bark`, `vf3.blk.complete`.
     public let name: String
     public let tag: Int
-    public private(set) weak var target: (any DeadlineTarget)?
-    private unowned let scheduler: Scheduler
+    /// Neither counted nor checked, as every event of a device passes here. The target owns the deadline alone, so it is there as long as
+    /// the deadline is.
+    private unowned(unsafe) let target: any DeadlineTarget
+    private let scheduler: Scheduler
 
-    /// Its place in the scheduler's heap; -1 while it is not armed.
-    fileprivate var position = -1
+    /// Its place in the scheduler's heap; -1 while it is not armed. Only the scheduler's methods use it, none inside another's access.
+    @exclusivity(unchecked) fileprivate var position = -1
 
+    /// - Parameter target: who keeps the deadline, and nobody else does.
     public init(_ name: String, on scheduler: Scheduler, target: any DeadlineTarget, tag: Int = 0) {
         self.name = name
         self.scheduler = scheduler
         self.target = target
         self.tag = tag
     }
+
+    deinit { scheduler.remove(self) }
 
     /// The cycle for which it is armed, nil if it isn't.
     public var due: Cycle? { position >= 0 ? scheduler.due(at: position) : nil }
@@ -180,4 +182,6 @@ public final class Deadline {
     public func cancel() {
         scheduler.remove(self)
     }
+
+    @inline(__always) fileprivate func fire(at cycle: Cycle) { target.deadlineReached(tag, at: cycle) }
 }

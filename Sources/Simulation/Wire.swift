@@ -9,7 +9,7 @@ public protocol WireSink: AnyObject {
 /// A block drives its interrupt through a wire and never learns who listens.
 public final class Wire {
     public let name: String
-    public private(set) var level = false
+    @exclusivity(unchecked) public private(set) var level = false
     private weak var sink: (any WireSink)?
     private var input = 0
 

@@ -1,8 +1,5 @@
-#if canImport(Glibc)
+import ArgumentParser
 import Glibc
-#else
-import Musl
-#endif
 
 /// Why a measurement could not be made: one line for people.
 struct BenchmarkError: Error, CustomStringConvertible {
@@ -30,12 +27,18 @@ func processorTime() -> Double {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
-/// A figure with so many places after the point.
-func rounded(_ value: Double, _ places: Int) -> String {
-    var scale = 1.0
-    for _ in 0..<places { scale *= 10 }
-    let whole = Int64((value * scale).rounded())
-    guard places > 0 else { return "\(whole)" }
-    let fraction = String(whole % Int64(scale))
-    return "\(whole / Int64(scale))." + String(repeating: "0", count: places - fraction.count) + fraction
+/// What every benchmark can do beside measuring.
+struct OutputOptions: ParsableArguments {
+    @Option(help: "Record every register access into this folder meanwhile.") var trace: String?
+    @Flag(help: "Print the figures as JSON.") var json = false
+
+    /// Prints figures by name; whole numbers without a fraction.
+    func print(_ figures: [(name: String, value: Double)]) {
+        let texts = figures.map { ($0.name, $0.value == $0.value.rounded() ? "\(Int64($0.value))" : "\($0.value)") }
+        if json {
+            Swift.print("{" + texts.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}")
+        } else {
+            for (name, text) in texts { Swift.print("\(name) \(text)") }
+        }
+    }
 }

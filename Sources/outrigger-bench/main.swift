@@ -1,9 +1,10 @@
 import ArgumentParser
 
-/// Measures parts of the emulator. `tools/bench/run` compares the figures with those of other programs on the same machine.
+/// Measures the device in process. The programs of `tools/bench` compare its figures with those of other software on the same machine.
 struct Benchmarks: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "outrigger-bench", abstract: "Measure parts of the emulator.", subcommands: [CoreBenchmark.self, VirtioBenchmark.self])
+        commandName: "outrigger-bench", abstract: "Measure the device in process.",
+        subcommands: [ProgramBenchmark.self, VirtioBenchmark.self])
 }
 
 Benchmarks.main()

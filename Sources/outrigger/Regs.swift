@@ -27,7 +27,7 @@ struct Regs: ParsableCommand {
     func run() throws {
         let live = try mount.map { try LiveRegisters(mountPoint: $0) }
         guard let name else { return listBlocks() }
-        if let block = Self.block(named: name) { return listRegisters(of: block, live) }
+        if let block = Self.block(named: name) { return try listRegisters(of: block, live) }
         let location = try Self.locate(name)
         let value = try value.map { text in
             guard let value = Self.number(text) else { throw UsageError("'\(text)': a number expected, decimal or 0x...") }
@@ -73,18 +73,18 @@ struct Regs: ParsableCommand {
         }
     }
 
-    private func listRegisters(of block: BusMap.Block, _ live: LiveRegisters?) {
+    private func listRegisters(of block: BusMap.Block, _ live: LiveRegisters?) throws {
         if json {
-            let items = block.map.registers.map { register in
-                describe(block, register, element: 0, value: live?.value(of: block, register, element: 0))
+            let items = try block.map.registers.map { register in
+                try describe(block, register, element: 0, value: live?.value(of: block, register, element: 0))
             }
             return print(JSON.array(items).text)
         }
         for register in block.map.registers {
             var line = column(hex(block.base + register.offset), 13) + column(arrayName(register), 28) + column("\(register.width)", 4)
             if let live {
-                let value = live.value(of: block, register, element: 0)
-                line += value.map { column(hex($0), 20) + register.describe($0) } ?? "-"
+                let value = try live.value(of: block, register, element: 0)
+                line += column(hex(value), 20) + register.describe(value)
             } else {
                 line += firstLine(register.doc)
             }

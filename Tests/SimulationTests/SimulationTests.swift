@@ -25,6 +25,20 @@ private final class Recorder: DeadlineTarget {
         #expect(recorder.fired.map(\.tag) == [3, 2, 0, 1])
         #expect(recorder.fired.map(\.at) == [3, 7, 7, 7])
         #expect(scheduler.now == 100 && scheduler.nextDue == .max)
+        withExtendedLifetime(deadlines) {}
+    }
+
+    @Test func aDeadlineThatGoesLeavesTheScheduler() {
+        let scheduler = Scheduler(), recorder = Recorder()
+        var first: Deadline? = Deadline("first", on: scheduler, target: recorder, tag: 1)
+        let second = Deadline("second", on: scheduler, target: recorder, tag: 2)
+        first?.arm(at: 10)
+        second.arm(at: 20)
+        first = nil
+        #expect(scheduler.nextDue == 20 && scheduler.pending.map(\.name) == ["second"])
+        scheduler.advance(to: 30)
+        #expect(recorder.fired.map(\.tag) == [2])
+        withExtendedLifetime(second) {}
     }
 
     @Test func armingAgainReplacesAndCancellingRemoves() {
@@ -71,6 +85,7 @@ private final class Recorder: DeadlineTarget {
         }
         scheduler.advance(to: 1000)
         #expect(recorder.fired.map(\.tag) == expected.sorted { ($0.value.0, $0.value.1) < ($1.value.0, $1.value.1) }.map(\.key))
+        withExtendedLifetime(deadlines) {}
     }
 }
 

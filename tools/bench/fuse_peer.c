@@ -1,7 +1,7 @@
 // The yardstick of the FUSE benchmark: a minimal server in libfuse's stock loop, and the client that measures it and the emulator's.
 //
-//   fuse_peer serve MOUNT_POINT            one 64-byte file, `register`, with direct I/O
-//   fuse_peer measure FILE COUNT CPU       prints nanoseconds per 4-byte pread and pwrite; CPU -1: not pinned
+//   fuse_peer serve MOUNT_POINT              one 64-byte file, `register`, with direct I/O
+//   fuse_peer measure FILE COUNT CPU OFFSET  prints nanoseconds per 4-byte pread and pwrite; CPU -1: not pinned
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 314
 #include <errno.h>
@@ -89,7 +89,7 @@ static double now(void) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-static int measure(const char *path, long count, int cpu) {
+static int measure(const char *path, long count, int cpu, off_t offset) {
     if (cpu >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -100,16 +100,16 @@ static int measure(const char *path, long count, int cpu) {
     if (file < 0) return perror(path), 1;
     uint32_t value = 0;
     for (long i = 0; i < count / 10; i++) {
-        if (pread(file, &value, 4, 0) != 4) return perror("pread"), 1;
+        if (pread(file, &value, 4, offset) != 4) return perror("pread"), 1;
     }
     double start = now();
     for (long i = 0; i < count; i++) {
-        if (pread(file, &value, 4, 0) != 4) return perror("pread"), 1;
+        if (pread(file, &value, 4, offset) != 4) return perror("pread"), 1;
     }
     double middle = now();
     for (long i = 0; i < count; i++) {
         value = (uint32_t)i;
-        if (pwrite(file, &value, 4, 0) != 4) return perror("pwrite"), 1;
+        if (pwrite(file, &value, 4, offset) != 4) return perror("pwrite"), 1;
     }
     double end = now();
     printf("%.0f %.0f\n", (middle - start) / (double)count, (end - middle) / (double)count);
@@ -118,9 +118,9 @@ static int measure(const char *path, long count, int cpu) {
 
 int main(int count, char **arguments) {
     if (count == 3 && strcmp(arguments[1], "serve") == 0) return serve(arguments[0], arguments[2]);
-    if (count == 5 && strcmp(arguments[1], "measure") == 0) {
-        return measure(arguments[2], strtol(arguments[3], NULL, 10), (int)strtol(arguments[4], NULL, 10));
+    if (count == 6 && strcmp(arguments[1], "measure") == 0) {
+        return measure(arguments[2], strtol(arguments[3], NULL, 10), (int)strtol(arguments[4], NULL, 10), strtol(arguments[5], NULL, 0));
     }
-    fprintf(stderr, "usage: %s serve MOUNT_POINT | measure FILE COUNT CPU\n", arguments[0]);
+    fprintf(stderr, "usage: %s serve MOUNT_POINT | measure FILE COUNT CPU OFFSET\n", arguments[0]);
     return 2;
 }

@@ -11,10 +11,13 @@ public final class PlatformInterruptController: BusTarget, RegisterModel, WireSi
         var lines: UInt32 = 0
         /// By source number: the gateway has passed on a request that is not completed, so it passes on no other.
         var underWay: UInt32 = 0
+        /// By context: the level of its interrupt.
+        var outputs: UInt32 = 0
     }
 
     public let registers: RegisterBlock
-    public var state = State()
+    // Nothing that `update()` calls comes back here: no access to it is inside another.
+    @exclusivity(unchecked) public var state = State()
     /// By context: the external interrupt (MEIP) of a hart.
     public let interrupts: [Wire]
 
@@ -72,7 +75,11 @@ public final class PlatformInterruptController: BusTarget, RegisterModel, WireSi
             }
             // The threshold masks the interrupt, not the claim (7, 8).
             registers[PLIC.CONTEXT_CLAIM, context] = best
-            interrupts[context].drive(bestPriority > registers[PLIC.CONTEXT_THRESHOLD, context])
+            let level: UInt32 = bestPriority > registers[PLIC.CONTEXT_THRESHOLD, context] ? 1 : 0
+            if level != state.outputs >> UInt32(context) & 1 {
+                state.outputs ^= 1 << UInt32(context)
+                interrupts[context].drive(level != 0)
+            }
         }
     }
 }

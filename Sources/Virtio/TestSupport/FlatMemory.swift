@@ -11,6 +11,7 @@ package final class FlatMemory: DMAPort {
     package private(set) var written: [Range<UInt64>] = []
     /// In raw memory, so that a benchmark measures the device and not the checks around these.
     private let control: UnsafeMutablePointer<Control>
+    private let isOwner: Bool
 
     private struct Control {
         var isEnabled = true
@@ -42,10 +43,20 @@ package final class FlatMemory: DMAPort {
         control = .allocate(capacity: 1)
         control.initialize(to: Control())
         bytes = UnsafeMutableRawBufferPointer(start: calloc(count, 1)!, count: count)
+        isOwner = true
+    }
+
+    /// Memory that somebody else keeps: what a whole device shares with its host.
+    package init(base: UInt64, _ bytes: UnsafeMutableRawBufferPointer) {
+        self.base = base
+        self.bytes = bytes
+        control = .allocate(capacity: 1)
+        control.initialize(to: Control())
+        isOwner = false
     }
 
     deinit {
-        free(bytes.baseAddress)
+        if isOwner { free(bytes.baseAddress) }
         control.deallocate()
     }
 

@@ -1,10 +1,9 @@
-/* Start and end of a benchmark's guest program, with PMP and a timer interrupt every 1,000 ticks of mtime. It needs what
- * QEMU's virt machine and the benchmark's hart both have: memory at 0x80000000, a CLINT at 0x02000000, and a register at
- * 0x00100000 that ends the run. */
+/* Start and end of a benchmark's guest program, with PMP and a timer interrupt every `interval` ticks of mtime. It needs what
+ * QEMU's virt machine and the device both have: memory at 0x80000000, a CLINT at 0x02000000, and, on the device put there by the
+ * benchmark, a register at 0x00100000 that ends the run. */
 
 	.equ	MTIMECMP, 0x02004000
 	.equ	MTIME, 0x0200bff8
-	.equ	INTERVAL, 1000
 	.section .text.start, "ax"
 	.globl _start
 _start:
@@ -34,17 +33,31 @@ _start:
 	csrsi	mstatus, 8
 	j	main
 
-rearm:	/* next timer interrupt; changes t0 and t1 */
+rearm:	/* next timer interrupt; changes t0, t1 and t2 */
 	li	t0, MTIME
 	lw	t1, 0(t0)
-	addi	t1, t1, INTERVAL
+	lw	t2, 4(t0)
+	lw	t0, interval
+	add	t1, t1, t0
+	sltu	t0, t1, t0
+	add	t2, t2, t0
 	li	t0, MTIMECMP
 	sw	t1, 0(t0)
-	sw	zero, 4(t0)
+	sw	t2, 4(t0)
 	ret
 
 	.globl finish
-finish:
+finish:	/* leaves instructions and cycles since the reset in `retired` and `cycles` */
+	csrci	mstatus, 8
+	la	t0, retired
+	csrr	t1, minstret
+	sw	t1, 0(t0)
+	csrr	t1, minstreth
+	sw	t1, 4(t0)
+	csrr	t1, mcycle
+	sw	t1, 8(t0)
+	csrr	t1, mcycleh
+	sw	t1, 12(t0)
 	li	t0, 0x100000
 	li	t1, 0x5555
 	sw	t1, 0(t0)
@@ -55,7 +68,8 @@ trap:
 	addi	sp, sp, -16
 	sw	t0, 0(sp)
 	sw	t1, 4(sp)
-	sw	ra, 8(sp)
+	sw	t2, 8(sp)
+	sw	ra, 12(sp)
 	csrr	t0, mcause
 	li	t1, 0x80000007
 	bne	t0, t1, unexpected
@@ -66,7 +80,8 @@ trap:
 	sw	t1, 0(t0)
 	lw	t0, 0(sp)
 	lw	t1, 4(sp)
-	lw	ra, 8(sp)
+	lw	t2, 8(sp)
+	lw	ra, 12(sp)
 	addi	sp, sp, 16
 	mret
 
@@ -77,6 +92,13 @@ unexpected:
 4:	j	4b
 
 	.bss
-	.globl interrupts
+	.globl interrupts, retired, cycles
 	.p2align 2
 interrupts: .space 4
+retired: .space 8
+cycles:	.space 8
+
+	.data
+	.globl interval
+	.p2align 2
+interval: .word 100000
