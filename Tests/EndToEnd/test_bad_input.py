@@ -98,16 +98,16 @@ def test_a_stale_mount_is_named_and_can_be_taken_away(start):
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("seed: x\n", "machine.yaml:1: seed: a number"),
-    ("seed: 1\nlink:\n  speed: 3\n", "machine.yaml:3: link.speed: unknown key"),
-    ("seed: 1\n\nlink: {bandwidth: fast}\n", "machine.yaml:3: link.bandwidth: a rate such as 500 MB/s expected, 'fast' found"),
+    ("quantum: x\n", "machine.yaml:1: quantum: a number"),
+    ("harts: 1\nlink:\n  speed: 3\n", "machine.yaml:3: link.speed: unknown key"),
+    ("harts: 1\n\nlink: {bandwidth: fast}\n", "machine.yaml:3: link.bandwidth: a rate such as 500 MB/s expected, 'fast' found"),
     ("memory: {host: 3 apples}\n", "machine.yaml:1: memory.host: "),
     ("harts: 9999\n", "machine.yaml:1: harts: "),
     ("virtual_functions:\n  total: 65\n", "machine.yaml:2: virtual_functions.total: "),
     ("virtual_functions:\n  disks:\n    - {vf: 99, size: 1 MiB}\n", "machine.yaml:3: virtual_functions.disks"),
-    ("seed: 1\nseed: 2\n", "machine.yaml:1: seed: a key can be given only once"),
+    ("harts: 1\nharts: 2\n", "machine.yaml:1: harts: a key can be given only once"),
     ("- a\n- b\n", "machine.yaml:1: "),
-    ("seed: 1\na: [\n", "machine.yaml:3: YAML expected"),
+    ("harts: 1\na: [\n", "machine.yaml:3: YAML expected"),
     ("virtual_functions:\n  disks:\n    - {vf: 1, file: /nowhere/disk}\n", "/nowhere/disk"),
 ])
 def test_bad_machine_file(mount, tmp_path, text, expected):

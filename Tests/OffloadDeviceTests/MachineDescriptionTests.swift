@@ -10,7 +10,7 @@ private func message(_ text: String) -> String {
     }
 }
 
-private let topKeys = "seed, clock, harts, quantum, memory, latency, link, medium, service, accelerators, virtual_functions, "
+private let topKeys = "clock, harts, quantum, memory, latency, link, medium, service, accelerators, virtual_functions, "
     + "physical_functions"
 private let diskKeys = "size, file, read_only, discard, queues, serial"
 
@@ -23,7 +23,6 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
     @Test func everyKeyIsRead() throws {
         let description = try MachineDescription(
             yaml: """
-                seed: 42
                 clock: 500 MHz
                 harts: 1
                 quantum: 500
@@ -45,7 +44,7 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
                   - {function: 1, file: /tmp/legacy, read_only: true}
                 """, file: "m.yaml")
         var expected = MachineDescription()
-        (expected.seed, expected.clockHertz, expected.harts, expected.quantum) = (42, 500_000_000, 1, 500)
+        (expected.clockHertz, expected.harts, expected.quantum) = (500_000_000, 1, 500)
         expected.memory.host = 64 << 20
         (expected.latency.hop, expected.latency.registers, expected.latency.sharedMemory, expected.latency.pcie) = (1, 2, 3, 4)
         (expected.link.bandwidth, expected.link.latency) = (200_000_000, 5)
@@ -70,8 +69,8 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
     }
 
     @Test(arguments: [
-        ("seed: 1\nsped: 2\n", "m.yaml:2: sped: unknown key; expected one of \(topKeys)"),
-        ("seed: x\n", "m.yaml:1: seed: a number from 0 to 18446744073709551615 expected, 'x' found"),
+        ("harts: 1\nsped: 2\n", "m.yaml:2: sped: unknown key; expected one of \(topKeys)"),
+        ("quantum: x\n", "m.yaml:1: quantum: a number from 1 to 1000000000 expected, 'x' found"),
         ("harts: 3\n", "m.yaml:1: harts: a number from 1 to 2 expected, '3' found"),
         ("link:\n  latency: 5\n  bandwidth: fast\n", "m.yaml:3: link.bandwidth: a rate such as 500 MB/s expected, 'fast' found"),
         ("memory: {host: 5000000}\n", "m.yaml:1: memory.host: a multiple of 4 KiB expected, 5000000 found"),
@@ -89,6 +88,8 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
          "m.yaml:3: physical_functions[1].function: physical function 2 is described already"),
         ("physical_functions:\n  - {function: 2, vf: 1}\n",
          "m.yaml:2: physical_functions[0].vf: unknown key; expected one of \(diskKeys), function"),
+        ("virtual_functions: {disk: {file: disk.img, size: 512}}\n",
+         "m.yaml:1: virtual_functions.disk.size: no size expected beside a file, which has its own; 512 found"),
         ("virtual_functions: {disk: {size: 1000}}\n", "m.yaml:1: virtual_functions.disk.size: a multiple of 512 expected, 1000 found"),
         ("virtual_functions: {disk: {read_only: maybe}}\n",
          "m.yaml:1: virtual_functions.disk.read_only: true or false expected, 'maybe' found"),
@@ -98,7 +99,7 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
     }
 
     @Test func whatIsNotYAMLIsNamedWithItsLine() {
-        #expect(message("seed: 1\n  bad: [\n").hasPrefix("m.yaml:2: YAML expected"))
-        #expect(message("seed: 1\nlink: {}\nlink: {}\n") == "m.yaml:2: link: a key can be given only once")
+        #expect(message("harts: 1\n  bad: [\n").hasPrefix("m.yaml:2: YAML expected"))
+        #expect(message("harts: 1\nlink: {}\nlink: {}\n") == "m.yaml:2: link: a key can be given only once")
     }
 }

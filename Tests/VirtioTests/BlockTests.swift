@@ -108,6 +108,17 @@ struct BlockTests {
         #expect(fixture.block.state.counters.unsupported == 13)
     }
 
+    @Test("5.2.3: discard is offered where it is wanted, write-zeroes beside it all the same", arguments: [true, false])
+    func discardOnOffer(isWanted: Bool) throws {
+        let fixture = try fixture { $0.discards = isWanted }
+        #expect(fixture.offered.contains(.blockDiscard) == isWanted)
+        #expect(fixture.offered.contains(.blockWriteZeroes))
+        fixture.bringUp()
+        // One range of 16 bytes, `struct virtio_blk_discard_write_zeroes`: sector 8, eight sectors, no flags.
+        fixture.memory[fixture.data(0), 16] = [8, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]
+        #expect(fixture.perform(type: Self.discard, bytes: 16)?.status == (isWanted ? Self.ok : Self.unsupported))
+    }
+
     @Test("5.2.6.2: a read-only device fails writes and writes nothing")
     func readOnly() throws {
         let fixture = try fixture(isReadOnly: true)

@@ -29,10 +29,9 @@ extension MachineDescription {
 
     private mutating func read(_ top: Section) throws(DescriptionError) {
         try top.allow([
-            "seed", "clock", "harts", "quantum", "memory", "latency", "link", "medium", "service", "accelerators", "virtual_functions",
+            "clock", "harts", "quantum", "memory", "latency", "link", "medium", "service", "accelerators", "virtual_functions",
             "physical_functions",
         ])
-        seed = try top.number("seed", in: 0...UInt64.max) ?? seed
         clockHertz = try top.quantity("clock", .frequency, in: 1_000_000...10_000_000_000) ?? clockHertz
         harts = try top.integer("harts", in: 1...2) ?? harts
         quantum = try top.number("quantum", in: 1...1_000_000_000) ?? quantum
@@ -115,6 +114,7 @@ extension MachineDescription.Disk {
         try section.allow(["size", "file", "read_only", "discard", "queues", "serial"] + alsoAllowed)
         file = try section.string("file") ?? file
         if let size = try section.quantity("size", .bytes, in: 512...1 << 50) {
+            guard file == nil else { throw section.error("size", "no size expected beside a file, which has its own; \(size) found") }
             guard size % 512 == 0 else { throw section.error("size", "a multiple of 512 expected, \(size) found") }
             self.size = size
         } else if file != nil {

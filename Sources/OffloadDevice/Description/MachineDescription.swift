@@ -1,8 +1,6 @@
 /// Everything about a device that can differ from one to another. The defaults are the device that `outrigger run` makes
 /// without a file. docs/machine.md describes the YAML.
 public struct MachineDescription: Sendable, Equatable {
-    /// Seeds all that is random in the machine.
-    public var seed: UInt64 = 1
     /// Fabric cycles, and hart cycles, per second.
     public var clockHertz: UInt64 = 1_000_000_000
     public var harts = 2
@@ -96,11 +94,12 @@ public struct MachineDescription: Sendable, Equatable {
     }
 
     public struct Disk: Sendable, Equatable {
-        /// Bytes, a multiple of 512. With a file: nil means the file's size.
+        /// Bytes, a multiple of 512; nil with a file, whose size counts.
         public var size: UInt64? = 1 << 30
         /// nil: in memory.
         public var file: String?
         public var isReadOnly = false
+        /// Whether drivers may discard sectors (VIRTIO_BLK_F_DISCARD).
         public var discards = true
         public var queues = 1
         /// Up to 20 characters.
