@@ -13,6 +13,9 @@ struct Agent: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [Identify.self, Stats.self, Watch.self, Set.self, ReplayCommand.self, BaselineCommand.self, Log.self, Fault.self])
+
+    /// Here, too, so that the option may stand before the command.
+    @OptionGroup var device: DeviceOption
 }
 
 /// What every command needs.
@@ -21,9 +24,12 @@ struct DeviceOption: ParsableArguments {
         name: .customLong("device"),
         help: ArgumentHelp("The physical function's folder, such as MNT/sys/bus/pci/devices/0000:01:00.0.", valueName: "folder"),
         completion: .directory)
-    var path: String
+    var path: String?
 
-    func open() throws -> PCIDevice { try PCIDevice(path) }
+    func open() throws -> PCIDevice {
+        guard let path else { throw ValidationError("--device: the physical function's folder expected, none given") }
+        return try PCIDevice(path)
+    }
     func client() throws -> AdminClient { try AdminClient(open()) }
 }
 

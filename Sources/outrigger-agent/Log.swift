@@ -47,6 +47,7 @@ struct Log: ParsableCommand {
     }
 
     private static func show(_ status: LogStatus) {
+        guard status.ringRecords != 0 else { return print("never started") }
         print("""
             \(status.active != 0 ? "active" : "stopped"), granularity \(status.granularity), ring of \(status.ringRecords) records \
             at BAR2 offset 0x\(String(status.ringOffset, radix: 16)): \(status.head &- status.tail) waiting, \(status.head) in all, \

@@ -125,6 +125,8 @@ import Testing
             let answer = rig.send(AdminCommand(opcode, group: .virtualFunction, member: 3), data)
             return (answer, rig.result(LogStatus.self))
         }
+        let never = send(.harvestLog).1
+        #expect(never.active == 0 && never.ringRecords == 0 && never.ringOffset == 0)
         var request = LogRequest()
         request.ringRecords = 32
         request.watermark = 2

@@ -48,8 +48,9 @@ public struct LogStatus: WireLayout {
     public var error: UInt8 = 0
     public var granularity: UInt8 = 0
     public var pageShift: UInt8 = 0
-    /// Byte offset of the ring in BAR2.
+    /// Byte offset of the ring in BAR2; 0 if there has never been one.
     public var ringOffset: UInt32 = 0
+    /// 0 if the log has never been started.
     public var ringRecords: UInt32 = 0
     /// Records stored since start, wrapping.
     public var head: UInt32 = 0

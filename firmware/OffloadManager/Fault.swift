@@ -3,8 +3,6 @@ import Hardware
 /// A trap's registers, as the start-up code's handler leaves them.
 public struct FaultFrame {
     /// x0...x31, then mcause, mepc, mtval, mstatus.
-    public static let wordCount = 36
-
     private let words: UnsafePointer<UInt32>
 
     public init(_ words: UnsafePointer<UInt32>) { self.words = words }

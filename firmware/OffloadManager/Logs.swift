@@ -68,8 +68,8 @@ public struct Logs {
         status.error = UInt8(truncatingIfNeeded: state.error.rawValue)
         status.granularity = UInt8(truncatingIfNeeded: control.granularity)
         status.pageShift = UInt8(truncatingIfNeeded: control.pageShift)
-        status.ringOffset = log.ringBase.address &- memory.address
         status.ringRecords = log.ringSize.records
+        if status.ringRecords != 0 { status.ringOffset = log.ringBase.address &- memory.address }
         status.head = log.head.count
         status.tail = log.tail.count
         status.lost = log.lost.count
