@@ -29,7 +29,7 @@ final class FirmwareRig {
 
     /// - Parameter patch: changes the firmware's bytes before they are loaded.
     init(patch: (ELFImage, inout [UInt8]) throws -> Void = { _, _ in }) throws {
-        var bytes = try Self.read(Self.path)
+        var bytes = try Self.read()
         image = try ELFImage(bytes)
         try patch(image, &bytes)
         machine = try Machine(MachineDescription(), pace: .lockstep)
@@ -42,7 +42,8 @@ final class FirmwareRig {
 
     var consoleText: String { console.text }
 
-    private static func read(_ path: String) throws -> [UInt8] {
+    /// The firmware's ELF file.
+    static func read() throws -> [UInt8] {
         let file = try #require(fopen(path, "rb"))
         defer { fclose(file) }
         fseek(file, 0, SEEK_END)

@@ -1,25 +1,14 @@
-import Foundation
 import OffloadDevice
 import RegisterMaps
 import Testing
 
-/// The Offload Manager, if tools/firmware has built it.
-private enum Firmware {
-    static let path = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appending(path: "build/firmware/offload-manager.elf").path
-
-    static var isBuilt: Bool { FileManager.default.fileExists(atPath: path) }
-
-    static func bytes() throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path))) }
-}
-
-@Suite(.enabled(if: Firmware.isBuilt, "tools/firmware builds it")) struct FirmwareTests {
+@Suite(.enabled(if: FirmwareRig.isBuilt, "tools/firmware builds it")) struct FirmwareTests {
     /// Loads the firmware and waits until it says that it is ready.
     private func boot(_ description: MachineDescription = .small) throws -> (Machine, ConsoleText) {
         let machine = try Machine(description, pace: .lockstep)
         let console = ConsoleText()
         machine.onConsoleOutput { console.append($0) }
-        try machine.loadFirmware(Firmware.bytes())
+        try machine.loadFirmware(FirmwareRig.read())
         #expect(try isReady(machine), "console: \(console.text)")
         return (machine, console)
     }
@@ -55,7 +44,7 @@ private enum Firmware {
         func digest() throws -> UInt64? {
             let machine = try Machine(.small, pace: .lockstep)
             machine.startDigest()
-            try machine.loadFirmware(Firmware.bytes())
+            try machine.loadFirmware(FirmwareRig.read())
             machine.advance(by: 30_000_000)
             return machine.digest
         }
