@@ -81,12 +81,6 @@ public struct PhysicalMemoryProtection: Sendable {
         }
         return privilege == .machine
     }
-
-    /// True if no entry can stop M-mode: none is locked.
-    var isOpenToMachineMode: Bool {
-        for entry in 0..<Self.entryCount where isLocked(entry) { return false }
-        return true
-    }
 }
 
 extension PhysicalMemoryProtection: Equatable {

@@ -71,7 +71,7 @@ public final class BlockDriver {
     /// The end of what the driver uses of its memory window.
     public var memoryEnd: Int { data + slots * maximumBytes }
 
-    public var hasFreeSlot: Bool { !free.isEmpty }
+    /// Slots that are taken.
     public var inFlight: Int { slots - free.count }
 
     /// Takes a free slot. Its data can be filled in before ``submit(_:slot:sector:bytes:)``.

@@ -18,7 +18,6 @@ public struct DriverQueue {
 
     private enum Flag {
         static let next: UInt16 = 1, write: UInt16 = 2
-        static let noInterrupt: UInt16 = 1
         static let noNotify: UInt16 = 1
     }
 

@@ -25,7 +25,7 @@ public final class VirtioFunction {
     /// Offsets in the common configuration (4.1.4.3).
     private enum Common {
         static let deviceFeatureSelect = 0, deviceFeature = 4, driverFeatureSelect = 8, driverFeature = 12
-        static let configVector = 16, queueCount = 18, status = 20, configGeneration = 21
+        static let queueCount = 18, status = 20, configGeneration = 21
         static let queueSelect = 22, queueSize = 24, queueVector = 26, queueEnable = 28, queueNotifyOffset = 30
         static let queueDescriptors = 32, queueDriver = 40, queueDevice = 48
     }

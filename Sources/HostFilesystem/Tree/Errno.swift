@@ -28,8 +28,6 @@ public struct Errno: Error, Hashable, Sendable {
     public static let exists = Errno(rawValue: EEXIST)
     /// EISDIR
     public static let isDirectory = Errno(rawValue: EISDIR)
-    /// ENOTDIR
-    public static let notDirectory = Errno(rawValue: ENOTDIR)
     /// ENOSYS: a character device without this operation.
     public static let notImplemented = Errno(rawValue: ENOSYS)
     /// ERANGE: a number that doesn't fit.

@@ -139,9 +139,6 @@ public final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Makes what was recorded so far visible to readers.
-    public func flushTrace() { locked { $0.recorder.writer?.flush() } }
-
     /// Gives every register access from now on to `listener`, under the lock; nil ends that.
     public func onAccess(_ listener: (@Sendable (AccessEvent) -> Void)?) {
         locked {

@@ -28,11 +28,6 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
 
     /// `VIRTIO_MSI_NO_VECTOR`.
     public static let noVector: UInt16 = 0xffff
-    /// Place and length of each structure in the BAR, for the function's capabilities (section 4.1.4).
-    public static let commonOffset = 0x0000, commonLength = 0x3c
-    public static let isrOffset = 0x1000, isrLength = 1
-    public static let deviceOffset = 0x2000
-    public static let notifyOffset = 0x3000, notifyMultiplier = 4
 
     public let device: VirtioDevice
     public let block: RegisterBlock
