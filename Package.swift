@@ -45,7 +45,7 @@ let package = Package(
         // Hardware models.
         .systemLibrary(name: "CLinux"),
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
-        module("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
+        module("PCIExpress", ["Registers", "Simulation", "Interconnect"]),
         module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("Tracing", ["Registers"]),
 
@@ -58,7 +58,7 @@ let package = Package(
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
         module("HostFilesystem", [
-            "CFUSE3", "CFUSESession", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio", "Interconnect", "Tracing", "Registers", logging,
+            "CFUSESession", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio", "Interconnect", "Tracing", "Registers", logging,
         ]),
 
         // The host agent: file paths only, no emulator module.
@@ -69,7 +69,7 @@ let package = Package(
         .target(name: "CNamespace"),
         .executableTarget(
             name: "outrigger",
-            dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "RISCV", "Registers", "RegisterMaps", "CNamespace", argumentParser, logging],
+            dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "RISCV", "Registers", "CNamespace", argumentParser, logging],
             swiftSettings: strict),
         .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(
@@ -100,7 +100,8 @@ let package = Package(
         tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
         .executableTarget(
-            name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer", swiftSettings: strict),
+            name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer",
+            swiftSettings: strict),
         tests("HostAgent", []),
         tests("OffloadManager", ["AdminProtocol", "Hardware"]),
         tests("AdminProtocol", []),

@@ -42,8 +42,8 @@ int main(int argc, char **argv) {
         steps++;
         switch (line[0]) {
         case 'W':
-            if (sscanf(line + 1, "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64, &a, &data, &lanes, &id, &element,
-                       &value, &lines) != 7) return 2;
+            if (sscanf(line + 1, "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64 "%" SCNx64,
+                       &a, &data, &lanes, &id, &element, &value, &lines) != 7) return 2;
             top.req = 1;
             top.is_write = 1;
             top.address = a;
@@ -89,7 +89,8 @@ int main(int argc, char **argv) {
         }
         settle();
         if (top.lines != lines) {
-            printf("step %" PRIu64 ": interrupt lines: SystemVerilog has 0x%" PRIx64 ", ours 0x%" PRIx64 "\n", steps, (uint64_t)top.lines, lines);
+            printf("step %" PRIu64 ": interrupt lines: SystemVerilog has 0x%" PRIx64 ", ours 0x%" PRIx64 "\n",
+                   steps, (uint64_t)top.lines, lines);
             return 1;
         }
     }
