@@ -121,8 +121,8 @@ class Device:
         with Opened(ready, os.O_RDWR | os.O_NONBLOCK) as pipe, self.log.open("w") as log:
             # setpriv: however the tests end, the device unmounts and ends with them.
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", OUTRIGGER, "run", "--mount", self.mount, "--firmware", firmware, "--ready", ready, "--pace", pace,
-                 *map(str, options)],
+                ["setpriv", "--pdeathsig", "TERM", OUTRIGGER, "run", "--mount", self.mount, "--firmware", firmware,
+                 "--ready", ready, "--pace", pace, *map(str, options)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
             poller = select.poll()
             poller.register(pipe, select.POLLIN)

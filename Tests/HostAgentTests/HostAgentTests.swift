@@ -80,7 +80,8 @@ import Testing
             return try HostBaseline.Sample(root: root)
         }
         let baseline = HostBaseline(
-            from: try sample(busy: 100, sectors: 0, received: 1000), to: try sample(busy: 350, sectors: 8, received: 3000), milliseconds: 500)
+            from: try sample(busy: 100, sectors: 0, received: 1000), to: try sample(busy: 350, sectors: 8, received: 3000),
+            milliseconds: 500)
         #expect(baseline.processors == 2)
         #expect(baseline.memoryUsed == 600)
         #expect(baseline.diskReadBytes == 8192 && baseline.diskWrittenBytes == 16384)

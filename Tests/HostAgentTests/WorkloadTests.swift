@@ -59,7 +59,8 @@ extension String {
     }
 
     @Test func fioVersion3HasATimeOnEachLine() throws {
-        let text = "fio version 3 iolog\n0 f add\n12 f open\n309 f read 61440 4096\r\n678 f write 491520 4096\n700 f datasync\n901 f close\n"
+        let text = "fio version 3 iolog\n0 f add\n12 f open\n309 f read 61440 4096\r\n678 f write 491520 4096\n"
+            + "700 f datasync\n901 f close\n"
         let workload = try withFile(text) { try Workload(contentsOf: $0) }
         #expect(workload.requests.map(\.time) == [309, 678, 700])
         #expect(workload.requests.map(\.operation) == [.read, .write, .flush])
@@ -80,7 +81,8 @@ extension String {
         ("fio version 2 iolog\nf read x 512\n", "FILE:2: offset: a whole number expected, 'x' found"),
         ("fio version 3 iolog\n5 f dance 0 0\n",
          "FILE:2: an action of fio (read, write, sync, datasync, trim, wait, add, open, close) expected, 'dance' found"),
-        ("fio version 2 iolog\nf read 100 512\n", "FILE: request 1: position and size in multiples of 512 bytes expected, 100 and 512 found"),
+        ("fio version 2 iolog\nf read 100 512\n",
+         "FILE: request 1: position and size in multiples of 512 bytes expected, 100 and 512 found"),
         ("fio version 2 iolog\nf open\n", "FILE: the workload has no request"),
         ("time,op,size\n", "FILE:1: columns time, op, size and lbn expected, 'time,op,size' found"),
         ("time,op,size,lbn\n1,28,512\n", "FILE:2: 4 columns expected, 3 found"),
