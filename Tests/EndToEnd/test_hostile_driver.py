@@ -253,16 +253,20 @@ def test_a_command_outside_of_shared_memory(queue):
     assert queue.exchange() == 0, "no room for an answer"
 
 
-@pytest.mark.parametrize("descriptors, head", [
-    ([Descriptor(admin.SHARED_MEMORY, 8, NEXT, 1), Descriptor(admin.SHARED_MEMORY, 8, NEXT, 0)], 0),
-    ([Descriptor(admin.SHARED_MEMORY, 8, NEXT, 4)], 0),
-    ([Descriptor(admin.SHARED_MEMORY, 64, INDIRECT)], 0),
-    ([Descriptor(admin.SHARED_MEMORY, 64, WRITE | NEXT, 1), Descriptor(admin.SHARED_MEMORY, 64)], 0),
-    ([Descriptor(admin.SHARED_MEMORY, 64)], 4),
+@pytest.mark.parametrize("descriptors, head, defect, place", [
+    ([Descriptor(admin.SHARED_MEMORY, 8, NEXT, 1), Descriptor(admin.SHARED_MEMORY, 8, NEXT, 0)], 0, 4, 0),
+    ([Descriptor(admin.SHARED_MEMORY, 8, NEXT, 7)], 0, 3, 7),
+    ([Descriptor(admin.SHARED_MEMORY, 64, INDIRECT)], 0, 5, 0),
+    ([Descriptor(admin.SHARED_MEMORY, 64, WRITE | NEXT, 1), Descriptor(admin.SHARED_MEMORY, 64)], 0, 6, 1),
+    ([Descriptor(admin.SHARED_MEMORY, 64)], 9, 2, 9),
 ], ids=["loop", "next", "indirect", "order", "head"])
-def test_a_broken_admin_ring_is_turned_off(queue, descriptors, head):
+def test_a_broken_admin_ring_is_turned_off(queue, device, descriptors, head, defect, place):
+    console = device.debug / "console"
+    before = len(console.read_text())
     queue.ring.describe(*descriptors)
     assert queue.breaks(head) == 4, "broken"
+    device.until(lambda: console.read_text()[before:].endswith("\n"), "a line on the console")
+    assert console.read_text()[before:] == f"admin queue broken: defect, place {defect} {place}\n"
     assert queue.enable() == 1
     assert queue.send(command(admin.LIST_OPCODES))[0] == admin.OK
 
