@@ -34,7 +34,9 @@ public struct TraceReader {
         }
         guard let registers = Self.labels("register", in: text), let buses = Self.labels("bus", in: text),
             let uuid = Self.uuid(in: text), let frequency = Self.number(after: "freq = ", in: text), frequency > 0
-        else { throw TraceError("\(path): damaged: it lacks the registers' names, the buses', the clock's frequency or the trace's identity") }
+        else {
+            throw TraceError("\(path): damaged: it lacks the registers' names, the buses', the clock's frequency or the trace's identity")
+        }
         self.frequency = UInt64(frequency)
         self.registers = registers
         self.buses = buses

@@ -2,7 +2,9 @@ import Registers
 import Testing
 import Tracing
 
-private let places = ["TIMER", "TIMER.CTRL", "TIMER.VM.COUNT", "TIMER.VM[2].COUNT", "TIMER.CTRL.mode", "TIMER.CTRL.enable", "TIMER.VM[1].COUNT.value"]
+private let places = [
+    "TIMER", "TIMER.CTRL", "TIMER.VM.COUNT", "TIMER.VM[2].COUNT", "TIMER.CTRL.mode", "TIMER.CTRL.enable", "TIMER.VM[1].COUNT.value",
+]
 
 /// Expressions of every kind, up to a depth.
 private func makeExpression(_ random: inout Random, depth: Int) -> FilterExpression {
@@ -161,7 +163,9 @@ private func makeSmallEvents(seed: UInt64) -> [AccessEvent] {
     @Test(arguments: 1...300 as ClosedRange<UInt64>)
     func noTextStopsTheParser(seed: UInt64) throws {
         var random = Random(seed)
-        let pieces = ["and", "or", "not", "(", ")", "..", "in", "TIMER.CTRL", "0x", "12", "ms", "==", "<", "é", "[", "]", "!", ".", "old", "pc", " ", "\0"]
+        let pieces = [
+            "and", "or", "not", "(", ")", "..", "in", "TIMER.CTRL", "0x", "12", "ms", "==", "<", "é", "[", "]", "!", ".", "old", "pc", " ", "\0",
+        ]
         let text = (0..<random.below(20)).map { _ in random.pick(pieces) }.joined(separator: random.below(2) == 0 ? " " : "")
         _ = message { _ = try TraceFilter(text, try makeDecoder()) }
     }
@@ -171,7 +175,8 @@ private func makeSmallEvents(seed: UInt64) -> [AccessEvent] {
             time: 2000, wait: 4, initiator: .hart(0), origin: 0x8000_0010, isWrite: true, size: 4, status: .ok,
             target: .register(0, element: 0, byte: 0), old: 0, new: 0x10)
         var element = register, elsewhere = register
-        (element.target, element.isWrite, element.initiator, element.new) = (.register(1, element: 2, byte: 4), false, .host(function: 1), 5)
+        (element.target, element.isWrite) = (.register(1, element: 2, byte: 4), false)
+        (element.initiator, element.new) = (.host(function: 1), 5)
         (elsewhere.target, elsewhere.status, elsewhere.origin) = (.address(4, bus: 0), .unmapped, 0x8000_0100)
         let filter = try TraceFilter(text, try makeDecoder(), functions: functions)
         return [register, element, elsewhere].map(filter.matches)

@@ -76,7 +76,8 @@ struct FilterLexer {
         while let byte = peek(), Self.isWordStart(byte) || Self.isDigit(byte) { position += 1 }
         if unitStart == position { return .number(value, unit: nil) }
         guard let unit = FilterUnit(rawValue: String(decoding: bytes[unitStart..<position], as: UTF8.self)) else {
-            throw error("a unit (\(FilterUnit.allCases.map(\.rawValue).joined(separator: ", "))) or nothing expected after a number", at: unitStart)
+            let units = FilterUnit.allCases.map(\.rawValue).joined(separator: ", ")
+            throw error("a unit (\(units)) or nothing expected after a number", at: unitStart)
         }
         return .number(value, unit: unit)
     }
@@ -87,7 +88,8 @@ struct FilterLexer {
             let isDot = byte == UInt8(ascii: ".")
             // Two dots are the sign of a range.
             if isDot, position + 1 < bytes.count, bytes[position + 1] == byte { break }
-            guard isDot || Self.isWordStart(byte) || Self.isDigit(byte) || byte == UInt8(ascii: "[") || byte == UInt8(ascii: "]") else { break }
+            let isBracket = byte == UInt8(ascii: "[") || byte == UInt8(ascii: "]")
+            guard isDot || isBracket || Self.isWordStart(byte) || Self.isDigit(byte) else { break }
             position += 1
         }
         return String(decoding: bytes[start..<position], as: UTF8.self)

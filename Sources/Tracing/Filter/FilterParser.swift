@@ -18,8 +18,8 @@ private struct FilterParser {
 
     /// Words that can't be names of places. Names of blocks are found in any case: `READ` is a block, if there is one.
     private static let keywords: Set = [
-        "and", "or", "not", "in", "read", "write", "fault", "changed", "initiator", "status", "time", "wait", "size", "pc", "pid", "address",
-        "old", "new",
+        "and", "or", "not", "in", "read", "write", "fault", "changed", "initiator", "status", "time", "wait", "size", "pc", "pid",
+        "address", "old", "new",
     ]
 
     init(text: String, tokens: [FilterToken]) {

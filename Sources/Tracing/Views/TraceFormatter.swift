@@ -47,7 +47,8 @@ public struct TraceFormatter {
         case .address(let address, let bus):
             members += ["\"bus\":\"\(decoder.busName(bus))\"", "\"address\":\"0x\(hex(address))\"", "\"value\":\"0x\(hex(event.new))\""]
         case .register(let number, let element, let byte):
-            members += ["\"register\":\"\(decoder.registerName(number, element))\"", "\"old\":\"0x\(hex(event.old))\"", "\"new\":\"0x\(hex(event.new))\""]
+            members.append("\"register\":\"\(decoder.registerName(number, element))\"")
+            members += ["\"old\":\"0x\(hex(event.old))\"", "\"new\":\"0x\(hex(event.new))\""]
             if byte != 0 { members.append("\"byte\":\(byte)") }
             if let register = decoder.known[Int(number)].description {
                 let changes = register.changes(from: event.old, to: event.new).map {
@@ -67,7 +68,8 @@ public struct TraceFormatter {
         }
     }
 
-    private static func value(_ field: DecodedField) -> String {
+    /// A field's value as lines show it.
+    static func value(_ field: DecodedField) -> String {
         field.encoding ?? (field.value < 10 ? "\(field.value)" : "0x\(hex(field.value))")
     }
 }

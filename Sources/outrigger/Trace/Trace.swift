@@ -11,7 +11,7 @@ struct Trace: ParsableCommand {
             takes a filter expression after the trace; docs/tracing.md has the grammar. Without a command: print.
             Example: outrigger trace run.ctf 'changed(WDT.CTRL.enable) or fault'
             """,
-        subcommands: [TracePrint.self],
+        subcommands: [TracePrint.self, TraceSum.self, TraceCompare.self, TraceExport.self],
         defaultSubcommand: TracePrint.self)
 }
 
