@@ -15,6 +15,7 @@ public struct Owner: RawRepresentable, Hashable, Sendable {
 
 /// One I/O request on its way through the device, as the hardware counters see it.
 public struct IORequest: Sendable {
+    /// What a request does.
     public enum Kind: UInt8, Sendable { case read = 0, write = 1, flush = 2, discard = 3, other = 4 }
     public var owner: Owner
     public var queue: UInt16

@@ -12,6 +12,7 @@ import Simulation
 /// Every owner with a transfer that its limit allows is served in bounded time: weights are at least 1, and guarantees above the link's
 /// bandwidth are scaled down to it.
 public final class Link: DeadlineTarget, PartitionSink {
+    /// What a link can do.
     public struct Configuration: Hashable, Sendable {
         public var name: String
         /// At least 1 byte a microsecond.
@@ -59,6 +60,7 @@ public final class Link: DeadlineTarget, PartitionSink {
         var transfer: Transfer
     }
 
+    /// All that changes.
     public struct State: Sendable {
         var flows: [Flow]
         var queues = FlowQueues<Transfer>()

@@ -7,6 +7,7 @@ import Simulation
 /// owner start in their order. At least one core always stays shared, so that nobody starves; a reservation takes effect as cores
 /// become free.
 public final class ServicePool: DeadlineTarget, PartitionSink {
+    /// What a pool has.
     public struct Configuration: Hashable, Sendable {
         public var name: String
         /// Cores, 1...255.
@@ -44,6 +45,7 @@ public final class ServicePool: DeadlineTarget, PartitionSink {
         var busy: Cycle = 0
     }
 
+    /// All that changes.
     public struct State: Sendable {
         var flows = [Flow](repeating: Flow(), count: FlowQueues<Request>.flows)
         var queues = FlowQueues<Request>()

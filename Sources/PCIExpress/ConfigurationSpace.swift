@@ -55,8 +55,11 @@ public struct ConfigurationSpace: Sendable {
         }
     }
 
+    /// A byte as it stands, without the effects of a read by software.
     public func byte(_ offset: Int) -> UInt8 { bytes[offset] }
+    /// Two bytes, little-endian.
     public func word(_ offset: Int) -> UInt16 { UInt16(bytes[offset]) | UInt16(bytes[offset + 1]) << 8 }
+    /// Four bytes, little-endian.
     public func dword(_ offset: Int) -> UInt32 { UInt32(word(offset)) | UInt32(word(offset + 2)) << 16 }
 
     /// Sets a register from the hardware's side, whatever software may do to it.

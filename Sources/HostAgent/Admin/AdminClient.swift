@@ -4,16 +4,22 @@ import AdminProtocol
 public struct AdminClient {
     private let queue: AdminQueue
 
+    /// Commands through a queue that is set up already.
     public init(_ queue: AdminQueue) { self.queue = queue }
 
+    /// Sets up the device's admin queue.
+    /// - Throws: when the folder is no Outrigger device, or its firmware does not come up.
     public init(_ device: PCIDevice) throws(AgentError) {
         queue = try AdminQueue(HostInterface(device))
     }
 
+    /// What the firmware is, and what it manages.
     public func identify() throws -> Identity { try send(.identify) }
 
+    /// The commands that the firmware knows.
     public func features() throws -> OpcodeList { try send(.listOpcodes) }
 
+    /// Sets a feature of the firmware, one of `Feature`, for instance the sampling window in cycles.
     public func setFeature(_ number: UInt32, to value: UInt64) throws {
         var feature = FeatureValue()
         feature.feature = number
@@ -26,26 +32,36 @@ public struct AdminClient {
         _ = try queue.send(command(.reportBaseline, member), data: Self.bytes(of: baseline), room: 0)
     }
 
+    /// The parameters of the allocation policy in force.
     public func policy() throws -> PolicyParameters { try send(.getPolicy) }
 
+    /// Replaces the policy's parameters.
+    /// - Throws: when one is out of range; then all stay as they were.
     public func setPolicy(_ parameters: PolicyParameters) throws {
         _ = try queue.send(AdminCommand(.setPolicy), data: Self.bytes(of: parameters), room: 0)
     }
 
+    /// What the host (0) or a virtual machine has of the device.
     public func allocation(of member: Int) throws -> Allocation { try send(.getAllocation, member: member) }
 
+    /// Gives the host (0) or a virtual machine so much of the device. Pinned, the policy leaves it alone.
+    /// - Throws: with the Resource Manager's reason when it does not fit; then all stays as it was.
     public func setAllocation(_ allocation: Allocation, of member: Int) throws {
         _ = try queue.send(command(.setAllocation, member), data: Self.bytes(of: allocation), room: 4)
     }
 
+    /// Puts what a virtual machine has of the device back to the default, and leaves it to the policy.
     public func releaseAllocation(of member: Int) throws {
         _ = try queue.send(command(.releaseAllocation, member), room: 4)
     }
 
+    /// Begins to log what device DMA writes to a virtual machine's memory.
     public func startLog(_ request: LogRequest, member: Int) throws -> LogStatus {
         try send(.startLog, member: member, data: Self.bytes(of: request))
     }
+    /// Ends a log. What it holds can still be read.
     public func stopLog(member: Int) throws -> LogStatus { try send(.stopLog, member: member) }
+    /// Closes the open extent, so that the ring has all that was written until now.
     public func harvestLog(member: Int) throws -> LogStatus { try send(.harvestLog, member: member) }
 
     /// A page of statistics of the owners from `first` on.

@@ -39,10 +39,12 @@ public struct HostInterface {
         }
     }
 
+    /// Reads a register, in one access of its size.
     public func read<T: FixedWidthInteger>(_ register: KeyPath<hostif_t, T>) throws(AgentError) -> T {
         try file.read(T.self, at: MemoryLayout<hostif_t>.offset(of: register)!)
     }
 
+    /// Writes a register, in one access of its size.
     public func write<T: FixedWidthInteger>(_ value: T, to register: KeyPath<hostif_t, T>) throws(AgentError) {
         try file.write(value, at: MemoryLayout<hostif_t>.offset(of: register)!)
     }
@@ -78,6 +80,7 @@ public struct HostInterface {
             programCounter: try read(\.FAULT_PC), address: try read(\.FAULT_ADDRESS), cycle: try read(\.FAULT_CYCLE), registers: registers)
     }
 
+    /// Makes room for the record of the next crash.
     public func clearFault() throws(AgentError) { try write(1, to: \.FAULT) }
 
     /// Keeps other agents out until the process ends or `body` returns: the device has one admin queue.

@@ -39,6 +39,7 @@ public final class File {
         guard count == bytes.count else { throw AgentError("\(path): \(count) of \(bytes.count) bytes written at 0x\(hex(offset))") }
     }
 
+    /// A little-endian integer at `offset`, in one access.
     public func read<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) throws(AgentError) -> T {
         var value = T.zero
         let count = pread(descriptor, &value, MemoryLayout<T>.size, offset)
@@ -48,6 +49,7 @@ public final class File {
         return T(littleEndian: value)
     }
 
+    /// Writes a little-endian integer at `offset`, in one access.
     public func write<T: FixedWidthInteger>(_ value: T, at offset: Int) throws(AgentError) {
         var value = value.littleEndian
         let count = pwrite(descriptor, &value, MemoryLayout<T>.size, offset)

@@ -57,6 +57,7 @@ public final class MemoryWindow {
         }
     }
 
+    /// Copies bytes out of the window, from `offset` on.
     public func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(AgentError) {
         try check(offset, bytes.count)
         guard bytes.count > 0 else { return }
@@ -72,6 +73,7 @@ public final class MemoryWindow {
         }
     }
 
+    /// Copies bytes into the window, from `offset` on.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(AgentError) {
         try check(offset, bytes.count)
         guard bytes.count > 0 else { return }

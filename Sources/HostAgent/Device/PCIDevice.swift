@@ -32,8 +32,10 @@ public struct PCIDevice {
         return nil
     }
 
+    /// The text of an attribute, one of the folder's files, without the final newline.
     public func attribute(_ name: String) throws(AgentError) -> String { try File.text(folder + "/" + name) }
 
+    /// Writes an attribute as `echo` would.
     public func setAttribute(_ name: String, to value: String) throws(AgentError) {
         let file = try File(folder + "/" + name, O_WRONLY)
         var text = value + "\n"
@@ -41,6 +43,7 @@ public struct PCIDevice {
         guard result > 0 else { throw .system("writing \(value)", file.path) }
     }
 
+    /// Opens one of the folder's files.
     public func open(_ name: String, _ flags: Int32 = O_RDWR) throws(AgentError) -> File { try File(folder + "/" + name, flags) }
 
     /// The folder of the device's own files (host memory, logs): only an emulated device has one. It is function 0's.

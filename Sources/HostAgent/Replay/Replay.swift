@@ -3,6 +3,7 @@ import Histogram
 
 /// Drives a block device with a recorded workload and checks every byte that comes back.
 public struct Replay {
+    /// When a request is sent.
     public enum Pace: Sendable {
         /// As many requests in flight as the driver has slots, each as soon as there is room.
         case closedLoop
@@ -10,6 +11,7 @@ public struct Replay {
         case openLoop(speed: Double)
     }
 
+    /// How a workload is replayed.
     public struct Options: Sendable {
         public var pace = Pace.closedLoop
         /// Most requests in flight.
@@ -23,6 +25,7 @@ public struct Replay {
         public init() {}
     }
 
+    /// What came of it.
     public struct Result {
         public var requests = 0
         public var reads = 0, writes = 0, flushes = 0

@@ -77,10 +77,12 @@ public final class BlockDriver {
     /// Takes a free slot. Its data can be filled in before ``submit(_:slot:sector:bytes:)``.
     public func takeSlot() -> Int? { free.popLast() }
 
+    /// Fills in the data of a slot that was taken, before it is submitted.
     public func writeData(_ bytes: UnsafeRawBufferPointer, slot: Int) throws(AgentError) {
         try memory.window.write(bytes, at: data + slot * maximumBytes)
     }
 
+    /// Copies out the data of a slot whose request has finished.
     public func readData(into bytes: UnsafeMutableRawBufferPointer, slot: Int) throws(AgentError) {
         try memory.window.read(into: bytes, at: data + slot * maximumBytes)
     }
@@ -117,6 +119,7 @@ public final class BlockDriver {
         return Completion(slot: slot, status: try memory.window.load(UInt8.self, at: headers + 32 * slot + Self.headerBytes))
     }
 
+    /// Gives a slot back.
     public func release(slot: Int) { free.append(slot) }
 
     /// Waits for the interrupt of a completion, or until `milliseconds` have passed. Returns at once when one is there already.

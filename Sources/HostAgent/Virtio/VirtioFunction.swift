@@ -78,10 +78,12 @@ public final class VirtioFunction {
 
     // MARK: Initialisation (3.1.1)
 
+    /// The device status (2.1).
     public var status: UInt8 {
         get throws(AgentError) { try common.file.read(UInt8.self, at: common.offset + Common.status) }
     }
 
+    /// Resets the device and waits until it says that it is (2.4).
     public func reset() throws(AgentError) {
         try setStatus(0)
         for _ in 0..<1_000_000 {
@@ -112,6 +114,7 @@ public final class VirtioFunction {
         }
     }
 
+    /// Ends the initialisation: the device may use its queues from here on.
     public func driverOK() throws(AgentError) {
         try setStatus(Status.acknowledge | Status.driver | Status.featuresOK | Status.driverOK)
     }
@@ -165,6 +168,7 @@ public final class VirtioFunction {
 
     // MARK: Device configuration (2.5)
 
+    /// A field of the device configuration, of at most 32 bits.
     public func configuration<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) throws(AgentError) -> T {
         try configuration.file.read(T.self, at: configuration.offset + offset)
     }

@@ -1,5 +1,6 @@
 /// A recorded block-I/O workload.
 public struct Workload: Sendable {
+    /// What a request does.
     public enum Operation: Sendable { case read, write, flush }
 
     /// One request. Flushes have neither position nor bytes.
@@ -23,8 +24,11 @@ public struct Workload: Sendable {
 
     public init(_ requests: [Request]) { self.requests = requests }
 
+    /// How many of the requests are of a kind.
     public func count(_ operation: Operation) -> Int { requests.count { $0.operation == operation } }
+    /// How many bytes the requests of a kind move.
     public func bytes(_ operation: Operation) -> Int { requests.reduce(0) { $1.operation == operation ? $0 + $1.bytes : $0 } }
+    /// Bytes of the largest request.
     public var largestRequest: Int { requests.reduce(0) { max($0, $1.bytes) } }
     /// The byte after the last one that any request touches.
     public var end: UInt64 { requests.reduce(0) { max($0, $1.position &+ UInt64($1.bytes)) } }

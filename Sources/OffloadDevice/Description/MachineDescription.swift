@@ -71,6 +71,7 @@ public struct MachineDescription: Sendable, Equatable {
         public init() {}
     }
 
+    /// The virtual functions and their disks.
     public struct VirtualFunctions: Sendable, Equatable {
         /// How many there can be (TotalVFs).
         public var total = 64
@@ -82,6 +83,7 @@ public struct MachineDescription: Sendable, Equatable {
         public var disks: [Int: Disk] = [:]
         public init() {}
 
+        /// The disk of virtual function `number`: its own, or the one for all others.
         public func disk(of number: Int) -> Disk { disks[number] ?? disk }
     }
 
@@ -93,6 +95,7 @@ public struct MachineDescription: Sendable, Equatable {
         public init(number: Int, disk: Disk = Disk()) { self.number = number; self.disk = disk }
     }
 
+    /// A block device's medium, as its driver sees it.
     public struct Disk: Sendable, Equatable {
         /// Bytes, a multiple of 512; nil with a file, whose size counts.
         public var size: UInt64? = 1 << 30
