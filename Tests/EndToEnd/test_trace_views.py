@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 
 import pytest
 
@@ -60,6 +61,10 @@ def test_functions(trace):
     inside = [event for event in hart if start <= int(event["pc"], 16) < start + size]
     assert inside
     assert events(trace, f"pc in {name}", "--firmware", FIRMWARE) == inside
+    # Swift's own name of a function is in the linker's, after its length.
+    swift = [(start, size) for name, start, size in symbols if re.match(r"\$.*(?<!\d)9addTotals", name)]
+    inside = [event for event in hart if any(start <= int(event["pc"], 16) < start + size for start, size in swift)]
+    assert inside and events(trace, "pc in addTotals", "--firmware", FIRMWARE) == inside
 
 
 def test_errors_point_at_the_column(trace):

@@ -70,7 +70,13 @@ extension ELFImage {
         let functions = symbols.filter { $0.isFunction && $0.size > 0 }
         let exact = functions.filter { $0.name == name }
         let mangled = "\(name.utf8.count)\(name)"
-        return (exact.isEmpty ? functions.filter { $0.name.hasPrefix("$") && $0.name.contains(mangled) } : exact)
+        let swift = functions.filter { function in
+            // The digits must be all of the length: `9addWindow` isn't in `19addWindowAndThenMore`.
+            function.name.hasPrefix("$") && function.name.ranges(of: mangled).contains { range in
+                function.name[..<range.lowerBound].last?.isNumber != true
+            }
+        }
+        return (exact.isEmpty ? swift : exact)
             .map { $0.address...($0.address + min($0.size - 1, .max - $0.address)) }
     }
 }
