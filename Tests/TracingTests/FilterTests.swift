@@ -164,7 +164,8 @@ private func makeSmallEvents(seed: UInt64) -> [AccessEvent] {
     func noTextStopsTheParser(seed: UInt64) throws {
         var random = Random(seed)
         let pieces = [
-            "and", "or", "not", "(", ")", "..", "in", "TIMER.CTRL", "0x", "12", "ms", "==", "<", "é", "[", "]", "!", ".", "old", "pc", " ", "\0",
+            "and", "or", "not", "(", ")", "..", "in", "TIMER.CTRL", "0x", "12", "ms", "==", "<", "é", "[", "]", "!", ".", "old", "pc", " ",
+            "\0",
         ]
         let text = (0..<random.below(20)).map { _ in random.pick(pieces) }.joined(separator: random.below(2) == 0 ? " " : "")
         _ = message { _ = try TraceFilter(text, try makeDecoder()) }
