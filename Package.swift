@@ -54,6 +54,9 @@ let package = Package(
             "Registers", "RegisterMaps", "Simulation", "RISCV", "Interconnect", "Peripherals", "PCIExpress", "Virtio", "Tracing", yams,
         ]),
 
+        // People's view of a running machine.
+        module("Debugging", ["OffloadDevice", "RISCV", "Registers"]),
+
         // The host's view.
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
@@ -69,7 +72,9 @@ let package = Package(
         .target(name: "CNamespace"),
         .executableTarget(
             name: "outrigger",
-            dependencies: ["HostFilesystem", "OffloadDevice", "Tracing", "RISCV", "Registers", "CNamespace", argumentParser, logging],
+            dependencies: [
+                "HostFilesystem", "OffloadDevice", "Debugging", "Tracing", "RISCV", "Registers", "CNamespace", argumentParser, logging,
+            ],
             swiftSettings: strict),
         .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(
@@ -97,6 +102,7 @@ let package = Package(
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"]),
+        tests("Debugging", ["OffloadDevice", "Simulation"]),
         tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
         .executableTarget(

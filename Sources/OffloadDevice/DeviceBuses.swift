@@ -19,6 +19,22 @@ public enum DeviceBus: Int, CaseIterable, Sendable {
     }
 }
 
+extension DeviceBus {
+    /// The block with this name, in upper or lower case, on the first bus that has it.
+    public static func block(named name: String) -> (bus: DeviceBus, block: BusMap.Block)? {
+        for bus in allCases {
+            if let block = bus.map.blocks.first(where: { $0.name.lowercased() == name.lowercased() }) { return (bus, block) }
+        }
+        return nil
+    }
+
+    /// The register or field with this name, as people write it: see ``BusMap/location(named:)``.
+    public static func location(named name: String) throws(RegisterNameError) -> (bus: DeviceBus, location: RegisterLocation) {
+        let bus = block(named: String(name.prefix { $0 != "." }))?.bus ?? .firmware
+        return (bus, try bus.map.location(named: name))
+    }
+}
+
 extension RegisterCatalogue {
     /// All registers of the device.
     public static let device = RegisterCatalogue(DeviceBus.allCases.map(\.map))

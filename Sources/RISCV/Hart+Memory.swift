@@ -75,7 +75,7 @@ extension Hart {
             raise(fault, value: address)
             return nil
         }
-        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
+        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.isDirect {
             if region.latency == 0 && page & PageTables.isMixed == 0 {
                 core.pointee.pages.reads(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
@@ -103,7 +103,7 @@ extension Hart {
             raise(.storeAccessFault, value: address)
             return false
         }
-        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
+        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.isDirect {
             guard !region.isReadOnly else {
                 raise(.storeAccessFault, value: address)
                 return false

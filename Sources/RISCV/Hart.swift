@@ -14,6 +14,8 @@ public final class Hart {
     /// Set once, in init.
     private(set) var engine: (any ExecutionEngine)!
     private var breakpoints: Set<UInt32> = []
+    /// During a step that takes no interrupts.
+    private var masksInterrupts = false
 
     /// A hart just out of reset.
     ///
@@ -131,7 +133,7 @@ public final class Hart {
             }
             let limit = min(cycle, port.horizon)
             guard core.pointee.state.time < limit else { return .horizon }
-            if let pin = core.pointee.state.takeableInterrupt {
+            if !masksInterrupts, let pin = core.pointee.state.takeableInterrupt {
                 core.pointee.passesBreakpoint = false
                 interrupt(pin)
                 continue
@@ -145,8 +147,12 @@ public final class Hart {
 
     /// Executes one instruction, even if it has a breakpoint, or enters the handler of a pending interrupt. Returns `horizon`
     /// if it did or if the port's horizon has been reached, otherwise why it could not.
-    public func step() -> StopReason {
-        run(until: core.pointee.state.time &+ 1)
+    /// - Parameter takingInterrupts: if false, pending interrupts stay pending, as with `stepie` of `dcsr` clear (RISC-V
+    ///   Debug Specification, chapter 4).
+    public func step(takingInterrupts: Bool = true) -> StopReason {
+        masksInterrupts = !takingInterrupts
+        defer { masksInterrupts = false }
+        return run(until: core.pointee.state.time &+ 1)
     }
 
     /// After an access: the port may have brought its horizon forward.
@@ -166,7 +172,7 @@ public final class Hart {
         if breakpoints.remove(pc) != nil { engine.discardCode() }
     }
 
-    func hasBreakpoint(_ pc: UInt32) -> Bool {
+    public func hasBreakpoint(_ pc: UInt32) -> Bool {
         !breakpoints.isEmpty && breakpoints.contains(pc)
     }
 

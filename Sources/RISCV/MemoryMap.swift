@@ -103,10 +103,19 @@ public final class MemoryRegion {
     /// While false, loads, stores and atomics in the region go to the harts' ports, as those to registers do, so that the
     /// owner can interfere with them (error injection). Instructions are always fetched directly.
     public var allowsDirectAccess = true {
-        didSet {
-            guard allowsDirectAccess != oldValue else { return }
-            map.dropDirectAccess(page: UInt32(base &>> 12), count: Int(size &>> 12), writesOnly: false)
-        }
+        didSet { if allowsDirectAccess != oldValue { dropDirectAccess() } }
+    }
+
+    /// While true, the same, so that a debugger sees the accesses.
+    public var isWatched = false {
+        didSet { if isWatched != oldValue { dropDirectAccess() } }
+    }
+
+    /// Harts need not go to their ports.
+    var isDirect: Bool { allowsDirectAccess && !isWatched }
+
+    private func dropDirectAccess() {
+        map.dropDirectAccess(page: UInt32(base &>> 12), count: Int(size &>> 12), writesOnly: false)
     }
 
     func hasCode(_ address: UInt32) -> Bool {

@@ -27,7 +27,7 @@ struct Regs: ParsableCommand {
     func run() throws {
         let live = try mount.map { try LiveRegisters(mountPoint: $0) }
         guard let name else { return listBlocks() }
-        if let block = Self.block(named: name) { return try listRegisters(of: block, live) }
+        if let block = DeviceBus.block(named: name)?.block { return try listRegisters(of: block, live) }
         let location = try Self.locate(name)
         let value = try value.map { text in
             guard let value = Self.number(text) else { throw UsageError("'\(text)': a number expected, decimal or 0x...") }
@@ -36,15 +36,9 @@ struct Regs: ParsableCommand {
         show(location, value: try value ?? live?.value(of: location))
     }
 
-    private static func block(named name: String) -> BusMap.Block? {
-        DeviceBus.allCases.lazy.flatMap(\.map.blocks).first { $0.name.lowercased() == name.lowercased() }
-    }
-
     private static func locate(_ name: String) throws -> RegisterLocation {
-        let blockName = name.prefix { $0 != "." }.lowercased()
-        let bus = DeviceBus.allCases.first { $0.map.blocks.contains { $0.name.lowercased() == blockName } } ?? .firmware
         do {
-            return try bus.map.location(named: name)
+            return try DeviceBus.location(named: name).location
         } catch {
             throw UsageError(error.description)
         }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Debugging
 import Glibc
 import HostFilesystem
 import Logging
@@ -33,6 +34,10 @@ struct Run: ParsableCommand {
     @Option(help: ArgumentHelp("Record every register access from power-on into this folder.", valueName: "folder"), completion: .directory)
     var trace: String?
 
+    @Option(help: ArgumentHelp(
+        "Serve GDB's remote protocol on a port of 127.0.0.1, or on a Unix socket that is made here.", valueName: "port-or-path"))
+    var gdb: String?
+
     @Option(help: "Microseconds to poll for the next request after each; 0 sleeps at once and leaves the processor to others.")
     var polling: UInt64 = 100
 
@@ -61,6 +66,7 @@ struct Run: ParsableCommand {
         }
         if let trace { try device.startTrace(folder: trace) }
         let tree = try DeviceTree(device, mountPoint: MountedTree.absolutePath(of: mount))
+        let debugServer = try debugServer(of: device)
         var options = MountedTree.Options()
         options.polling = polling * 1000
         options.forceUnmount = forceUnmount
@@ -69,10 +75,23 @@ struct Run: ParsableCommand {
         mounted.afterAccess = { device.lendThread(for: 50_000) }
         device.start()
         defer { device.stop() }
+        try debugServer?.start()
+        defer { debugServer?.stop() }
         // Requests wait in the kernel until they are served: the device can be used from here on.
         if let ready { try Self.announce(ready) }
         try mounted.serve()
         if let failure = device.stopTrace() { complain("the trace is incomplete: \(failure)") }
+    }
+
+    private func debugServer(of device: Machine) throws -> DebugServer? {
+        guard let gdb else { return nil }
+        let mountPoint = try MountedTree.absolutePath(of: mount)
+        let endpoint = DebugServer.Endpoint(gdb)
+        // A socket in the mounted tree could only be made by the process that serves the tree.
+        if case .unixSocket(let path) = endpoint, try MountedTree.absolutePath(of: path).hasPrefix(mountPoint + "/") {
+            throw UsageError("--gdb: a path outside the mounted tree expected, '\(path)' found")
+        }
+        return try DebugServer(device, at: endpoint)
     }
 
     private var machinePace: Machine.Pace {

@@ -228,8 +228,10 @@ public final class Device {
     /// Carries the device on to `cycle`.
     public func run(until cycle: Cycle) { core.run(until: cycle) }
 
-    /// No hart has anything to execute and no request is on its way: nothing happens but timers.
+    /// No hart has anything to execute and no request is on its way: nothing happens but timers, or not even that while a debugger holds
+    /// the harts.
     public var isIdle: Bool {
+        if core.isHeld { return true }
         guard core.isIdle, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else { return false }
         // Asked with every access of the host: only functions that exist can have requests.
         let existing = description.physicalFunctions.count + hierarchy.virtualFunctionCount

@@ -24,6 +24,8 @@ final class ManagementCore: ResetController, WireSink {
     private(set) var state: State
     private let ports: [Port]
     private let scheduler: Scheduler
+    /// While a debugger is attached: no part of the machine's own state.
+    var debug: DebugControl?
     private let quantum: Cycle
     /// Performs a firmware reset; set by the device.
     var onFirmwareReset: ((FirmwareResetCause) -> Void)?
@@ -39,6 +41,7 @@ final class ManagementCore: ResetController, WireSink {
             running: Array(repeating: false, count: count), hartResets: Array(repeating: nil, count: count),
             awake: Array(repeating: false, count: count))
         for hart in harts { hart.isHalted = true }
+        for port in ports { port.core = self }
     }
 
     /// A hart's way to the bus.
@@ -48,6 +51,10 @@ final class ManagementCore: ResetController, WireSink {
         private let recorder: AccessRecorder
         /// The end of the present run; in raw memory, because it is read after every access.
         let limit: UnsafeMutablePointer<Cycle>
+        /// A debugger watches addresses; read with every access too.
+        let isWatched: UnsafeMutablePointer<Bool>
+        /// Is told of every access while `isWatched`.
+        weak var core: ManagementCore?
 
         init(_ scheduler: Scheduler, _ crossbar: Crossbar, _ recorder: AccessRecorder) {
             self.scheduler = scheduler
@@ -55,17 +62,23 @@ final class ManagementCore: ResetController, WireSink {
             self.recorder = recorder
             limit = .allocate(capacity: 1)
             limit.initialize(to: 0)
+            isWatched = .allocate(capacity: 1)
+            isWatched.initialize(to: false)
         }
 
-        deinit { limit.deallocate() }
+        deinit {
+            limit.deallocate()
+            isWatched.deallocate()
+        }
 
         func access(_ access: inout BusAccess) -> BusStatus {
             scheduler.advance(to: access.time)
-            guard recorder.isRecording else { return crossbar.access(&access, in: .firmware) }
+            guard recorder.isRecording || isWatched.pointee else { return crossbar.access(&access, in: .firmware) }
             let (address, issued) = (access.address, access.time)
             recorder.begin()
             let status = crossbar.access(&access, in: .firmware)
-            recorder.finish(access, address: address, bus: .firmware, issued: issued, status: status)
+            if recorder.isRecording { recorder.finish(access, address: address, bus: .firmware, issued: issued, status: status) }
+            if isWatched.pointee, status == .ok { core?.accessDone(access, address: address) }
             return status
         }
 
@@ -77,9 +90,10 @@ final class ManagementCore: ResetController, WireSink {
     /// No hart has anything to execute before something else happens.
     var isIdle: Bool { !state.awake.contains(true) && state.firmwareReset == nil }
 
-    /// Carries device time on to `end`.
+    /// Carries device time on to `end`, unless a debugger holds it.
     func run(until end: Cycle) {
         repeat {
+            if isHeld { return }
             performRequests()
             runHarts(until: state.awake.contains(true) ? min(end, scheduler.now &+ quantum) : end)
         } while scheduler.now < end || hasRequests
@@ -91,10 +105,11 @@ final class ManagementCore: ResetController, WireSink {
         for (number, hart) in harts.enumerated() where state.awake[number] {
             ports[number].limit.pointee = limit
             hart.idle(until: scheduler.now)
-            switch hart.run(until: limit) {
+            switch debug == nil ? hart.run(until: limit) : runDebugged(number, until: limit) {
             case .waiting, .halted: state.awake[number] = false
             case .horizon, .breakpoint: break
             }
+            if isHeld { return scheduler.advance(to: min(hart.time, limit, scheduler.nextDue)) }
         }
         // A request, or an access that armed something earlier, ended the run before the limit.
         if hasRequests { return }
@@ -103,7 +118,7 @@ final class ManagementCore: ResetController, WireSink {
 
     private var hasRequests: Bool { state.firmwareReset != nil || state.hartResets.contains { $0 != nil } }
 
-    private func performRequests() {
+    func performRequests() {
         guard hasRequests else { return }
         if let cause = state.firmwareReset {
             state.firmwareReset = nil
@@ -120,8 +135,13 @@ final class ManagementCore: ResetController, WireSink {
         }
     }
 
+    /// Whether ``accessDone(_:address:)`` is told of the harts' accesses.
+    func setWatched(_ isWatched: Bool) {
+        for port in ports { port.isWatched.pointee = isWatched }
+    }
+
     /// Every hart stops before its next instruction, so that requests are performed.
-    private func interruptRun() {
+    func interruptRun() {
         for port in ports { port.limit.pointee = 0 }
     }
 

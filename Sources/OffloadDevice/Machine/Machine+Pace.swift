@@ -37,7 +37,7 @@ struct PaceClock {
 
 extension Machine {
     /// What the machine executes before it looks whether somebody wants the lock.
-    private var slice: Cycle { description.quantum }
+    var slice: Cycle { description.quantum }
     /// An idle device's timers are served together: it sleeps this long at least, in nanoseconds.
     private static let idleSleep: UInt64 = 5_000_000
     /// For less than this a wait is spent awake: sleeping takes longer.
@@ -68,7 +68,7 @@ extension Machine {
     func runThread() {
         lock.lock()
         while !isStopping {
-            if clock.followsWallClock { followWallClock() } else { runAtWill() }
+            if device.core.isHeld { sleep() } else if clock.followsWallClock { followWallClock() } else { runAtWill() }
             if !device.interrupts.unmaskedLines.isEmpty { device.maskRisenLines() }
             lock.giveWay()
         }
@@ -77,13 +77,14 @@ extension Machine {
 
     /// Pace `max`: a slice, or sleep when there is no work.
     private func runAtWill() {
-        if device.isIdle {
-            sleepsUntil = .max
-            lock.sleep()
-            sleepsUntil = 0
-        } else {
-            runSlice(until: .max)
-        }
+        if device.isIdle { sleep() } else { runSlice(until: .max) }
+    }
+
+    /// Until there is something to do.
+    private func sleep() {
+        sleepsUntil = .max
+        lock.sleep()
+        sleepsUntil = 0
     }
 
     /// Pace `realtime`: a slice if the device is behind, sleep until its next deadline otherwise.
@@ -130,7 +131,7 @@ extension Machine {
         defer { lock.unlock() }
         catchUp()
         let end = device.scheduler.now.addingReportingOverflow(cycles).partialValue
-        while device.scheduler.now < end, !isStopping {
+        while device.scheduler.now < end, !isStopping, !device.core.isHeld {
             let now = device.scheduler.now
             device.run(until: device.core.isIdle ? min(end, max(device.scheduler.nextDue, now &+ 1)) : min(end, now &+ slice))
             lock.giveWay()
@@ -149,7 +150,7 @@ extension Machine {
         func arrived() -> UInt64 { device.interrupts.counts.indices.contains(function) ? device.interrupts.counts[function] : 0 }
         guard !clock.followsWallClock else { return arrived() }
         let end = device.scheduler.now &+ Self.longestWait &* description.clockHertz
-        while arrived() == count, device.scheduler.now < end {
+        while arrived() == count, device.scheduler.now < end, !device.core.isHeld {
             runSlice(until: end)
             lock.giveWay()
         }

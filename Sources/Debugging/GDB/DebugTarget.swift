@@ -1,0 +1,58 @@
+import OffloadDevice
+
+/// What the protocol's commands act on: some harts that share a memory. Harts are numbered from 0.
+public protocol DebugTarget: AnyObject {
+    var hartCount: Int { get }
+    /// What a hart is doing, in a few words.
+    func activity(ofHart hart: Int) -> String
+
+    /// Why the harts are held; nil while they run.
+    var stop: DebugStop? { get }
+    func hold()
+    /// - Parameter actions: one for each hart.
+    func resume(_ actions: [HartAction])
+
+    /// nil: no such register.
+    func readRegister(_ register: TargetRegister, hart: Int) -> UInt32?
+    /// - Returns: false if there is no such register or it can't be written.
+    func writeRegister(_ register: TargetRegister, hart: Int, _ value: UInt32) -> Bool
+
+    /// Reads without side effects, up to the first byte that can't be read.
+    func readMemory(_ address: UInt32, count: Int) -> [UInt8]
+    /// - Returns: nil if all has been written, otherwise why not.
+    func writeMemory(_ address: UInt32, _ bytes: [UInt8]) -> String?
+    /// In the order of their addresses, without overlaps.
+    var memoryMap: [TargetMemory] { get }
+
+    func insertBreakpoint(_ address: UInt32)
+    func removeBreakpoint(_ address: UInt32)
+    func insertWatchpoint(_ watchpoint: Watchpoint)
+    func removeWatchpoint(_ watchpoint: Watchpoint)
+
+    /// Carries out a `monitor` command; what it prints.
+    func monitor(_ command: String) -> String
+}
+
+/// A register of a hart.
+public enum TargetRegister: Hashable, Sendable {
+    /// `x0`...`x31`.
+    case integer(Int)
+    case pc
+    case csr(UInt16)
+    /// The privilege mode: 0 U, 3 M.
+    case privilege
+}
+
+/// A range of the memory map.
+public struct TargetMemory: Hashable, Sendable {
+    public var address: UInt64
+    public var count: UInt64
+    /// The debugger must not try to write there.
+    public var isReadOnly: Bool
+
+    public init(address: UInt64, count: UInt64, isReadOnly: Bool) {
+        self.address = address
+        self.count = count
+        self.isReadOnly = isReadOnly
+    }
+}

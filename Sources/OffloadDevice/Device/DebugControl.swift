@@ -1,0 +1,189 @@
+import Registers
+import RISCV
+import Simulation
+
+/// What a hart does when a debugger lets device time go on.
+public enum HartAction: Hashable, Sendable {
+    /// It executes nothing.
+    case hold
+    /// It executes until something stops it.
+    case run
+    /// It executes one instruction, and more as long as the program counter is in the range. Interrupts wait meanwhile.
+    case step(while: Range<UInt32>)
+}
+
+/// Bus addresses whose accesses by harts stop the core.
+public struct Watchpoint: Hashable, Sendable {
+    public enum Kind: Sendable { case write, read, access }
+
+    public var address: UInt64
+    /// Bytes, at least 1.
+    public var count: UInt64
+    public var kind: Kind
+
+    public init(address: UInt64, count: UInt64, kind: Kind) {
+        self.address = address
+        self.count = max(count, 1)
+        self.kind = kind
+    }
+
+    func isMet(address other: UInt64, count otherCount: UInt64, isWrite: Bool) -> Bool {
+        guard kind == .access || (kind == .write) == isWrite else { return false }
+        return address < other &+ otherCount && other < address &+ count
+    }
+}
+
+/// Why a debugger holds the management core.
+public struct DebugStop: Hashable, Sendable {
+    public enum Reason: Hashable, Sendable {
+        /// The debugger asked for it.
+        case request
+        case step
+        /// Before the instruction at the program counter.
+        case breakpoint
+        /// After the instruction that made the access.
+        case watchpoint(Watchpoint)
+    }
+
+    public var hart: Int
+    public var reason: Reason
+
+    public init(hart: Int, reason: Reason) {
+        self.hart = hart
+        self.reason = reason
+    }
+}
+
+/// What a debugger has asked of the management core.
+final class DebugControl {
+    /// By hart.
+    var actions: [HartAction]
+    /// By hart: its next instruction is executed even if it has a breakpoint, because the debugger has seen it stop there.
+    var passesBreakpoint: [Bool]
+    var breakpoints: Set<UInt32> = []
+    var watchpoints: [Watchpoint] = []
+    /// Set while device time is held.
+    var stop: DebugStop?
+    let onStop: () -> Void
+
+    init(harts: Int, onStop: @escaping () -> Void) {
+        actions = Array(repeating: .run, count: harts)
+        passesBreakpoint = Array(repeating: false, count: harts)
+        self.onStop = onStop
+    }
+}
+
+extension ManagementCore {
+    /// A debugger holds all harts, and device time with them.
+    var isHeld: Bool { debug?.stop != nil }
+
+    /// - Parameter onStop: is called for every stop, by whoever carries the device on.
+    func attachDebugger(onStop: @escaping () -> Void) {
+        detachDebugger()
+        debug = DebugControl(harts: harts.count, onStop: onStop)
+        hold(0, .request)
+    }
+
+    /// Takes breakpoints and watchpoints away and lets the harts go on.
+    func detachDebugger() {
+        guard let debug else { return }
+        for address in debug.breakpoints { removeBreakpoint(address) }
+        for watchpoint in debug.watchpoints { removeWatchpoint(watchpoint) }
+        self.debug = nil
+    }
+
+    func hold(_ hart: Int, _ reason: DebugStop.Reason) {
+        guard let debug, debug.stop == nil else { return }
+        debug.stop = DebugStop(hart: hart, reason: reason)
+        interruptRun()
+        debug.onStop()
+    }
+
+    /// - Parameter actions: by hart; one that is missing is held.
+    func resume(_ actions: [HartAction]) {
+        guard let debug else { return }
+        for hart in harts.indices {
+            debug.actions[hart] = hart < actions.count ? actions[hart] : .hold
+            debug.passesBreakpoint[hart] = true
+        }
+        debug.stop = nil
+    }
+
+    /// Runs a hart until `limit` as the debugger wants it.
+    func runDebugged(_ number: Int, until limit: Cycle) -> StopReason {
+        guard let debug else { return .horizon }
+        let hart = harts[number]
+        switch debug.actions[number] {
+        case .hold:
+            return .horizon
+        case .run:
+            guard hart.time < limit else { return .horizon }
+            // The hart itself passes a breakpoint at which a run begins, and runs begin anywhere.
+            if !debug.passesBreakpoint[number], hart.hasBreakpoint(hart.pc) {
+                hold(number, .breakpoint)
+                return .breakpoint
+            }
+            let start = hart.time
+            let reason = hart.run(until: limit)
+            if hart.time != start { debug.passesBreakpoint[number] = false }
+            if reason == .breakpoint { hold(number, .breakpoint) }
+            return reason
+        case .step(let range):
+            while true {
+                let start = hart.time
+                let reason = hart.step(takingInterrupts: false)
+                guard hart.time != start else { return reason }
+                // Held: the instruction has met a watchpoint.
+                if isHeld { return .horizon }
+                guard range.contains(hart.pc), !hart.hasBreakpoint(hart.pc) else {
+                    hold(number, range.contains(hart.pc) ? .breakpoint : .step)
+                    return .breakpoint
+                }
+            }
+        }
+    }
+
+    // MARK: Breakpoints and watchpoints
+
+    func insertBreakpoint(_ address: UInt32) {
+        guard let debug, debug.breakpoints.insert(address).inserted else { return }
+        for hart in harts { hart.insertBreakpoint(address) }
+    }
+
+    func removeBreakpoint(_ address: UInt32) {
+        guard debug?.breakpoints.remove(address) != nil else { return }
+        for hart in harts { hart.removeBreakpoint(address) }
+    }
+
+    func insertWatchpoint(_ watchpoint: Watchpoint) {
+        debug?.watchpoints.append(watchpoint)
+        watchpointsChanged()
+    }
+
+    func removeWatchpoint(_ watchpoint: Watchpoint) {
+        guard let debug, let index = debug.watchpoints.firstIndex(of: watchpoint) else { return }
+        debug.watchpoints.remove(at: index)
+        watchpointsChanged()
+    }
+
+    /// Only accesses that leave a hart by its port are seen: those to a memory with a watchpoint have to take that way too.
+    private func watchpointsChanged() {
+        let watchpoints = debug?.watchpoints ?? []
+        setWatched(!watchpoints.isEmpty)
+        for region in memory.regions {
+            region.isWatched = watchpoints.contains { $0.address < region.base &+ region.size && region.base < $0.address &+ $0.count }
+        }
+    }
+
+    /// A hart's port has served an access.
+    func accessDone(_ access: borrowing BusAccess, address: UInt64) {
+        guard let debug else { return }
+        // A store that would have been direct may have changed code.
+        if access.isWrite { memory.wasWritten(UInt32(truncatingIfNeeded: address), bytes: Int(access.size)) }
+        for watchpoint in debug.watchpoints
+        where watchpoint.isMet(address: address, count: UInt64(access.size), isWrite: access.isWrite) {
+            hold(access.initiator.number, .watchpoint(watchpoint))
+            return
+        }
+    }
+}
