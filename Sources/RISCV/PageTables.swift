@@ -1,8 +1,4 @@
-#if canImport(Glibc)
 import Glibc
-#else
-import Musl
-#endif
 
 /// What a hart remembers of each 4 KiB page of its address space, one set for each privilege: where the page's memory is if
 /// loads or stores may go straight to it, and what the PMP says about the whole page.

@@ -50,7 +50,9 @@ func makeEvents(seed: UInt64, count: Int) -> [AccessEvent] {
         let elsewhere = random(10) == 0
         let wide = random(2) == 0
         let target: AccessEvent.Target =
-            elsewhere ? .address(random(1 << 32), bus: 0) : .register(wide ? 1 : 0, element: wide ? UInt16(random(4)) : 0, byte: UInt8(random(2) * 4))
+            elsewhere
+            ? .address(random(1 << 32), bus: 0)
+            : .register(wide ? 1 : 0, element: wide ? UInt16(random(4)) : 0, byte: UInt8(random(2) * 4))
         return AccessEvent(
             time: time, wait: random(9000), initiator: isHart ? .hart(0) : .host(function: Int(random(3))), origin: UInt32(random(1 << 32)),
             isWrite: random(2) == 0, size: [1, 2, 4, 8][Int(random(4))], status: random(5) == 0 ? .denied : .ok, target: target,

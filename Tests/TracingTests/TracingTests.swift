@@ -78,7 +78,8 @@ import Tracing
         try write(makeEvents(seed: 5, count: 10), to: folder.path)
         let stream = folder.path + "/hart0", metadata = folder.path + "/metadata"
         patch(stream, at: 66, [9])
-        #expect(message { _ = try read(folder.path) }.hasSuffix("hart0: byte 66: an event of type 0, 1 or 2 within its packet expected, 9 found"))
+        #expect(
+            message { _ = try read(folder.path) }.hasSuffix("hart0: byte 66: an event of type 0, 1 or 2 within its packet expected, 9 found"))
         patch(stream, at: 48, [1])
         #expect(message { _ = try read(folder.path) }.contains("hart0: byte 0: a packet of at most 262144 bytes expected"))
         patch(stream, at: 5, [0xee])
@@ -96,7 +97,8 @@ import Tracing
         var state = seed
         for _ in 0..<8 {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            patch(folder.path + (state & 1 == 0 ? "/hart0" : "/metadata"), at: Int(state >> 40) % 2000, [UInt8(truncatingIfNeeded: state >> 32)])
+            let file = folder.path + (state & 1 == 0 ? "/hart0" : "/metadata")
+            patch(file, at: Int(state >> 40) % 2000, [UInt8(truncatingIfNeeded: state >> 32)])
         }
         _ = message { _ = try read(folder.path) }
     }
@@ -112,14 +114,16 @@ import Tracing
 @Suite struct FormatterTests {
     private func event(_ target: AccessEvent.Target, old: UInt64, new: UInt64, write: Bool = true, status: BusStatus = .ok) -> AccessEvent {
         AccessEvent(
-            time: 100, wait: 4, initiator: .hart(0), origin: 0x8000_0010, isWrite: write, size: 4, status: status, target: target, old: old, new: new)
+            time: 100, wait: 4, initiator: .hart(0), origin: 0x8000_0010, isWrite: write, size: 4, status: status, target: target,
+            old: old, new: new)
     }
 
     @Test func aLineNamesTheFieldsThatChanged() throws {
         let formatter = TraceFormatter(try makeDecoder(), usesColour: false)
         #expect(
             formatter.line(event(.register(0, element: 0, byte: 0), old: 0, new: 0x11))
-                == "           100  hart0   pc=80000010    write32  TIMER.CTRL                      0x0 -> 0x11  enable=0->1 mode=once->periodic")
+                == "           100  hart0   pc=80000010    write32  TIMER.CTRL                      0x0 -> 0x11"
+                    + "  enable=0->1 mode=once->periodic")
         #expect(
             formatter.line(event(.register(1, element: 3, byte: 4), old: 7, new: 7, write: false))
                 == "           100  hart0   pc=80000010    read32   TIMER.VM[3].COUNT+4             0x7")
@@ -132,7 +136,7 @@ import Tracing
         let formatter = TraceFormatter(try makeDecoder(), usesColour: false)
         #expect(
             formatter.json(event(.register(0, element: 0, byte: 0), old: 0, new: 0x10))
-                == #"{"cycle":100,"wait":4,"initiator":"hart0","pc":"0x80000010","access":"write","size":4,"status":"ok","register":"TIMER.CTRL","#
-                + #""old":"0x0","new":"0x10","changed":{"mode":["once","periodic"]}}"#)
+                == #"{"cycle":100,"wait":4,"initiator":"hart0","pc":"0x80000010","access":"write","size":4,"status":"ok","#
+                + #""register":"TIMER.CTRL","old":"0x0","new":"0x10","changed":{"mode":["once","periodic"]}}"#)
     }
 }
