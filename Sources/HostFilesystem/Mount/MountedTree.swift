@@ -26,7 +26,7 @@ public final class MountedTree {
     /// Is called after each access of a client has been answered, on the serving thread, which doesn't serve meanwhile.
     public var afterAccess: (() -> Void)?
 
-    /// Mounts the tree. Requests wait until ``serve()`` is called.
+    /// Mounts the tree. Requests wait until ``serve()`` is called; so does a termination signal.
     ///
     /// - Parameter mountPoint: an absolute path.
     public init(_ nodes: NodeTable, at mountPoint: String, options: Options = Options()) throws(MountError) {
@@ -50,6 +50,8 @@ public final class MountedTree {
             if node.backing != 0, session != nil { cfuse_backing_close(session, node.backing) }
             node.backing = 0
         }
+        // From here on a signal must unmount: a mount whose server has died stays until somebody clears it away.
+        cfuse_stop_on_signals(session)
     }
 
     deinit {
@@ -59,7 +61,6 @@ public final class MountedTree {
 
     /// Serves file operations until ``stop()``, a termination signal, or somebody's unmount; then unmounts.
     public func serve() throws(MountError) {
-        cfuse_stop_on_signals(session)
         let error = cfuse_serve(session)
         unmount()
         if error != 0 { throw .lost(mountPoint, Errno(rawValue: error)) }
