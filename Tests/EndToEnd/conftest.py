@@ -1,6 +1,7 @@
 """Fixtures: how a test gets a device."""
 
 import contextlib
+import os
 import signal
 
 import pytest
