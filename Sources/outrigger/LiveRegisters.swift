@@ -31,13 +31,16 @@ struct LiveRegisters {
         }
     }
 
+    /// - Throws: for a register that has no value to show.
     func value(of location: RegisterLocation) throws(UsageError) -> UInt64 {
-        try value(of: location.block, location.register, element: location.element)
+        guard let value = value(of: location.block, location.register, element: location.element) else {
+            throw UsageError("\(location.name): the mounted device doesn't show this register's value")
+        }
+        return value
     }
 
-    func value(of block: BusMap.Block, _ register: RegisterDescription, element: Int) throws(UsageError) -> UInt64 {
-        let name = "\(block.name).\(register.name(ofElement: element))"
-        guard let value = values[name] else { throw UsageError("\(name): the mounted device doesn't show this register's value") }
-        return value
+    /// nil for a register that the device doesn't show, such as one that can only be written.
+    func value(of block: BusMap.Block, _ register: RegisterDescription, element: Int) -> UInt64? {
+        values["\(block.name).\(register.name(ofElement: element))"]
     }
 }

@@ -27,7 +27,7 @@ struct Regs: ParsableCommand {
     func run() throws {
         let live = try mount.map { try LiveRegisters(mountPoint: $0) }
         guard let name else { return listBlocks() }
-        if let block = DeviceBus.block(named: name)?.block { return try listRegisters(of: block, live) }
+        if let block = DeviceBus.block(named: name)?.block { return listRegisters(of: block, live) }
         let location = try Self.locate(name)
         let value = try value.map { text in
             guard let value = Self.number(text) else { throw UsageError("'\(text)': a number expected, decimal or 0x...") }
@@ -67,18 +67,18 @@ struct Regs: ParsableCommand {
         }
     }
 
-    private func listRegisters(of block: BusMap.Block, _ live: LiveRegisters?) throws {
+    private func listRegisters(of block: BusMap.Block, _ live: LiveRegisters?) {
         if json {
-            let items = try block.map.registers.map { register in
-                try describe(block, register, element: 0, value: live?.value(of: block, register, element: 0))
+            let items = block.map.registers.map { register in
+                describe(block, register, element: 0, value: live?.value(of: block, register, element: 0))
             }
             return print(JSON.array(items).text)
         }
         for register in block.map.registers {
             var line = column(hex(block.base + register.offset), 13) + column(arrayName(register), 28) + column("\(register.width)", 4)
             if let live {
-                let value = try live.value(of: block, register, element: 0)
-                line += column(hex(value), 20) + register.describe(value)
+                let value = live.value(of: block, register, element: 0)
+                line += value.map { column(hex($0), 20) + register.describe($0) } ?? "-"
             } else {
                 line += firstLine(register.doc)
             }

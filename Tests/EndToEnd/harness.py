@@ -37,13 +37,13 @@ def run(*command, check=True, limit=LIMIT, **options):
     return result
 
 
-def complaint(*command, **options):
-    """What a program that must fail says: one line on standard error, nothing on standard output, an exit code and no signal."""
+def complaint(*command, lines=1, **options):
+    """What a program that must fail says: so many lines on standard error, nothing on standard output, an exit code and no signal."""
     result = run(*command, check=False, limit=60, **options)
     assert result.returncode > 0, f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}"
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1 and result.stdout == "", f"{command}\n{result.stdout}\n{result.stderr}"
-    return lines[0]
+    said = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(said) == lines and result.stdout == "", f"{command}\n{result.stdout}\n{result.stderr}"
+    return "\n".join(said)
 
 
 class Raises:
