@@ -23,7 +23,8 @@ def main():
         registers = support.patched("registers.elf", folder, iterations=500_000)
         core = support.patched("core.elf", folder, iterations=4_000)
         works = {
-            "firmware and 4 virtual functions": (["virtio", "--firmware", support.FIRMWARE, "--functions", 4, "--requests", 200_000], TARGET),
+            "firmware and 4 virtual functions": (
+                ["virtio", "--firmware", support.FIRMWARE, "--functions", 4, "--requests", 200_000], TARGET),
             "CPU-bound program": (["program", core], TARGET),
             "nothing but register accesses": (["program", registers], None),
         }

@@ -46,6 +46,8 @@ public final class Device {
     public let interrupts = HostInterrupts()
     /// The functions that are block devices. Those that exist come first: the physical ones by number, then the virtual ones by number.
     public let functions: [BlockFunction]
+    /// Their devices, for ``isIdle``, which is asked several times with each access of the host: no reference is counted.
+    private let devices: [Unmanaged<VirtioDevice>]
 
     /// Every register block with the bus on which it is found and its name there.
     public let blocks: [(bus: DeviceBus, name: String, registers: RegisterBlock)]
@@ -137,6 +139,7 @@ public final class Device {
             functions.append(try BlockFunction(index, disk: disk, description, hierarchy, path, recorder, on: scheduler))
         }
         self.functions = functions
+        devices = functions.map { Unmanaged.passUnretained($0.device) }
 
         blocks = Self.list(
             firmware: [
@@ -233,9 +236,9 @@ public final class Device {
     public var isIdle: Bool {
         if core.isHeld { return true }
         guard core.isIdle, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else { return false }
-        // Asked with every access of the host: only functions that exist can have requests.
+        // Only functions that exist can have requests.
         let existing = description.physicalFunctions.count + hierarchy.virtualFunctionCount
-        for index in 0..<existing where functions[index].device.requestsInFlight != 0 { return false }
+        for index in 0..<existing where devices[index]._withUnsafeGuaranteedRef({ $0.isBusy }) { return false }
         return true
     }
 

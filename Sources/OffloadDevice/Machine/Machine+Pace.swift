@@ -57,8 +57,10 @@ extension Machine {
     /// After an access: what the host's kernel does about interrupts, and the thread's wake-up if the device has got something to do.
     func settle() {
         if !device.interrupts.unmaskedLines.isEmpty { device.maskRisenLines() }
+        let isIdle = device.isIdle
+        hasWork.store(!isIdle, ordering: .relaxed)
         guard sleepsUntil != 0 else { return }
-        if !device.isIdle || (clock.followsWallClock && clock.time(of: device.scheduler.nextDue) &+ Self.idleSleep < sleepsUntil) {
+        if !isIdle || (clock.followsWallClock && clock.time(of: device.scheduler.nextDue) &+ Self.idleSleep < sleepsUntil) {
             sleepsUntil = 0
             lock.signal()
         }
@@ -161,7 +163,7 @@ extension Machine {
     /// Lends the calling thread to the machine until the device is idle, for at most `nanoseconds` of wall time, unless others use the
     /// machine. A thread that has just accessed the device and answered its client saves a wake-up of the machine's own thread.
     public func lendThread(for nanoseconds: UInt64) {
-        guard pace != .lockstep, lock.tryLock() else { return }
+        guard hasWork.load(ordering: .relaxed), pace != .lockstep, lock.tryLock() else { return }
         defer { lock.unlock() }
         let end = WallClock.now + nanoseconds
         while !device.isIdle, !lock.isWanted, WallClock.now < end {

@@ -4,6 +4,7 @@ import Peripherals
 import Registers
 import RISCV
 import Simulation
+import Synchronization
 import Tracing
 
 /// A device that many threads use: one lock, a pace, and a thread of its own that carries time on.
@@ -39,6 +40,8 @@ public final class Machine: @unchecked Sendable {
     var isStopping = false
     /// The wall time until which the machine's thread sleeps; 0 while it runs.
     var sleepsUntil: UInt64 = 0
+    /// The last access left the device something to do; for a look without the lock.
+    let hasWork = Atomic<Bool>(false)
 
     /// Makes a machine at rest: ``start()`` sets it going.
     public init(_ description: MachineDescription, pace: Pace) throws(MachineError) {

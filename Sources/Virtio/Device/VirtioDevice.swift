@@ -172,6 +172,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     // MARK: VirtualComponent
 
     public var requestsInFlight: Int { type.requestsInFlight }
+    /// There are requests in flight.
+    public var isBusy: Bool { state.isBusy }
 
     public var isServing: Bool {
         get { state.queues.isServing }
