@@ -28,6 +28,43 @@ import Testing
         #expect(machine.hart.run(until: machine.hart.time + 1000) == .horizon)
     }
 
+    @Test func stepsWithoutInterrupts() {
+        let machine = TestMachine()
+        machine.write(Self.loop)
+        var state = HartState(pc: TestMachine.base)
+        state.csr.mtvec = TestMachine.base + 0x100
+        state.csr.mie = InterruptPin.timer.mask
+        state.csr.mstatus |= 1 << 3
+        machine.hart.state = state
+        machine.hart.setPin(.timer, true)
+        #expect(machine.hart.step(takingInterrupts: false) == .horizon && machine.hart.pc == TestMachine.base + 4)
+        #expect(machine.hart.step(takingInterrupts: false) == .horizon && machine.hart.pc == TestMachine.base + 8)
+        #expect(machine.hart.step() == .horizon && machine.hart.pc == TestMachine.base + 0x100, "it was kept pending")
+        #expect(machine.hart.state.csr.mepc == TestMachine.base + 8)
+    }
+
+    /// Watched memory is reached by the port alone, whatever its owner wants besides.
+    @Test func watchedMemory() {
+        let machine = TestMachine()
+        machine.write([Assembler.lw(6, 0, 5), Assembler.jal(0, -4)])
+        var state = HartState(pc: TestMachine.base)
+        state.x[5] = TestMachine.base + 0x1000
+        machine.hart.state = state
+        func accesses() -> Int {
+            let before = machine.accesses.count
+            for _ in 0..<2 { _ = machine.hart.step() }
+            return machine.accesses.count - before
+        }
+        #expect(accesses() == 0)
+        machine.region.isWatched = true
+        #expect(accesses() == 1)
+        machine.region.allowsDirectAccess = false
+        machine.region.isWatched = false
+        #expect(accesses() == 1)
+        machine.region.allowsDirectAccess = true
+        #expect(accesses() == 0)
+    }
+
     /// A load and its use, a predicted loop, a division: with a breakpoint at each instruction the cycles are the same.
     @Test func breakpointsTakeNoTime() {
         let code = [
