@@ -78,6 +78,8 @@ struct Run: ParsableCommand {
         try debugServer?.start()
         defer { debugServer?.stop() }
         // Requests wait in the kernel until they are served: the device can be used from here on.
+        print("the device is mounted at \(mounted.mountPoint); Ctrl-C ends it")
+        fflush(nil)
         if let ready { try Self.announce(ready) }
         try mounted.serve()
         if let failure = device.stopTrace() { complain("the trace is incomplete: \(failure)") }
