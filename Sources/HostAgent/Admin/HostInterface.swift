@@ -41,12 +41,12 @@ public struct HostInterface {
 
     /// Reads a register, in one access of its size.
     public func read<T: FixedWidthInteger>(_ register: KeyPath<hostif_t, T>) throws(AgentError) -> T {
-        try file.read(T.self, at: MemoryLayout<hostif_t>.offset(of: register)!)
+        try file.read(T.self, at: Self.offset(of: register))
     }
 
     /// Writes a register, in one access of its size.
     public func write<T: FixedWidthInteger>(_ value: T, to register: KeyPath<hostif_t, T>) throws(AgentError) {
-        try file.write(value, at: MemoryLayout<hostif_t>.offset(of: register)!)
+        try file.write(value, at: Self.offset(of: register))
     }
 
     /// The firmware's state, nil for a number that means none.
@@ -72,7 +72,7 @@ public struct HostInterface {
     public func fault() throws(AgentError) -> Fault? {
         let status = try read(\.FAULT)
         guard status & 1 == 1 else { return nil }
-        let first = MemoryLayout<hostif_t>.offset(of: \.FAULT_X)!
+        let first = Self.offset(of: \.FAULT_X)
         var registers: [UInt32] = []
         for number in 0..<32 { registers.append(try file.read(UInt32.self, at: first + 4 * number)) }
         return Fault(
@@ -82,6 +82,11 @@ public struct HostInterface {
 
     /// Makes room for the record of the next crash.
     public func clearFault() throws(AgentError) { try write(1, to: \.FAULT) }
+
+    private static func offset(of register: PartialKeyPath<hostif_t>) -> Int {
+        // Every member of a C structure is stored in it.
+        MemoryLayout<hostif_t>.offset(of: register)!
+    }
 
     /// Keeps other agents out until the process ends or `body` returns: the device has one admin queue.
     func exclusively<T>(_ body: () throws(AgentError) -> T) throws(AgentError) -> T {

@@ -5,11 +5,15 @@ import Glibc
 /// Mapped where the system allows it; by `pread` and `pwrite` otherwise, in pieces that a register file takes.
 public final class MemoryWindow {
     public let size: Int
-    /// Where it is mapped, nil if it can only be read and written.
-    public let base: UnsafeMutableRawPointer?
-    private let file: File?
-    /// The largest access that the file takes at once: 8 for a BAR, which is accessed as registers are.
-    private let piece: Int
+    private let path: String
+    private let storage: Storage
+
+    private enum Storage {
+        case mapped(UnsafeMutableRawPointer)
+        /// Can only be read and written; `piece` is the largest access that the file takes at once: 8 for a BAR, which is accessed as
+        /// registers are.
+        case file(File, piece: Int)
+    }
 
     /// Opens `path` and maps it if that is possible. `size` nil means the size of the file.
     public init(_ path: String, size: Int? = nil, piece: Int = 8) throws(AgentError) {
@@ -22,75 +26,77 @@ public final class MemoryWindow {
         }
         guard length > 0 else { throw AgentError("\(path): memory expected, an empty file found") }
         self.size = length
-        self.file = file
-        self.piece = piece
-        let mapping = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor, 0)
-        base = mapping == MAP_FAILED ? nil : mapping
+        self.path = path
+        if let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor, 0), base != MAP_FAILED {
+            storage = .mapped(base)
+        } else {
+            storage = .file(file, piece: piece)
+        }
     }
 
     /// Memory that is this process's own.
     init(mapped base: UnsafeMutableRawPointer, size: Int) {
-        self.base = base
         self.size = size
-        file = nil
-        piece = 8
+        path = "memory"
+        storage = .mapped(base)
     }
 
     deinit {
-        if let base { munmap(base, size) }
+        if case .mapped(let base) = storage { munmap(base, size) }
     }
 
     /// Loads a little-endian integer at `offset`, in one access.
     public func load<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) throws(AgentError) -> T {
         try check(offset, MemoryLayout<T>.size)
-        if let base { return T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self)) }
-        return try file!.read(T.self, at: offset)
+        switch storage {
+        case .mapped(let base): return T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self))
+        case .file(let file, _): return try file.read(T.self, at: offset)
+        }
     }
 
     /// Stores a little-endian integer at `offset`, in one access.
     public func store<T: FixedWidthInteger>(_ value: T, at offset: Int) throws(AgentError) {
         try check(offset, MemoryLayout<T>.size)
-        if let base {
-            base.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
-        } else {
-            try file!.write(value, at: offset)
+        switch storage {
+        case .mapped(let base): base.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
+        case .file(let file, _): try file.write(value, at: offset)
         }
     }
 
     /// Copies bytes out of the window, from `offset` on.
     public func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(AgentError) {
         try check(offset, bytes.count)
-        guard bytes.count > 0 else { return }
-        if let base {
-            bytes.baseAddress!.copyMemory(from: base + offset, byteCount: bytes.count)
-            return
-        }
-        var done = 0
-        while done < bytes.count {
-            let count = pieceLength(at: offset + done, remaining: bytes.count - done)
-            try file!.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[done..<(done + count)]), at: offset + done)
-            done += count
+        switch storage {
+        case .mapped(let base):
+            bytes.copyMemory(from: UnsafeRawBufferPointer(start: base + offset, count: bytes.count))
+        case .file(let file, let piece):
+            var done = 0
+            while done < bytes.count {
+                let count = Self.length(at: offset + done, remaining: bytes.count - done, piece: piece)
+                try file.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[done..<(done + count)]), at: offset + done)
+                done += count
+            }
         }
     }
 
     /// Copies bytes into the window, from `offset` on.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(AgentError) {
         try check(offset, bytes.count)
-        guard bytes.count > 0 else { return }
-        if let base {
-            (base + offset).copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
-            return
-        }
-        var done = 0
-        while done < bytes.count {
-            let count = pieceLength(at: offset + done, remaining: bytes.count - done)
-            try file!.write(UnsafeRawBufferPointer(rebasing: bytes[done..<(done + count)]), at: offset + done)
-            done += count
+        switch storage {
+        case .mapped(let base):
+            UnsafeMutableRawBufferPointer(start: base + offset, count: bytes.count).copyMemory(from: bytes)
+        case .file(let file, let piece):
+            var done = 0
+            while done < bytes.count {
+                let count = Self.length(at: offset + done, remaining: bytes.count - done, piece: piece)
+                try file.write(UnsafeRawBufferPointer(rebasing: bytes[done..<(done + count)]), at: offset + done)
+                done += count
+            }
         }
     }
 
     /// The largest naturally aligned power of two that fits, at most `piece`.
-    private func pieceLength(at offset: Int, remaining: Int) -> Int {
+    private static func length(at offset: Int, remaining: Int, piece: Int) -> Int {
         var length = piece
         while length > remaining || offset % min(length, 8) != 0 { length /= 2 }
         return length
@@ -98,7 +104,7 @@ public final class MemoryWindow {
 
     private func check(_ offset: Int, _ count: Int) throws(AgentError) {
         guard offset >= 0, count >= 0, offset <= size - count else {
-            throw AgentError("\(file?.path ?? "memory"): \(count) bytes at 0x\(hex(offset)) are outside its 0x\(hex(size)) bytes")
+            throw AgentError("\(path): \(count) bytes at 0x\(hex(offset)) are outside its 0x\(hex(size)) bytes")
         }
     }
 }

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The driver's side of a split virtqueue (virtio 1.2, 2.7).
 ///
 /// Chains have a fixed number of descriptors, so that each request slot keeps its own descriptors for life: slot *n* of a queue
@@ -72,8 +74,11 @@ public struct DriverQueue {
     /// - Returns: whether the device wants to be notified (2.7.10).
     public mutating func publish() throws(AgentError) -> Bool {
         guard availableIndex != notifiedIndex else { return false }
-        // x86 keeps stores in order; the file path goes through system calls. No fence is needed before the index.
+        // 2.7.13.3: the device must not see the index before the entries that it counts.
+        atomicMemoryFence(ordering: .releasing)
         try memory.store(availableIndex, at: available + 2)
+        // 2.7.13.4.1: the device's wish is read after the index has been written, or both sides may miss each other.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
         let previous = notifiedIndex
         notifiedIndex = availableIndex
         if eventIndex {
@@ -86,6 +91,8 @@ public struct DriverQueue {
     /// The next finished chain: its head and how many bytes the device wrote; nil when there is none.
     public mutating func take() throws(AgentError) -> (head: Int, written: Int)? {
         guard try memory.load(UInt16.self, at: used + 2) != usedIndex else { return nil }
+        // 2.7.14: neither the entry nor the data is read before the index that says they are there.
+        atomicMemoryFence(ordering: .acquiring)
         let entry = try memory.load(UInt64.self, at: used + 4 + 8 * (Int(usedIndex) & (size - 1)))
         usedIndex &+= 1
         let head = Int(truncatingIfNeeded: entry & 0xffff_ffff)
@@ -102,6 +109,8 @@ public struct DriverQueue {
         } else {
             try memory.store(UInt16(0), at: available)
         }
+        // 2.7.7.1: what came before the device saw the wish brings no interrupt, so the index is read after it.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
         return try memory.load(UInt16.self, at: used + 2) != usedIndex
     }
 }
