@@ -3,6 +3,7 @@ import Registers
 
 /// Advanced core-local interruptor. Software interrupts (MSWI) and the timer (MTIMER) of the management core's harts.
 public enum ACLINT {
+    // Cannot fail: the text is generated with this line, and the tests read every map.
     public static let map = try! RegisterMap(text: text)
 
     /// Machine software interrupt. ACLINT 2.1. Pends or withdraws the hart's machine software interrupt (mip.MSIP).

@@ -4,6 +4,7 @@ import Registers
 /// Fabric. Initiators: 0 hart 0, 1 hart 1, 2 host, 3 DMA. Targets are numbered in the order of the firmware's bus map. Links: 0 device to
 /// host, 1 host to device. Flows: 0 host, 1 to 64 virtual machines, 65 the device itself.
 public enum FABRIC {
+    // Cannot fail: the text is generated with this line, and the tests read every map.
     public static let map = try! RegisterMap(text: text)
 
     /// Interrupt state

@@ -3,6 +3,7 @@ import Registers
 
 /// Logging engine. Records what device DMA writes to each owner's memory: extents in a ring per owner, and dirty bitmaps.
 public enum LOG {
+    // Cannot fail: the text is generated with this line, and the tests read every map.
     public static let map = try! RegisterMap(text: text)
 
     /// Interrupt state. Causes that have come up; write one to clear.

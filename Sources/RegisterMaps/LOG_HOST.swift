@@ -3,6 +3,7 @@ import Registers
 
 /// Logging engine, host's window. Where the rings are, how far they are filled, and read-and-clear harvest of the dirty bitmaps.
 public enum LOG_HOST {
+    // Cannot fail: the text is generated with this line, and the tests read every map.
     public static let map = try! RegisterMap(text: text)
 
     @inlinable public static var OWNER_STATUS: Keys.OWNER_STATUS { .init() }

@@ -3,6 +3,7 @@ import Registers
 
 /// Resource Manager. Partitions link bandwidth, service cores, memory blocks and accelerator slots between owners; committed atomically.
 public enum RM {
+    // Cannot fail: the text is generated with this line, and the tests read every map.
     public static let map = try! RegisterMap(text: text)
 
     /// Interrupt state. Causes that have come up; write one to clear.
