@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,14 +22,16 @@ def processor_seconds(pid):
 
 
 def main():
-    support.build("outrigger")
+    support.build("outrigger", "outrigger-agent")
     support.build_firmware()
     targets = support.Targets()
     with tempfile.TemporaryDirectory() as folder:
         server = support.device(pathlib.Path(folder) / "mount")
         try:
-            # Until the firmware has booted and the page cache has settled.
-            time.sleep(2)
+            # Answers when the firmware has booted.
+            subprocess.run(
+                [support.PROGRAMS / "outrigger-agent", "identify", "--device", server.mount_point / support.FUNCTION],
+                check=True, stdout=subprocess.DEVNULL, timeout=60)
             start, before = time.monotonic(), processor_seconds(server.process.pid)
             time.sleep(SECONDS)
             used = processor_seconds(server.process.pid) - before
