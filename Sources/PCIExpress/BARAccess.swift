@@ -38,7 +38,8 @@ extension PCIFunction {
         return target.access(&access)
     }
 
-    /// MSI-X structures take dwords and qwords (7.7.2.2); the pending bits can't be written.
+    /// MSI-X structures take dwords and qwords (7.7.2.2); the pending bits can't be written. Only offsets within
+    /// them come here, so that `state.msix` is there.
     private func accessMSIX(_ offset: UInt64, _ size: Int, _ access: inout BusAccess) -> BusStatus {
         guard let value = state.msix!.read(offset, size: size) else { return .wrongSize }
         guard access.isWrite else {

@@ -68,6 +68,7 @@ public final class PCIHierarchy {
 
     // MARK: Functions
 
+    // `init` makes these three for every description.
     public var hostBridge: PCIFunction { functions[Self.hostBridgeIndex]! }
     public var rootPort: PCIFunction { functions[Self.rootPortIndex]! }
     public var physicalFunction: PCIFunction { functions[0]! }
@@ -162,6 +163,7 @@ public final class PCIHierarchy {
         guard count != virtualFunctionCount else { return }
         let changed = min(count, virtualFunctionCount) + 1...max(count, virtualFunctionCount)
         virtualFunctionCount = count
+        // `init` made as many as TotalVFs, which `count` never exceeds.
         for number in changed { functions[number]!.reset(.virtualization) }
         delegate?.virtualFunctionsChanged(count: count)
     }

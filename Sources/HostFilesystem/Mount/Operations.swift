@@ -1,7 +1,8 @@
 import CFUSESession
 import Glibc
 
-// The file operations, from libfuse to the nodes. `ino` is a node's number, `fh` its `OpenFile` (0: none).
+// The file operations, from libfuse to the nodes. `ino` is a node's number, `fh` its `OpenFile` (0: none). libfuse always gives `info` to
+// operations on open files (fuse_lowlevel.h), hence the forced unwraps.
 
 extension MountedTree {
     /// READ and WRITE of everything but streams: answered at once, without libfuse.
