@@ -66,6 +66,40 @@ public final class Scheduler {
             .map { ($0.deadline.takeUnretainedValue().name, $0.cycle) }
     }
 
+    // MARK: Snapshots
+
+    /// Saves or replaces device time. Loading disarms every deadline: each is armed again by ``Deadline/archive(_:)`` after that.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("scheduler") { (archive, _) throws(SnapshotError) in
+            try archive.integer(&state.pointee.now)
+            try archive.integer(&state.pointee.armed)
+        }
+        guard archive.isLoading else { return }
+        for place in 0..<state.pointee.count { state.pointee.heap[place].deadline._withUnsafeGuaranteedRef { $0.position = -1 } }
+        state.pointee.count = 0
+        state.pointee.nextDue = .max
+    }
+
+    /// Arms a deadline as it was when its state was saved.
+    fileprivate func load(
+        _ deadline: Deadline, at cycle: Cycle, order: UInt64, from archive: borrowing StateArchive
+    ) throws(SnapshotError) {
+        guard cycle >= state.pointee.now, order < state.pointee.armed else {
+            throw archive.error("deadline '\(deadline.name)': expected cycle \(state.pointee.now) or later and an order below "
+                + "\(state.pointee.armed), found cycle \(cycle) and order \(order)")
+        }
+        for place in 0..<state.pointee.count where state.pointee.heap[place].order == order {
+            throw archive.error("deadline '\(deadline.name)': expected an order of its own, found that of another deadline, \(order)")
+        }
+        let armed = state.pointee.armed
+        state.pointee.armed = order
+        insert(deadline, at: cycle)
+        state.pointee.armed = armed
+    }
+
+    /// How many deadlines had been armed before the one at a place of the heap.
+    fileprivate func order(at position: Int) -> UInt64 { state.pointee.heap[position].order }
+
     /// Cycle for which the deadline at a place of the heap is armed.
     fileprivate func due(at position: Int) -> Cycle { state.pointee.heap[position].cycle }
 
@@ -181,6 +215,20 @@ public final class Deadline {
 
     public func cancel() {
         scheduler.remove(self)
+    }
+
+    /// Saves what it is armed for, or arms it as it was: the scheduler's own state comes before those of its deadlines.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        var isArmed = position >= 0
+        try archive.flag(&isArmed)
+        guard isArmed else { return scheduler.remove(self) }
+        var (cycle, order) = position >= 0 ? (scheduler.due(at: position), scheduler.order(at: position)) : (0, 0)
+        try archive.integer(&cycle)
+        try archive.integer(&order)
+        if archive.isLoading {
+            scheduler.remove(self)
+            try scheduler.load(self, at: cycle, order: order, from: archive)
+        }
     }
 
     @inline(__always) fileprivate func fire(at cycle: Cycle) { target.deadlineReached(tag, at: cycle) }

@@ -29,4 +29,7 @@ public final class Wire {
         self.level = level
         sink?.wireChanged(input, level: level)
     }
+
+    /// Saves or replaces the level. The far end isn't told: it loads a state of its own.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) { try archive.flag(&level) }
 }

@@ -1,0 +1,224 @@
+/// What is wrong with a stored state: what was expected, what was found, and where.
+public struct SnapshotError: Error, Equatable, Sendable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// A part of a model's state: a value that lists its fields to an archive.
+public protocol ArchivedState {
+    /// Visits every field, in an order that is the stored format's. Loading refuses values that the model could not have reached and
+    /// that would take it out of its bounds: indexes, counts, cycles.
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError)
+}
+
+/// A model with state: what a snapshot consists of.
+public protocol ArchivedModel: AnyObject {
+    /// Saves the model's state or replaces it by a saved one. What is derived from other state (caches, permissions, watchers) is made
+    /// anew after loading.
+    ///
+    /// A model whose loading failed is in no particular state: whoever loads keeps what was there before (`Device.restore`).
+    func archive(_ archive: inout StateArchive) throws(SnapshotError)
+}
+
+/// Stored state, being written or being read: one list of fields serves both, so that the two can't differ.
+///
+/// Little endian, nothing aligned. Sections are named, versioned and of stated length, so that a mistake is reported at its place and a
+/// later version of a model can take an earlier one's section. The bytes are the payload of a snapshot; magic, format version and
+/// checksums are those of the file around it.
+public struct StateArchive {
+    public enum Direction: Sendable { case saving, loading }
+
+    public let direction: Direction
+    /// All bytes: written so far, or to be read.
+    public private(set) var bytes: [UInt8]
+    private var position = 0
+    private var end: Int
+    /// Names of the open sections, for messages.
+    private var path: [String] = []
+
+    /// Begins to write.
+    public init() {
+        direction = .saving
+        bytes = []
+        end = 0
+    }
+
+    /// Begins to read.
+    public init(loading bytes: [UInt8]) {
+        direction = .loading
+        self.bytes = bytes
+        end = bytes.count
+    }
+
+    public var isLoading: Bool { direction == .loading }
+
+    /// Ends reading: everything must have been read.
+    public func finish() throws(SnapshotError) {
+        guard !isLoading || position == end else { throw error("expected the end, found \(end - position) more bytes") }
+    }
+
+    /// An error at the present place.
+    public func error(_ message: String) -> SnapshotError {
+        SnapshotError("snapshot: \(path.joined(separator: "/")): \(message) (byte \(isLoading ? position : bytes.count))")
+    }
+
+    /// While loading: a value that was read must make sense.
+    public func require(_ condition: Bool, _ message: @autoclosure () -> String) throws(SnapshotError) {
+        guard condition || !isLoading else { throw error(message()) }
+    }
+
+    // MARK: Sections
+
+    /// A named part of the format.
+    /// - Parameters:
+    ///   - version: that is written, and the latest that can be read.
+    ///   - body: visits the fields; is given the version that is stored.
+    public mutating func section(
+        _ name: String, version: UInt16 = 1, _ body: (inout StateArchive, _ version: UInt16) throws(SnapshotError) -> Void
+    ) throws(SnapshotError) {
+        path.append(name)
+        var stored = name
+        try string(&stored, limit: 255)
+        guard stored == name else { throw error("expected section '\(name)', found '\(stored)'") }
+        var storedVersion = version
+        try integer(&storedVersion)
+        guard (1...version).contains(storedVersion) else {
+            throw error("expected version 1 to \(version), found \(storedVersion)")
+        }
+        var length: UInt64 = 0
+        let lengthAt = bytes.count
+        try integer(&length)
+        if isLoading {
+            guard length <= UInt64(end - position) else { throw error("expected \(length) bytes, found \(end - position)") }
+            let outer = end
+            end = position + Int(length)
+            try body(&self, storedVersion)
+            guard position == end else { throw error("expected the section's end, found \(end - position) more bytes") }
+            end = outer
+        } else {
+            let start = bytes.count
+            try body(&self, storedVersion)
+            length = UInt64(bytes.count - start)
+            for byte in 0..<8 { bytes[lengthAt + byte] = UInt8(truncatingIfNeeded: length >> UInt64(8 * byte)) }
+        }
+        path.removeLast()
+    }
+
+    // MARK: Fields
+
+    public mutating func integer<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(SnapshotError) {
+        let count = MemoryLayout<Value>.size
+        if isLoading {
+            let start = try take(count)
+            value = Value(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: start, as: Value.self) })
+        } else {
+            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+        }
+    }
+
+    /// An integer within bounds: an index, a count, a length.
+    public mutating func integer<Value: FixedWidthInteger & BitwiseCopyable>(
+        _ value: inout Value, in range: ClosedRange<Value>
+    ) throws(SnapshotError) {
+        try integer(&value)
+        try require(range.contains(value), "expected \(range.lowerBound) to \(range.upperBound), found \(value)")
+    }
+
+    public mutating func flag(_ value: inout Bool) throws(SnapshotError) {
+        var byte: UInt8 = value ? 1 : 0
+        try integer(&byte, in: 0...1)
+        value = byte == 1
+    }
+
+    /// An enumeration or an option set, by its raw value.
+    public mutating func raw<Value: RawRepresentable>(
+        _ value: inout Value
+    ) throws(SnapshotError) where Value.RawValue: FixedWidthInteger & BitwiseCopyable {
+        var raw = value.rawValue
+        try integer(&raw)
+        guard let known = Value(rawValue: raw) else { throw error("expected a value of \(Value.self), found \(raw)") }
+        value = known
+    }
+
+    public mutating func state<Value: ArchivedState>(_ value: inout Value) throws(SnapshotError) { try value.archive(&self) }
+
+    /// - Parameter blank: what a stored value is read into.
+    public mutating func optional<Value>(
+        _ value: inout Value?, blank: @autoclosure () -> Value, _ field: (inout StateArchive, inout Value) throws(SnapshotError) -> Void
+    ) throws(SnapshotError) {
+        var isThere = value != nil
+        try flag(&isThere)
+        guard isThere else { return value = nil }
+        var present = value ?? blank()
+        try field(&self, &present)
+        value = present
+    }
+
+    /// An array of any length up to a limit.
+    /// - Parameter blank: what stored elements are read into.
+    public mutating func array<Value>(
+        _ values: inout [Value], limit: Int, blank: @autoclosure () -> Value,
+        _ field: (inout StateArchive, inout Value) throws(SnapshotError) -> Void
+    ) throws(SnapshotError) {
+        var count = UInt64(values.count)
+        try integer(&count, in: 0...UInt64(limit))
+        if isLoading {
+            values.removeAll(keepingCapacity: true)
+            for _ in 0..<count {
+                var value = blank()
+                try field(&self, &value)
+                values.append(value)
+            }
+        } else {
+            for index in values.indices { try field(&self, &values[index]) }
+        }
+    }
+
+    /// An array whose length the model's configuration gives: its elements are replaced one by one.
+    public mutating func elements<Value>(
+        _ values: inout [Value], _ field: (inout StateArchive, inout Value) throws(SnapshotError) -> Void
+    ) throws(SnapshotError) {
+        var count = UInt64(values.count)
+        try integer(&count)
+        try require(count == UInt64(values.count), "expected \(values.count) elements, found \(count)")
+        for index in values.indices { try field(&self, &values[index]) }
+    }
+
+    /// The same of plain integers.
+    public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(_ values: inout [Value]) throws(SnapshotError) {
+        try elements(&values) { (archive, value) throws(SnapshotError) in try archive.integer(&value) }
+    }
+
+    public mutating func string(_ value: inout String, limit: Int) throws(SnapshotError) {
+        var count = UInt64(value.utf8.count)
+        try integer(&count, in: 0...UInt64(limit))
+        if isLoading {
+            let start = try take(Int(count))
+            guard let text = String(validating: bytes[start..<start + Int(count)], as: UTF8.self) else { throw error("expected UTF-8") }
+            value = text
+        } else {
+            bytes.append(contentsOf: value.utf8)
+        }
+    }
+
+    /// Raw bytes of a length that the model's configuration gives.
+    public mutating func memory(_ buffer: UnsafeMutableRawBufferPointer) throws(SnapshotError) {
+        var count = UInt64(buffer.count)
+        try integer(&count)
+        try require(count == UInt64(buffer.count), "expected \(buffer.count) bytes, found \(count)")
+        if isLoading {
+            let start = try take(buffer.count)
+            bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + buffer.count])) }
+        } else {
+            bytes.append(contentsOf: UnsafeRawBufferPointer(buffer))
+        }
+    }
+
+    /// Skips bytes that are to be read.
+    /// - Returns: where they begin.
+    private mutating func take(_ count: Int) throws(SnapshotError) -> Int {
+        guard count <= end - position else { throw error("expected \(count) bytes, found \(end - position)") }
+        defer { position += count }
+        return position
+    }
+}
