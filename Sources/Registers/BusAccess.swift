@@ -1,4 +1,5 @@
-/// Who puts an access on a bus: a hart, a host program through a PCI function, a function's DMA engine, or the debugger.
+/// Who puts an access on a bus: a hart, a host program through a PCI function, a function's DMA engine, or the debugger. What the device
+/// does by itself has an initiator too, for traces.
 public struct Initiator: RawRepresentable, Hashable, Sendable {
     public var rawValue: UInt16
     @inlinable public init(rawValue: UInt16) { self.rawValue = rawValue }
@@ -11,16 +12,18 @@ public struct Initiator: RawRepresentable, Hashable, Sendable {
     @inlinable public static func dma(function: Int) -> Initiator { .init(rawValue: 0x200 | UInt16(truncatingIfNeeded: function) & 0xff) }
     /// A debugger or a debug file: never part of the machine's own behaviour.
     public static let debugger = Initiator(rawValue: 0x300)
+    /// The device, on its own account.
+    public static let device = Initiator(rawValue: 0x400)
 
-    public enum Kind: UInt8, Sendable { case hart = 0, host = 1, dma = 2, debugger = 3 }
-    @inlinable public var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8) & 3)! }
+    public enum Kind: UInt8, Sendable, CaseIterable { case hart = 0, host = 1, dma = 2, debugger = 3, device = 4 }
+    @inlinable public var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8)) ?? .device }
     /// The hart's or the function's number.
     @inlinable public var number: Int { Int(rawValue & 0xff) }
 }
 
 extension Initiator: CustomStringConvertible {
-    /// `hart0`, `host1`, `dma3`, `debugger`: the spelling of traces, filters and error messages.
-    public var description: String { kind == .debugger ? "debugger" : "\(kind)\(number)" }
+    /// `hart0`, `host1`, `dma3`, `debugger`, `device`: the spelling of traces, filters and error messages.
+    public var description: String { kind == .debugger || kind == .device ? "\(kind)" : "\(kind)\(number)" }
 }
 
 /// What became of a bus access. Anything but `ok` is a bus error for a hart, all ones or a dropped write for the host.

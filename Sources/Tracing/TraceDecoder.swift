@@ -26,8 +26,8 @@ public struct TraceDecoder: Sendable {
 
     /// For a recorded trace, by the numbers and names in its own metadata.
     public init(_ reader: TraceReader, catalogue: RegisterCatalogue, maps: [BusMap]) {
-        known = reader.registers.map { Known(name: $0, entry: catalogue.entry(named: $0)) }
-        buses = reader.buses
+        known = reader.names.registers.map { Known(name: $0, entry: catalogue.entry(named: $0)) }
+        buses = reader.names.buses
         self.maps = maps
     }
 

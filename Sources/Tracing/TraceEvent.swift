@@ -1,42 +1,181 @@
 import Registers
 
-/// One bus access as the trace keeps it.
-public struct AccessEvent: Sendable, Equatable {
-    /// Device cycle at which it was issued.
-    public var time: UInt64
-    /// Cycles until it came back. The trace keeps up to 8,191.
-    public var wait: UInt64
-    public var initiator: Initiator
-    /// Program counter of a hart, process id of a host program.
-    public var origin: UInt32
-    public var isWrite: Bool
-    /// Bytes: 1, 2, 4 or 8.
-    public var size: UInt8
-    public var status: BusStatus
-    public var target: Target
-    /// The register's value before the access, or nothing of meaning where there is no register.
-    public var old: UInt64
-    /// The register's value after the access. Without a register: the data written or read.
-    public var new: UInt64
+/// One thing that happened in the device, as a trace keeps it.
+///
+/// What is told by number (registers, buses, wires, record kinds) has its name in the trace's ``TraceNames``.
+public enum TraceEvent: Sendable, Equatable {
+    case access(AccessEvent)
+    case interrupt(InterruptEvent)
+    case dma(DMAEvent)
+    case queue(QueueEvent)
+    case fault(FaultEvent)
+    case log(LogEvent)
 
-    public enum Target: Sendable, Equatable {
-        /// A register by its number in the ``RegisterCatalogue``, the array element, and the first byte of it that was accessed.
-        case register(UInt16, element: UInt16, byte: UInt8)
-        /// No register: the address on a bus.
-        case address(UInt64, bus: UInt8)
+    /// Device cycle at which it happened; of an access and a transfer, at which it was issued.
+    public var time: UInt64 {
+        switch self {
+        case .access(let event): event.time
+        case .interrupt(let event): event.time
+        case .dma(let event): event.time
+        case .queue(let event): event.time
+        case .fault(let event): event.time
+        case .log(let event): event.time
+        }
     }
 
-    public init(
-        time: UInt64, wait: UInt64, initiator: Initiator, origin: UInt32, isWrite: Bool, size: UInt8, status: BusStatus, target: Target,
-        old: UInt64, new: UInt64
-    ) {
-        self.time = time; self.wait = wait; self.initiator = initiator; self.origin = origin; self.isWrite = isWrite
-        self.size = size; self.status = status; self.target = target; self.old = old; self.new = new
+    /// Who caused it, in whose stream it is.
+    public var initiator: Initiator {
+        switch self {
+        case .access(let event): event.initiator
+        case .interrupt(let event): event.initiator
+        case .dma(let event): event.initiator
+        case .queue(let event): event.initiator
+        case .fault(let event): event.initiator
+        case .log(let event): event.initiator
+        }
     }
 }
 
-/// Something wrong with a trace, or with writing one.
-public struct TraceError: Error, Equatable, Sendable, CustomStringConvertible {
-    public let description: String
-    public init(_ description: String) { self.description = description }
+/// An interrupt on one of the legs of its way: on a wire, as a message to the host, as a trap of a hart.
+public struct InterruptEvent: Sendable, Equatable {
+    /// Device cycle.
+    public var time: UInt64
+    public var step: Step
+
+    public enum Step: Sendable, Equatable {
+        /// A wire, by its number in ``TraceNames/wires``, has changed to this level.
+        case line(UInt16, level: Bool)
+        /// A PCI function has sent the host an MSI-X message, or changed its INTx line's level where `vector` is nil.
+        case message(function: UInt8, vector: UInt16?, level: Bool)
+        /// A hart has taken a trap: an interrupt, or an exception (the highest bit of `cause`, as in `mcause`, tells which).
+        /// `pc` is where it was (`mepc`), `handler` where it goes on.
+        case trap(hart: UInt8, cause: UInt32, pc: UInt32, handler: UInt32)
+    }
+
+    public init(time: UInt64, step: Step) { self.time = time; self.step = step }
+
+    public var initiator: Initiator {
+        switch step {
+        case .line: .device
+        case .message(let function, _, _): .dma(function: Int(function))
+        case .trap(let hart, _, _, _): .hart(Int(hart))
+        }
+    }
+}
+
+/// One transfer between the device and the host's memory.
+public struct DMAEvent: Sendable, Equatable {
+    /// Device cycle at which it is made.
+    public var time: UInt64
+    /// PCI function index.
+    public var function: UInt8
+    /// The device writes to memory; otherwise it reads.
+    public var isWrite: Bool
+    /// As the function sees it: before the IOMMU.
+    public var address: UInt64
+    public var bytes: UInt32
+    public var status: BusStatus
+
+    public init(time: UInt64, function: UInt8, isWrite: Bool, address: UInt64, bytes: UInt32, status: BusStatus) {
+        self.time = time; self.function = function; self.isWrite = isWrite; self.address = address; self.bytes = bytes
+        self.status = status
+    }
+
+    public var initiator: Initiator { .dma(function: Int(function)) }
+}
+
+/// A step on the way of a request through a virtqueue.
+public struct QueueEvent: Sendable, Equatable {
+    /// Device cycle.
+    public var time: UInt64
+    /// PCI function index.
+    public var function: UInt8
+    public var queue: UInt16
+    public var step: Step
+    /// The head descriptor of the request that was taken or completed; otherwise 0.
+    public var head: UInt16
+    /// Payload of the request that was taken, bytes written to the driver's buffers of one that was completed; otherwise 0.
+    public var bytes: UInt32
+    /// Requests in flight after the step.
+    public var depth: UInt16
+
+    public enum Step: UInt8, Sendable, CaseIterable {
+        /// The driver has rung the doorbell.
+        case doorbell = 0
+        /// The device has taken a request from the available ring.
+        case taken
+        /// It has put the request into the used ring.
+        case completed
+        /// It has told the driver.
+        case notified
+    }
+
+    public init(time: UInt64, function: UInt8, queue: UInt16, step: Step, head: UInt16 = 0, bytes: UInt32 = 0, depth: UInt16) {
+        self.time = time; self.function = function; self.queue = queue; self.step = step; self.head = head; self.bytes = bytes
+        self.depth = depth
+    }
+
+    public var initiator: Initiator { .dma(function: Int(function)) }
+}
+
+/// Something has gone wrong, in a way that the hardware noticed.
+public struct FaultEvent: Sendable, Equatable {
+    /// Device cycle.
+    public var time: UInt64
+    public var kind: Kind
+    /// Whose access, function or hart it is; ``Registers/Initiator/device`` where nobody's.
+    public var initiator: Initiator
+    /// The address that was in question; 0 where none was.
+    public var address: UInt64
+    /// Program counter of a hart, process id of a host program, virtqueue of a function; 0 where there is none.
+    public var origin: UInt32
+    /// What it was, in the terms of the kind: a status, an AER error's name, a watchdog's stage. At most ``longestName``
+    /// bytes of UTF-8 are kept.
+    public var name: String
+
+    public enum Kind: UInt8, Sendable, CaseIterable {
+        /// A bus error that a hart took.
+        case bus = 0
+        /// A transfer that the IOMMU refused.
+        case iommu
+        /// A PCI Express error that was reported by advanced error reporting.
+        case aer
+        /// An error that a memory's code found.
+        case ecc
+        /// A watchdog was not fed.
+        case watchdog
+        /// A virtqueue that the driver broke: the function needs a reset.
+        case queue
+    }
+
+    /// Bytes of a name that a trace keeps.
+    public static let longestName = 255
+
+    public init(time: UInt64, kind: Kind, initiator: Initiator, address: UInt64 = 0, origin: UInt32 = 0, name: String) {
+        self.time = time; self.kind = kind; self.initiator = initiator; self.address = address; self.origin = origin; self.name = name
+    }
+}
+
+/// What the firmware has told: a line that it printed, or a record of its trace ring.
+public struct LogEvent: Sendable, Equatable {
+    /// Device cycle; of a line, that of its end.
+    public var time: UInt64
+    public var hart: UInt8
+    public var content: Content
+
+    public enum Content: Sendable, Equatable {
+        /// A line without its end. At most ``longestLine`` bytes of UTF-8 are kept.
+        case line(String)
+        /// A record by the number of its kind in ``TraceNames/records``, with at most ``mostArguments`` arguments.
+        case record(kind: UInt16, arguments: [UInt32])
+    }
+
+    /// Bytes of a line that a trace keeps.
+    public static let longestLine = 1023
+    /// Arguments of a record that a trace keeps.
+    public static let mostArguments = 15
+
+    public init(time: UInt64, hart: UInt8, content: Content) { self.time = time; self.hart = hart; self.content = content }
+
+    public var initiator: Initiator { .hart(Int(hart)) }
 }

@@ -52,9 +52,9 @@ enum TraceLayout {
     }
 
     /// The metadata (TSDL).
-    static func metadata(_ catalogue: RegisterCatalogue, buses: [String], frequency: UInt64) -> (text: String, identity: [UInt8]) {
-        let registers = catalogue.entries.enumerated().map { "\"\($1.name)\" = \($0)" }.joined(separator: ",\n        ")
-        let busNames = buses.enumerated().map { "\"\($1)\" = \($0)" }.joined(separator: ", ")
+    static func metadata(_ names: TraceNames, frequency: UInt64) -> (text: String, identity: [UInt8]) {
+        let registers = names.registers.enumerated().map { "\"\($1)\" = \($0)" }.joined(separator: ",\n        ")
+        let busNames = names.buses.enumerated().map { "\"\($1)\" = \($0)" }.joined(separator: ", ")
         let operations = ["read", "write"].enumerated().flatMap { write, verb in
             [8, 16, 32, 64].enumerated().map { "\(verb)\($1) = \(write * 4 + $0)" }
         }.joined(separator: ", ")

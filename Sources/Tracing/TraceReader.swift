@@ -3,11 +3,10 @@ import Registers
 
 /// Reads a trace back, all streams merged in the order of time.
 ///
-/// Accesses at the same cycle come in the order of their initiators' numbers, those of one initiator as they were made.
+/// Events at the same cycle come in the order of their initiators' numbers, those of one initiator as they were made.
 public struct TraceReader {
-    /// The names of the registers by number, and of the buses, as the trace's own metadata gives them.
-    public let registers: [String]
-    public let buses: [String]
+    /// What the numbers in events mean, as the trace's own metadata gives it.
+    public let names: TraceNames
     /// Fabric cycles per second.
     public let frequency: UInt64
     /// What was left out, for people: bytes after the last whole packet of a stream.
@@ -38,8 +37,7 @@ public struct TraceReader {
             throw TraceError("\(path): damaged: it lacks the registers' names, the buses', the clock's frequency or the trace's identity")
         }
         self.frequency = UInt64(frequency)
-        self.registers = registers
-        self.buses = buses
+        names = TraceNames(registers: registers, buses: buses)
         for name in try Self.names(in: folder) where Self.isStreamName(name) {
             let path = "\(folder)/\(name)"
             var stream = try StreamReader(path: path, bytes: try Self.contents(of: path), identity: uuid, registers: registers.count)
@@ -49,13 +47,13 @@ public struct TraceReader {
         streams.sort { $0.initiator.rawValue < $1.initiator.rawValue }
     }
 
-    /// The next access, nil at the end.
-    public mutating func next() throws(TraceError) -> AccessEvent? {
+    /// The next event, nil at the end.
+    public mutating func next() throws(TraceError) -> TraceEvent? {
         guard var first = streams.indices.first else { return nil }
         for index in streams.indices.dropFirst() where streams[index].current.time < streams[first].current.time { first = index }
         let event = streams[first].current
         if try !streams[first].advance() { streams.remove(at: first) }
-        return event
+        return .access(event)
     }
 
     /// Whether a file's name is that of an initiator: `hart0`, `host12`, `dma3`, `debugger`.

@@ -33,11 +33,11 @@ public final class TraceWriter {
     /// Begins a trace. The folder is made, an earlier trace in it is replaced.
     ///
     /// - Parameters:
-    ///   - buses: the names of the buses that ``AccessEvent/Target/address(_:bus:)`` numbers.
+    ///   - names: what the numbers in events mean.
     ///   - frequency: fabric cycles per second.
-    public init(folder: String, catalogue: RegisterCatalogue, buses: [String], frequency: UInt64) throws(TraceError) {
+    public init(folder: String, names: TraceNames, frequency: UInt64) throws(TraceError) {
         self.folder = folder
-        let metadata = TraceLayout.metadata(catalogue, buses: buses, frequency: frequency)
+        let metadata = TraceLayout.metadata(names, frequency: frequency)
         identity = metadata.identity
         streams = .allocate(capacity: Self.initiators)
         streams.initialize(repeating: nil, count: Self.initiators)
@@ -61,6 +61,11 @@ public final class TraceWriter {
             }
         }
         streams.deallocate()
+    }
+
+    /// Records one event.
+    public func record(_ event: TraceEvent) {
+        if case .access(let event) = event { record(event) }
     }
 
     /// Records one access.

@@ -62,7 +62,7 @@ func makeEvents(seed: UInt64, count: Int) -> [AccessEvent] {
 
 func write(_ events: [AccessEvent], to folder: String) throws {
     let maps = try makeMaps()
-    let writer = try TraceWriter(folder: folder, catalogue: RegisterCatalogue(maps), buses: maps.map(\.name), frequency: 1_000_000_000)
+    let writer = try TraceWriter(folder: folder, names: TraceNames(RegisterCatalogue(maps), buses: maps), frequency: 1_000_000_000)
     for event in events { writer.record(event) }
     writer.finish()
     #expect(writer.count == UInt64(events.count))
@@ -70,7 +70,9 @@ func write(_ events: [AccessEvent], to folder: String) throws {
 
 func read(_ folder: String) throws -> [AccessEvent] {
     var reader = try TraceReader(folder: folder), events: [AccessEvent] = []
-    while let event = try reader.next() { events.append(event) }
+    while let event = try reader.next() {
+        if case .access(let access) = event { events.append(access) }
+    }
     return events
 }
 

@@ -106,7 +106,7 @@ import Tracing
     @Test func aFolderThatCannotBeMadeIsAnError() throws {
         let maps = try makeMaps()
         #expect(throws: TraceError("/nowhere/trace: mkdir: No such file or directory")) {
-            try TraceWriter(folder: "/nowhere/trace", catalogue: RegisterCatalogue(maps), buses: ["firmware"], frequency: 1)
+            try TraceWriter(folder: "/nowhere/trace", names: TraceNames(RegisterCatalogue(maps), buses: maps), frequency: 1)
         }
     }
 }

@@ -123,7 +123,7 @@ public final class Machine: @unchecked Sendable {
     /// Records every register access into a folder from now on.
     public func startTrace(folder: String) throws(TraceError) {
         let writer = try TraceWriter(
-            folder: folder, catalogue: .device, buses: DeviceBus.allCases.map(\.map.name), frequency: description.clockHertz)
+            folder: folder, names: TraceNames(.device, buses: DeviceBus.allCases.map(\.map)), frequency: description.clockHertz)
         locked {
             $0.observeRegisters()
             $0.recorder.writer = writer

@@ -78,7 +78,7 @@ public struct TraceFilter: Sendable {
         case .fault: event.status != .ok
         case .accesses(let place): place.includes(event.target)
         case .changed(let place): place.includes(event.target) && (event.old ^ event.new) & place.mask != 0
-        case .initiators(let wanted): wanted[Int(event.initiator.rawValue) & 0x3ff]
+        case .initiators(let wanted): wanted[Int(event.initiator.rawValue) & 0x7ff]
         case .status(let status): event.status == status
         case .functions(let ranges): event.initiator.kind == .hart && ranges.contains { $0.contains(event.origin) }
         case .within(let quantity, let low, let high): value(quantity, event).map { $0 >= low && $0 <= high } ?? false
@@ -228,12 +228,12 @@ public struct TraceFilter: Sendable {
 
         /// The initiators that a word means.
         private func initiators(_ name: FilterName) throws(FilterError) -> [Bool] {
-            let wanted = (0..<0x400).map { (raw: UInt16) in
+            let wanted = (0..<0x800).map { (raw: UInt16) in
                 let initiator = Initiator(rawValue: raw)
                 return initiator.description == name.text || "\(initiator.kind)" == name.text
             }
             guard wanted.contains(true) else {
-                throw error("an initiator (hart0, host0, host1, dma1, debugger) or a kind of them (hart, host, dma) expected", name)
+                throw error("an initiator (hart0, host0, host1, dma1, debugger, device) or a kind of them (hart, host, dma) expected", name)
             }
             return wanted
         }

@@ -31,7 +31,7 @@ struct OpenTrace {
     /// The next access that the filter lets through.
     mutating func next() throws(TraceError) -> AccessEvent? {
         while let event = try reader.next() {
-            if filter.matches(event) { return event }
+            if case .access(let event) = event, filter.matches(event) { return event }
         }
         return nil
     }
