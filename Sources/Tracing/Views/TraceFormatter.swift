@@ -64,7 +64,7 @@ public struct TraceFormatter {
         switch event.initiator.kind {
         case .hart: "pc=\(hex(event.origin))"
         case .host: event.origin == 0 ? "" : "pid=\(event.origin)"
-        case .dma, .debugger: ""
+        case .dma, .debugger, .device: ""
         }
     }
 
