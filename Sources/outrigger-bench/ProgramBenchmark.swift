@@ -18,7 +18,7 @@ struct ProgramBenchmark: ParsableCommand {
         // The default device at the pace `max`: its thread does what it would do under a mount.
         let machine = try Machine(MachineDescription(), pace: .max)
         let end = ProgramEnd()
-        machine.access { device in
+        machine.inspect { device in
             let index = device.crossbar.attach(end, name: "END", latency: 0)
             device.crossbar.map(index, in: .firmware, at: ProgramEnd.address, size: 4096)
         }
@@ -33,9 +33,9 @@ struct ProgramBenchmark: ParsableCommand {
 
         func word(_ name: String, _ offset: UInt32 = 0) throws -> UInt64 {
             guard let symbol = image.symbol(name) else { throw BenchmarkError(description: "\(program) has no symbol \(name)") }
-            return machine.access { $0.peek(.firmware, UInt64(symbol.address + offset), size: 4) } ?? 0
+            return machine.inspect { $0.peek(.firmware, UInt64(symbol.address + offset), size: 4) } ?? 0
         }
-        let accesses = machine.access { $0.crossbar.laneState(0).accesses }
+        let accesses = machine.inspect { $0.crossbar.laneState(0).accesses }
         output.print([
             ("instructions", Double(try word("retired") | word("retired", 4) << 32)),
             ("cycles", Double(try word("cycles") | word("cycles", 4) << 32)),

@@ -48,7 +48,7 @@ struct VirtioBenchmark: ParsableCommand {
         }
         machine.stop()
         let seconds = processorTime() - start
-        let firmware = machine.access { $0.crossbar.laneState(0).accesses }
+        let firmware = machine.inspect { $0.crossbar.laneState(0).accesses }
         let accesses = drivers.reduce(firmware) { $0 + $1.doorbells }
         output.print([
             ("requests", Double(done)), ("cycles", Double(machine.now - startCycle)), ("accesses", Double(accesses)), ("seconds", seconds),

@@ -9,7 +9,7 @@ import Virtio
 @Suite struct BlockRequestTests {
     @Test func whatIsWrittenIsReadAndEverybodyCounts() throws {
         let machine = try Machine(.small, pace: .lockstep)
-        machine.access { device in
+        machine.inspect { device in
             device.analyzer.registers[WA.CONTROL.enable] = 1
         }
         var first = BlockDriver(machine, function: 1, offset: 0)
@@ -24,7 +24,7 @@ import Virtio
         #expect(second.request(type: 0, sector: 100, count: 512) == 0)
         #expect(second.data[..<512].allSatisfy { $0 == 0 })
         #expect(second.request(type: 0, sector: 1 << 40, count: 512) == 1)
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.fromHost.bytes(of: .virtualMachine(1)) >= 8192)
             #expect(device.toHost.bytes(of: .virtualMachine(1)) >= 8192)
             #expect(device.cores.busyCycles(of: .virtualMachine(1)) > 0)
@@ -44,7 +44,7 @@ import Virtio
         disk.isReadOnly = true
         description.virtualFunctions.disks[3] = disk
         let machine = try Machine(description, pace: .lockstep)
-        machine.access { device in
+        machine.inspect { device in
             let kinds: Features = [.blockReadOnly, .blockDiscard, .blockWriteZeroes]
             let offered = (1...3).map { device.blockFunction($0)!.device.offeredFeatures.intersection(kinds) }
             #expect(offered == [[.blockDiscard, .blockWriteZeroes], [.blockWriteZeroes], [.blockReadOnly]])
@@ -56,13 +56,13 @@ import Virtio
         var driver = BlockDriver(machine, function: 1, offset: 0)
         #expect(driver.request(type: 1, sector: 8, count: 512) == 0)
         driver.submit(type: 1, sector: 0, count: 4096)
-        machine.access { device in
+        machine.inspect { device in
             #expect(!device.isIdle)
             #expect(device.hierarchy.resetFromHost(device.hierarchy.function(1)!))
         }
         machine.advance(by: 1_000_000)
         #expect(driver.status == 0xff && driver.completed == 1)
-        machine.access { #expect($0.isIdle) }
+        machine.inspect { #expect($0.isIdle) }
         var again = BlockDriver(machine, function: 1, offset: 0x20000)
         #expect(again.request(type: 1, sector: 8, count: 512) == 0)
     }

@@ -69,7 +69,7 @@ import Testing
         try play(seed: 5, on: machine)
         let digest = machine.digest
         let now = machine.now
-        machine.access { device in
+        machine.inspect { device in
             for block in BusMap.firmwareBus.blocks {
                 for offset in stride(from: 0, to: min(block.map.size, 0x4000), by: 4) {
                     _ = device.peek(.firmware, block.base + offset, size: 4)

@@ -77,7 +77,7 @@ extension Machine {
 
     @Test func everyBlockAnswersAtItsAddress() throws {
         let machine = try Machine(.small, pace: .lockstep)
-        machine.access { device in
+        machine.inspect { device in
             for (bus, map) in [(DeviceBus.firmware, BusMap.firmwareBus), (.physicalFunction, .pfBar0), (.virtualFunction, .vfBar0)] {
                 for block in map.blocks {
                     for register in block.map.registers where register.fields.contains(where: { $0.software.canRead }) {
@@ -142,7 +142,7 @@ extension Machine {
         try machine.loadFirmware(program.elf)
         machine.advance(by: 175_000)
         #expect(console.text == "boot\nboot\nboot\nboot\n")
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.systemController.registers[SYSCTL.RESET_CAUSE] == 0b1011)
             #expect(device.systemController.registers[SYSCTL.RESET_COUNT] == 4)
         }
@@ -163,7 +163,7 @@ extension Machine {
         program.jump(to: loop)
         try machine.loadFirmware(program.elf)
         machine.advance(by: 1_000_000)
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.systemController.registers[SYSCTL.RESET_COUNT] == 1)
             #expect(device.watchdog.registers[WDT.CTRL] == 3)
         }
@@ -195,7 +195,7 @@ extension Machine {
         machine.advance(by: 20_000)
         let between = machine.read(0, 2, 0)
         #expect(between > before)
-        machine.access { device in
+        machine.inspect { device in
             let registers = device.systemController.registers
             #expect(registers[SYSCTL.ECC_CORRECTED] > 10)
             #expect(registers[SYSCTL.ECC_UNCORRECTED] == 0)
@@ -207,7 +207,7 @@ extension Machine {
         let after = machine.read(0, 2, 0)
         machine.advance(by: 20_000)
         #expect(machine.read(0, 2, 0) == after)
-        machine.access { #expect($0.systemController.registers[SYSCTL.ECC_UNCORRECTED] == 1) }
+        machine.inspect { #expect($0.systemController.registers[SYSCTL.ECC_UNCORRECTED] == 1) }
         #expect(throws: MachineError.self) { try machine.injectMemoryError(at: 0x1000, isCorrectable: true) }
     }
 
@@ -272,14 +272,14 @@ extension Machine {
     @Test func virtualFunctionsComeAndGo() throws {
         let machine = try Machine(.small, pace: .lockstep)
         #expect(machine.readBAR(function: 4, bar: 0, offset: 0x12, size: 2, origin: 1).status != .ok)
-        try machine.access { device throws(VirtualFunctionError) in
+        try machine.inspect { device throws(VirtualFunctionError) in
             try device.hierarchy.setVirtualFunctions(0)
             try device.hierarchy.setVirtualFunctions(4)
         }
         #expect(machine.read(4, 0, 0x12, 2) == 1)
         machine.write(2, 0, 0x14, 3, 1)
         #expect(machine.read(2, 0, 0x14, 1) == 3)
-        machine.access { device in
+        machine.inspect { device in
             let function = device.hierarchy.function(2)!
             #expect(device.hierarchy.resetFromHost(function))
         }

@@ -184,7 +184,7 @@ final class FirmwareRig {
     /// report them.
     func load(windows: Int, _ owners: [(owner: Int, requests: Int, bytes: UInt64)]) {
         for _ in 0..<windows {
-            machine.access { device in
+            machine.inspect { device in
                 let now = device.scheduler.now
                 for (owner, requests, bytes) in owners {
                     for number in 0..<requests {
@@ -204,6 +204,6 @@ final class FirmwareRig {
     /// The firmware's counter, by its place in `Counters.Counter`.
     func counter(_ index: Int) throws -> UInt32 {
         let address = try symbol("offload_counters").address
-        return machine.access { device in UInt32(device.peek(.firmware, UInt64(address) + 4 * UInt64(index), size: 4)!) }
+        return machine.inspect { device in UInt32(device.peek(.firmware, UInt64(address) + 4 * UInt64(index), size: 4)!) }
     }
 }

@@ -27,7 +27,7 @@ import Testing
         machine.advance(by: 50_000_000)
         #expect(machine.read(0, 0, heartbeat) > first)
         #expect(!console.text.isEmpty)
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.crossbar.errorLog.count == 0, "\(String(describing: device.crossbar.errorLog.first))")
         }
     }
@@ -37,7 +37,7 @@ import Testing
         try machine.restartFirmware()
         machine.advance(by: 1_000)
         #expect(try isReady(machine))
-        machine.access { #expect($0.systemController.registers[SYSCTL.RESET_COUNT] == 2) }
+        machine.inspect { #expect($0.systemController.registers[SYSCTL.RESET_COUNT] == 2) }
     }
 
     @Test func twoBootsGiveOneTrace() throws {

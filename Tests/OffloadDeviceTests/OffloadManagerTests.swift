@@ -134,7 +134,7 @@ import Testing
         #expect(answer == AdminResult(.ok, resultBytes: UInt32(LogStatus.byteCount)))
         #expect(started.active == 1 && started.ringRecords == 32 && started.granularity == 100 && started.pageShift == 12)
         #expect(send(.startLog, FirmwareRig.bytes(request)).0 == AdminResult(.busy, .tryAgain))
-        rig.machine.access { device in
+        rig.machine.inspect { device in
             for page in 0..<3 as Range<UInt64> {
                 device.log.memoryWritten(
                     owner: .virtualMachine(3), address: Device.hostMemoryBase + page * 0x10000, bytes: 512, at: device.scheduler.now)
@@ -156,12 +156,12 @@ import Testing
         let rig = try FirmwareRig()
         rig.bringUp()
         let control = try address("SYSCTL.HART[1].CTRL"), status = try address("SYSCTL.HART[1].STATUS")
-        rig.machine.access { device in
+        rig.machine.inspect { device in
             var access = BusAccess(write: 3, to: control, size: 4, initiator: .debugger)
             #expect(device.crossbar.access(&access, in: .firmware) == .ok)
         }
         rig.machine.advance(by: 1_000_000)
-        let found = rig.machine.access { device in device.peek(.firmware, status, size: 4) }
+        let found = rig.machine.inspect { device in device.peek(.firmware, status, size: 4) }
         #expect(found == 0b111, "present, running, waiting")
         #expect(rig.send(AdminCommand(.identify)).status == 0)
     }

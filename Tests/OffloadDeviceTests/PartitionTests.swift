@@ -25,7 +25,7 @@ import Testing
             machine.write(0, 2, offset, 77)
             #expect(machine.read(0, 2, offset) == 77)
         }
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.peek(.firmware, 0x4000_0000 + blocks.lowerBound, size: 4) == 0x1234_5678, "the refused writes changed nothing")
             #expect(device.resourceManager.registers[RM.DENIED] == 4)
             #expect(device.resourceManager.registers[RM.ACTIVE_DENIED, 0] == 4)
@@ -36,7 +36,7 @@ import Testing
     @Test func componentsRunUnderTheirControllerFromPowerOn() throws {
         let machine = try Machine(.small, pace: .lockstep)
         let (identity, state) = (try address("VIC.COMPONENT[0].IDENTITY"), try address("VIC.COMPONENT[0].STATE"))
-        machine.access { device in
+        machine.inspect { device in
             for entry in 1...4 as ClosedRange<UInt64> {
                 #expect(device.functions[Int(entry) - 1].device.isServing)
                 #expect(device.peek(.firmware, identity + 0x20 * entry, size: 4)! & 0xffff == 2 | entry << 8)
@@ -49,7 +49,7 @@ import Testing
         program.wait()
         try machine.loadFirmware(program.elf)
         machine.advance(by: 10_000)
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.functions[0].device.isServing && !device.functions[1].device.isServing, "the firmware quiesced component 2")
         }
     }

@@ -24,7 +24,7 @@ import Tracing
 
     /// virtio 1.2, 4.1.2.3: transitional ids in configuration space, the device type as subsystem id, revision 0; 4.1.4.10: an I/O BAR0.
     @Test func configurationSpaceIsThatOfATransitionalDevice() {
-        machine.access { device in
+        machine.inspect { device in
             for (index, address, queues) in [(first, "0000:01:00.1", 3), (third, "0000:01:00.3", 1)] {
                 let function = device.hierarchy.function(index)!
                 #expect(function.isPresent && "\(function.address)" == address)
@@ -58,7 +58,7 @@ import Tracing
         let written = Array(disk.data[..<8192])
         #expect(disk.request(type: 1, sector: 40, count: 8192) == 0)
         let bytes = try address("WA.SUMMARY[0].WRITE_BYTES"), bytesOfVM = try address("WA.SUMMARY[1].WRITE_BYTES")
-        #expect(machine.run { machine.access { $0.peek(.firmware, bytes, size: 8) } == 8192 })
+        #expect(machine.run { machine.inspect { $0.peek(.firmware, bytes, size: 8) } == 8192 })
         for byte in disk.data.indices { disk.data[byte] = 0 }
         #expect(disk.request(type: 0, sector: 40, count: 8192) == 0)
         #expect(Array(disk.data[..<8192]) == written)
@@ -68,7 +68,7 @@ import Tracing
         #expect(other.data[..<512].allSatisfy { $0 == 0 })
         #expect(virtual.request(type: 0, sector: 40, count: 512) == 0)
         #expect(virtual.data[..<512].allSatisfy { $0 == 0 })
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.fromHost.bytes(of: .host) >= 8192)
             #expect(device.toHost.bytes(of: .host) >= 8192 + 512)
             #expect(device.cores.busyCycles(of: .host) > 0)
@@ -82,16 +82,16 @@ import Tracing
 
     @Test func theDeviceIsNotIdleWhileTheyHaveRequests() {
         var disk = BlockDriver(machine, function: third, bar: 4, offset: 0)
-        machine.access { #expect($0.isIdle) }
+        machine.inspect { #expect($0.isIdle) }
         disk.submit(type: 0, sector: 0, count: 4096)
         var looks = 0
         while disk.completed == 0, looks < 1000 {
-            machine.access { #expect(!$0.isIdle, "at cycle \($0.scheduler.now)") }
+            machine.inspect { #expect(!$0.isIdle, "at cycle \($0.scheduler.now)") }
             machine.advance(by: 500)
             looks += 1
         }
         #expect(looks > 10 && disk.completed == 1)
-        machine.access { #expect($0.isIdle) }
+        machine.inspect { #expect($0.isIdle) }
     }
 
     /// Without MSI-X a completion raises INTx, which reading the ISR status lowers.
@@ -102,7 +102,7 @@ import Tracing
         #expect(disk.request(type: 1, sector: 0, count: 512) == 0)
         #expect(seen.withLock { $0 } == [[third, nil]])
         #expect(machine.interruptCount(function: third) == 1)
-        let status = { machine.access { $0.hierarchy.function(third)!.readConfiguration(6, size: 2) & 8 } }
+        let status = { machine.inspect { $0.hierarchy.function(third)!.readConfiguration(6, size: 2) & 8 } }
         #expect(status() == 8)
         #expect(machine.read(third, 4, 0x1000, 1) == 1)
         #expect(status() == 0)
@@ -118,18 +118,18 @@ import Tracing
         // Device status of the legacy layout is at 18 (4.1.4.10): 0 would be a reset.
         #expect(machine.writeBAR(function: first, bar: 0, offset: 18, size: 1, value: 0, origin: 1) == .unmapped)
         #expect(machine.read(first, 4, 0x14, 1) == 3)
-        machine.access { #expect($0.hierarchy.function(first)!.state.refusedAccesses == 5) }
+        machine.inspect { #expect($0.hierarchy.function(first)!.state.refusedAccesses == 5) }
     }
 
     @Test func functionsAreResetOneByOne() throws {
         for function in [first, third] { machine.write(function, 4, 0x14, 3, 1) }
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.hierarchy.resetFromHost(device.hierarchy.function(first)!))
         }
         #expect(machine.read(first, 4, 0x14, 1) == 0)
         #expect(machine.read(third, 4, 0x14, 1) == 3)
         // They don't come and go with the virtual functions.
-        try machine.access { device throws(VirtualFunctionError) in try device.hierarchy.setVirtualFunctions(0) }
+        try machine.inspect { device throws(VirtualFunctionError) in try device.hierarchy.setVirtualFunctions(0) }
         #expect(machine.read(third, 4, 0x14, 1) == 3)
     }
 
@@ -141,7 +141,7 @@ import Tracing
         program.wait()
         try machine.loadFirmware(program.elf)
         machine.advance(by: 100_000)
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.peek(.firmware, state, size: 4)! & 0xf == 0)
             #expect(!device.blockFunction(1)!.device.isServing)
         }
@@ -168,7 +168,7 @@ import Tracing
     }
 
     @Test func acceleratorSlotsAreTheResourceManagers() {
-        machine.access { device in
+        machine.inspect { device in
             #expect(device.resourceManager.registers[RM.CAPACITY.gpu] == 4)
             #expect(device.resourceManager.registers[RM.CAPACITY.fpga] == 255)
         }

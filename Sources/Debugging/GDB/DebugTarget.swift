@@ -13,9 +13,9 @@ public protocol DebugTarget: AnyObject {
     func resume(_ actions: [HartAction])
 
     /// nil: no such register.
-    func readRegister(_ register: TargetRegister, hart: Int) -> UInt32?
+    func readRegister(_ register: HartRegister, hart: Int) -> UInt32?
     /// - Returns: false if there is no such register or it can't be written.
-    func writeRegister(_ register: TargetRegister, hart: Int, _ value: UInt32) -> Bool
+    func writeRegister(_ register: HartRegister, hart: Int, _ value: UInt32) -> Bool
 
     /// Reads without side effects, up to the first byte that can't be read.
     func readMemory(_ address: UInt32, count: Int) -> [UInt8]
@@ -31,16 +31,6 @@ public protocol DebugTarget: AnyObject {
 
     /// Carries out a `monitor` command; what it prints.
     func monitor(_ command: String) -> String
-}
-
-/// A register of a hart.
-public enum TargetRegister: Hashable, Sendable {
-    /// `x0`...`x31`.
-    case integer(Int)
-    case pc
-    case csr(UInt16)
-    /// The privilege mode: 0 U, 3 M.
-    case privilege
 }
 
 /// A range of the memory map.

@@ -20,20 +20,20 @@ public final class MachineTarget: DebugTarget {
 
     // MARK: Stopping and going on
 
-    public func activity(ofHart hart: Int) -> String { machine.access { $0.activity(ofHart: hart) } }
-    public var stop: DebugStop? { machine.access { $0.debugStop } }
+    public func activity(ofHart hart: Int) -> String { machine.inspect { $0.activity(ofHart: hart) } }
+    public var stop: DebugStop? { machine.inspect { $0.debugStop } }
     public func hold() { machine.hold() }
     public func resume(_ actions: [HartAction]) { machine.resume(actions) }
 
-    public func insertBreakpoint(_ address: UInt32) { machine.access { $0.insertBreakpoint(address) } }
-    public func removeBreakpoint(_ address: UInt32) { machine.access { $0.removeBreakpoint(address) } }
-    public func insertWatchpoint(_ watchpoint: Watchpoint) { machine.access { $0.insertWatchpoint(watchpoint) } }
-    public func removeWatchpoint(_ watchpoint: Watchpoint) { machine.access { $0.removeWatchpoint(watchpoint) } }
+    public func insertBreakpoint(_ address: UInt32) { machine.inspect { $0.insertBreakpoint(address) } }
+    public func removeBreakpoint(_ address: UInt32) { machine.inspect { $0.removeBreakpoint(address) } }
+    public func insertWatchpoint(_ watchpoint: Watchpoint) { machine.inspect { $0.insertWatchpoint(watchpoint) } }
+    public func removeWatchpoint(_ watchpoint: Watchpoint) { machine.inspect { $0.removeWatchpoint(watchpoint) } }
 
     // MARK: Registers
 
-    public func readRegister(_ register: TargetRegister, hart: Int) -> UInt32? {
-        machine.access { device in
+    public func readRegister(_ register: HartRegister, hart: Int) -> UInt32? {
+        machine.inspect { device in
             guard device.harts.indices.contains(hart) else { return nil }
             let hart = device.harts[hart]
             return switch register {
@@ -45,26 +45,14 @@ public final class MachineTarget: DebugTarget {
         }
     }
 
-    public func writeRegister(_ register: TargetRegister, hart: Int, _ value: UInt32) -> Bool {
-        machine.access { device in
-            guard device.harts.indices.contains(hart) else { return false }
-            let hart = device.harts[hart]
-            switch register {
-            case .integer(let number): hart[register: number] = value
-            case .pc: hart.pc = value
-            case .csr(let number): return hart.writeCSR(CSR(rawValue: number), value)
-            case .privilege:
-                guard let privilege = UInt8(exactly: value).flatMap(Privilege.init) else { return false }
-                hart.state.privilege = privilege
-            }
-            return true
-        }
+    public func writeRegister(_ register: HartRegister, hart: Int, _ value: UInt32) -> Bool {
+        if case .done = machine.perform(.setRegister(register, hart: hart, value: value)) { true } else { false }
     }
 
     // MARK: Memory
 
     public func readMemory(_ address: UInt32, count: Int) -> [UInt8] {
-        machine.access { device in
+        machine.inspect { device in
             var bytes: [UInt8] = []
             let end = min(UInt64(address) + UInt64(count), 1 << 32)
             while true {
@@ -85,23 +73,23 @@ public final class MachineTarget: DebugTarget {
 
     /// Writes words where it can, so that a register is written by one access.
     public func writeMemory(_ address: UInt32, _ bytes: [UInt8]) -> String? {
-        machine.access { device in
-            var done = 0
-            while done < bytes.count {
-                let next = UInt64(address) + UInt64(done)
-                var size = 4
-                while next % UInt64(size) != 0 || size > bytes.count - done { size /= 2 }
-                let value = bytes[done..<(done + size)].reversed().reduce(0) { $0 << 8 | UInt64($1) }
-                let status = device.debuggerWrite(value, to: next, size: size)
-                guard status == .ok else { return "write of \(size) bytes to 0x\(String(next, radix: 16)): \(status)" }
-                done += size
+        var done = 0
+        while done < bytes.count {
+            let next = UInt64(address) + UInt64(done)
+            var size = 4
+            while next % UInt64(size) != 0 || size > bytes.count - done { size /= 2 }
+            let value = bytes[done..<(done + size)].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+            let outcome = machine.perform(.debuggerWrite(address: next, size: size, value: value))
+            if case .access(_, let status, _) = outcome, status != .ok {
+                return "write of \(size) bytes to 0x\(String(next, radix: 16)): \(status)"
             }
-            return nil
+            done += size
         }
+        return nil
     }
 
     public var memoryMap: [TargetMemory] {
-        let memories = machine.access { device in
+        let memories = machine.inspect { device in
             device.memoryRegions.map { TargetMemory(address: $0.base, count: $0.size, isReadOnly: $0.isReadOnly) }
         }
         let blocks = DeviceBus.firmware.map.blocks.map {

@@ -52,7 +52,7 @@ struct MonitorCommands {
     }
 
     private func peek(_ bus: DeviceBus, _ address: UInt64, _ register: RegisterDescription) -> UInt64? {
-        machine.access { $0.peek(bus, address, size: register.width / 8) }
+        machine.inspect { $0.peek(bus, address, size: register.width / 8) }
     }
 
     private func time() -> String {
@@ -65,7 +65,7 @@ struct MonitorCommands {
 
     private func reset() -> String {
         do throws(MachineError) {
-            try machine.access { (device) throws(MachineError) in try device.restartHeldFirmware() }
+            try machine.restartFirmware()
             return "the firmware is at its first instruction\n"
         } catch {
             return "\(error)\n"

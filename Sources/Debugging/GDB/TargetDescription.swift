@@ -1,8 +1,10 @@
+import OffloadDevice
+
 /// The registers by the numbers of the protocol, and the documents that describe harts and memory to the client
 /// (Debugging with GDB, appendices G and E.14).
 enum TargetDescription {
     /// GDB's own numbers: x0...x31, pc, then from 65 on the CSRs, and after the last of these the privilege mode.
-    static func register(_ number: UInt64) -> TargetRegister? {
+    static func register(_ number: UInt64) -> HartRegister? {
         switch number {
         case 0...31: .integer(Int(number))
         case 32: .pc
@@ -13,7 +15,7 @@ enum TargetDescription {
     }
 
     /// What `g` and `G` transfer.
-    static let generalRegisters: [TargetRegister] = (0..<32).map { .integer($0) } + [.pc]
+    static let generalRegisters: [HartRegister] = (0..<32).map { .integer($0) } + [.pc]
 
     private static let firstCSR: UInt64 = 65
     private static let privilege = firstCSR + 4096

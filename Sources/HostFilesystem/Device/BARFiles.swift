@@ -6,7 +6,7 @@ extension DeviceTree {
     func addBARs(_ node: FunctionNode) {
         let function = node.function, directory = node.directory, machine = machine
         directory.add("resource", AttributeFile(show: { () throws(Errno) in
-            machine.access { _ in function.resources }
+            machine.inspect { _ in function.resources }
                 .map { "0x\(hex($0.first, 16)) 0x\(hex($0.last, 16)) 0x\(hex($0.flags, 16))\n" }.joined()
         }))
         for bar in function.bars {

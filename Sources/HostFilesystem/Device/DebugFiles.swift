@@ -8,7 +8,7 @@ extension DeviceTree {
     func addDebugFiles() {
         let machine = machine, folder = debugFolder
         folder.add("regs", AttributeFile(show: { () throws(Errno) in
-            machine.access { device in
+            machine.inspect { device in
                 Self.registers(of: .firmware, device) + Self.registers(of: .physicalFunction, device)
             }
         }))
@@ -31,9 +31,9 @@ extension DeviceTree {
     /// `functions/fnN/regs`: a virtio function's own registers.
     func addRegisters(of node: FunctionNode) {
         let machine = machine, index = node.function.index
-        guard machine.access({ $0.blockFunction(index) }) != nil else { return }
+        guard machine.inspect({ $0.blockFunction(index) }) != nil else { return }
         debugFolder.directory("functions/fn\(index)").add("regs", AttributeFile(show: { () throws(Errno) in
-            machine.access { Self.registers(of: .virtualFunction, $0, function: index) }
+            machine.inspect { Self.registers(of: .virtualFunction, $0, function: index) }
         }))
     }
 
@@ -87,7 +87,7 @@ extension DeviceTree {
         folder.add("firmware", UploadFile(
             limit: 64 << 20,
             show: { () throws(Errno) in
-                machine.access { device in
+                machine.inspect { device in
                     Self.registers(of: .physicalFunction, device).split(separator: "\n").filter {
                         $0.hasPrefix("HOSTIF.FIRMWARE") || $0.hasPrefix("HOSTIF.HEARTBEAT") || $0.hasPrefix("HOSTIF.FAULT")
                     }.map { $0 + "\n" }.joined()

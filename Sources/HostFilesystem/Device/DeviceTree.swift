@@ -42,7 +42,7 @@ public final class DeviceTree {
     public init(_ machine: Machine, mountPoint: String) {
         self.machine = machine
         self.mountPoint = mountPoint
-        (physicalAddress, rootPortAddress) = machine.access {
+        (physicalAddress, rootPortAddress) = machine.inspect {
             ("\($0.hierarchy.physicalFunction.address)", "\($0.hierarchy.rootPort.address)")
         }
         drivers = [
@@ -75,7 +75,7 @@ public final class DeviceTree {
 
     /// Brings the tree in line with the functions that exist now.
     func synchronize() {
-        let present = machine.access { $0.hierarchy.present }.filter { !removed.contains($0.index) }
+        let present = machine.inspect { $0.hierarchy.present }.filter { !removed.contains($0.index) }
         for node in functions where !present.contains(where: { $0 === node.function }) { hide(node) }
         for function in present where !functions.contains(where: { $0.function === function }) { show(function) }
     }
@@ -99,7 +99,7 @@ public final class DeviceTree {
         let parent = function.address.bus == 0 ? bus : "\(bus)/\(rootPortAddress)"
         let node = FunctionNode(function, path: "\(parent)/\(function.address)")
         functions.append(node)
-        machine.access { _ in fill(node) }
+        machine.inspect { _ in fill(node) }
         root.directory(parent).add(node.name, node.directory)
         root.directory("sys/bus/pci/devices").add(node.name, absoluteLink(to: node.path))
         if case .virtual(let number) = function.role, let physical = shown(named: physicalAddress) {
@@ -126,7 +126,7 @@ public final class DeviceTree {
         let slot = root.directory("sys/bus/pci/slots/0")
         // Without the function number.
         slot.add("address", AttributeFile(String(physicalAddress.dropLast(2))))
-        let speed = machine.access { $0.hierarchy.rootPort.maximumLinkSpeed }
+        let speed = machine.inspect { $0.hierarchy.rootPort.maximumLinkSpeed }
         for name in ["cur_bus_speed", "max_bus_speed"] { slot.add(name, AttributeFile(speed)) }
     }
 }

@@ -118,6 +118,6 @@ extension DeviceTree {
         node.directory.remove("driver")
         driver.directory.remove(node.name)
         // As pci_disable_device does when uio_pci_generic lets a device go.
-        machine.access { _ in node.function.disableFromHost() }
+        machine.perform(.enableFunction(node.function.index, false))
     }
 }

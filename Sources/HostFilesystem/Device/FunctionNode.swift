@@ -44,7 +44,7 @@ extension DeviceTree {
     /// A line made from the function when it is read.
     private func line(_ make: @escaping () -> String) -> AttributeFile {
         let machine = machine
-        return AttributeFile(show: { () throws(Errno) in machine.access { _ in make() } + "\n" })
+        return AttributeFile(show: { () throws(Errno) in machine.inspect { _ in make() } + "\n" })
     }
 
     private func addIdentity(_ node: FunctionNode) {
@@ -57,7 +57,7 @@ extension DeviceTree {
         directory.add("revision", line { "0x" + hex(function.revision, 2) })
         directory.add("modalias", line { function.modalias })
         directory.add("uevent", AttributeFile(
-            show: { [unowned node] () throws(Errno) in machine.access { _ in Self.uevent(node) } },
+            show: { [unowned node] () throws(Errno) in machine.inspect { _ in Self.uevent(node) } },
             store: { (_, _) throws(Errno) in }))
         directory.add("irq", line { function.interruptPin == 0 ? "0" : "\(Self.legacyInterrupt)" })
         directory.add("ari_enabled", line { function.isARIEnabled ? "1" : "0" })
@@ -74,9 +74,15 @@ extension DeviceTree {
             }))
         if function.isBridge {
             for (name, offset) in [("secondary_bus_number", 0x19), ("subordinate_bus_number", 0x1a)] {
-                directory.add(name, line { "\(function.readConfiguration(offset, size: 1))" })
+                directory.add(name, line { "\(Self.byte(of: function, at: offset))" })
             }
         }
+    }
+
+    private static func byte(of function: PCIFunction, at offset: Int) -> UInt8 {
+        var byte: UInt8 = 0
+        withUnsafeMutableBytes(of: &byte) { _ = function.peekConfiguration(offset, into: $0) }
+        return byte
     }
 
     /// The interrupt line that INTA of the device arrives at.
@@ -96,10 +102,10 @@ extension DeviceTree {
     private func addState(_ node: FunctionNode) {
         let function = node.function, directory = node.directory, machine = machine
         directory.add("enable", AttributeFile(
-            show: { () throws(Errno) in machine.access { _ in function.isEnabledFromHost } ? "1\n" : "0\n" },
+            show: { () throws(Errno) in machine.inspect { _ in function.isEnabledFromHost } ? "1\n" : "0\n" },
             store: { (text, _) throws(Errno) in
                 let enable = try parseBoolean(text)
-                machine.access { _ in enable ? function.enableFromHost() : function.disableFromHost() }
+                machine.perform(.enableFunction(function.index, enable))
             }))
         directory.add("numa_node", AttributeFile("-1"))
         directory.add("local_cpus", AttributeFile(Self.processorMask))
@@ -123,7 +129,7 @@ extension DeviceTree {
         if function.hasFunctionLevelReset {
             directory.add("reset", AttributeFile(store: { [unowned self] (text, _) throws(Errno) in
                 guard try parseNumber(text) == 1 else { throw .invalidArgument }
-                guard machine.access({ $0.hierarchy.resetFromHost(function) }) else { throw .inputOutput }
+                if case .refused = machine.perform(.resetFunction(function.index)) { throw .inputOutput }
                 synchronize()
             }))
             directory.add("reset_method", AttributeFile(
@@ -164,7 +170,7 @@ extension DeviceTree {
         let kinds: [(name: String, message: ErrorMessage)] = [("correctable", .correctable), ("fatal", .fatal), ("nonfatal", .nonFatal)]
         for kind in kinds {
             directory.add("aer_dev_\(kind.name)", AttributeFile(show: { () throws(Errno) in
-                machine.access { _ in function.state.errors.lines(kind.message) }.map { "\($0.name) \($0.count)\n" }.joined()
+                machine.inspect { _ in function.state.errors.lines(kind.message) }.map { "\($0.name) \($0.count)\n" }.joined()
             }))
         }
         guard function.isBridge else { return }

@@ -44,26 +44,18 @@ enum Injection {
 
     /// ENODEV if there is no such function now, EINVAL if the machine refuses.
     func perform(on machine: Machine) throws(Errno) {
-        switch self {
-        case .uncorrectable(let error, let name):
-            try machine.access { (device) throws(Errno) in try Self.function(name, device).report(error) }
-        case .correctable(let error, let name):
-            try machine.access { (device) throws(Errno) in try Self.function(name, device).report(error) }
-        case .interrupt(let vector, let name):
-            try machine.access { (device) throws(Errno) in
-                if try Self.function(name, device).raise(vector) == .ignored { throw .invalidArgument }
-            }
-        case .memory(let address, let isCorrectable):
-            do throws(MachineError) {
-                try machine.injectMemoryError(at: address, isCorrectable: isCorrectable)
-            } catch {
-                throw .invalidArgument
-            }
+        let input: HostInput = switch self {
+        case .uncorrectable(let error, let name): .uncorrectableError(error, function: try Self.function(name, machine))
+        case .correctable(let error, let name): .correctableError(error, function: try Self.function(name, machine))
+        case .interrupt(let vector, let name): .interrupt(vector: vector, function: try Self.function(name, machine))
+        case .memory(let address, let isCorrectable): .memoryError(address: address, isCorrectable: isCorrectable)
         }
+        if case .refused = machine.perform(input) { throw .invalidArgument }
     }
 
-    private static func function(_ name: String, _ device: Device) throws(Errno) -> PCIFunction {
-        guard let function = device.hierarchy.present.first(where: { "\($0.address)" == name }) else { throw .noDevice }
-        return function
+    private static func function(_ name: String, _ machine: Machine) throws(Errno) -> Int {
+        let function = machine.inspect { device in device.hierarchy.present.first { "\($0.address)" == name } }
+        guard let function else { throw .noDevice }
+        return function.index
     }
 }

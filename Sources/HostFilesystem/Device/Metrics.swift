@@ -7,9 +7,9 @@ struct Metrics {
     private(set) var text = ""
 
     init(_ machine: Machine) {
-        let interrupts = machine.access { $0.hierarchy.present.map { ($0.index, "\($0.address)") } }
+        let interrupts = machine.inspect { $0.hierarchy.present.map { ($0.index, "\($0.address)") } }
             .map { (label: "function=\"\($0.1)\"", value: machine.interruptCount(function: $0.0)) }
-        machine.access { device in
+        machine.inspect { device in
             add("outrigger_device_cycles_total", "Device time, in fabric cycles.", [("", device.scheduler.now)])
             add("outrigger_clock_hertz", "Fabric cycles per second.", type: "gauge", [("", machine.description.clockHertz)])
             add("outrigger_iommu_faults_total", "DMA transfers that were refused.", [("", device.hierarchy.iommu.state.faultCount)])

@@ -8,7 +8,7 @@ extension DeviceTree {
         typealias Capability = (total: Int, enabled: Int, offset: Int, stride: Int, deviceID: UInt16)
         func line(_ make: @escaping (Capability) -> String) -> AttributeFile {
             AttributeFile(show: { () throws(Errno) in
-                guard let capability = machine.access({ _ in function.virtualization }) else { throw .inputOutput }
+                guard let capability = machine.inspect({ _ in function.virtualization }) else { throw .inputOutput }
                 return make(capability) + "\n"
             })
         }
@@ -22,21 +22,17 @@ extension DeviceTree {
             store: { [unowned self] (text, _) throws(Errno) in probesVirtualFunctions = try parseBoolean(text) }))
         directory.add("sriov_numvfs", AttributeFile(
             show: { () throws(Errno) in
-                guard let capability = machine.access({ _ in function.virtualization }) else { throw .inputOutput }
+                guard let capability = machine.inspect({ _ in function.virtualization }) else { throw .inputOutput }
                 return "\(capability.enabled)\n"
             },
             store: { [unowned self] (text, _) throws(Errno) in
                 let count = try parseNumber(text)
-                do throws(VirtualFunctionError) {
-                    try machine.access { (device) throws(VirtualFunctionError) in try device.hierarchy.setVirtualFunctions(count) }
-                } catch {
-                    switch error {
-                    case .notSupported: throw .notFound
-                    case .tooMany: throw .outOfRange
-                    case .busy: throw .busy
-                    }
+                switch machine.perform(.setVirtualFunctions(count)) {
+                case .refused(.virtualFunctions(.tooMany)): throw .outOfRange
+                case .refused(.virtualFunctions(.busy)): throw .busy
+                case .refused: throw .notFound
+                default: synchronize()
                 }
-                synchronize()
             }))
     }
 }

@@ -1,10 +1,10 @@
 import RISCV
 import Registers
 
-// The management core as a debugger sees it.
+// The device as people and debuggers see it.
 
 extension Device {
-    /// The harts, by `mhartid`. To be changed only while a debugger holds them.
+    /// The harts, by `mhartid`.
     public var harts: [Hart] { core.harts }
 
     /// Plain memory as the harts see it.
@@ -28,20 +28,14 @@ extension Device {
     public func insertWatchpoint(_ watchpoint: Watchpoint) { core.insertWatchpoint(watchpoint) }
     public func removeWatchpoint(_ watchpoint: Watchpoint) { core.removeWatchpoint(watchpoint) }
 
-    /// A write on the firmware's bus, with all side effects. It takes no device time.
-    public func debuggerWrite(_ value: UInt64, to address: UInt64, size: Int) -> BusStatus {
-        let now = scheduler.now
-        var access = BusAccess(write: value, to: address, size: size, initiator: .debugger, time: now)
-        recorder.begin()
-        let status = crossbar.access(&access, in: .firmware)
-        if recorder.isRecording { recorder.finish(access, address: address, bus: .firmware, issued: now, status: status) }
-        if status == .ok { core.memory.wasWritten(UInt32(truncatingIfNeeded: address), bytes: size) }
-        return status
-    }
-
-    /// Restarts the firmware while the harts are held: they are at its first instruction when this returns.
-    public func restartHeldFirmware() throws(MachineError) {
-        try restartFirmware()
-        if core.isHeld { core.performRequests() }
+    /// What a read on one of the buses would return, without side effects. Addresses on the functions' buses are offsets in the BAR that
+    /// the register map describes.
+    /// - Parameter function: of the virtio functions' bus: the index of which one.
+    public func peek(_ bus: DeviceBus, _ address: UInt64, size: Int, function: Int = 1) -> UInt64? {
+        switch bus {
+        case .firmware: crossbar.peek(address, size: size, in: .firmware)
+        case .physicalFunction: crossbar.peek(address, size: size, in: .host)
+        case .virtualFunction: blockFunction(function)?.transport.peek(address, size: size)
+        }
     }
 }

@@ -90,12 +90,15 @@ final class ManagementCore: ResetController, WireSink {
     /// No hart has anything to execute before something else happens.
     var isIdle: Bool { !state.awake.contains(true) && state.firmwareReset == nil }
 
+    /// Where a round that begins now ends at the latest: the next multiple of the quantum, whoever runs the device and how far at a time.
+    var roundEnd: Cycle { scheduler.now &- scheduler.now % quantum &+ quantum }
+
     /// Carries device time on to `end`, unless a debugger holds it.
     func run(until end: Cycle) {
         repeat {
             if isHeld { return }
             performRequests()
-            runHarts(until: state.awake.contains(true) ? min(end, scheduler.now &+ quantum) : end)
+            runHarts(until: state.awake.contains(true) ? min(end, roundEnd) : end)
         } while scheduler.now < end || hasRequests
     }
 

@@ -7,29 +7,30 @@ extension Machine {
     /// Holds the harts for a debugger, of which there is one at most: one that was there before has lost them.
     /// - Parameter onStop: is called for every stop, under the lock; it must not call the machine.
     public func attachDebugger(onStop: @escaping @Sendable () -> Void) {
-        access { $0.core.attachDebugger(onStop: onStop) }
+        inspect { $0.core.attachDebugger(onStop: onStop) }
     }
 
     /// Ends the debugger's business: no breakpoint stays, and the harts go on.
     public func detachDebugger() {
-        access {
+        inspect {
             $0.core.detachDebugger()
             continueTime()
         }
     }
 
     /// Holds the harts that a debugger has let go.
-    public func hold() { access { $0.core.hold(0, .request) } }
+    public func hold() { inspect { $0.core.hold(0, .request) } }
 
     /// Lets device time go on, until something stops a hart.
     ///
     /// The calling thread carries it on itself for the time of one quantum: most steps are done with that, also in lockstep.
     /// - Parameter actions: by hart; one that is missing is held.
     public func resume(_ actions: [HartAction]) {
-        access { device in
+        inspect { device in
             device.core.resume(actions)
             continueTime()
-            if actions.contains(where: { if case .step = $0 { true } else { false } }) { device.run(until: device.scheduler.now &+ slice) }
+            let steps = actions.contains { if case .step = $0 { true } else { false } }
+            if steps { runRound(until: device.scheduler.now &+ description.quantum) }
         }
     }
 

@@ -36,8 +36,6 @@ struct PaceClock {
 }
 
 extension Machine {
-    /// What the machine executes before it looks whether somebody wants the lock.
-    var slice: Cycle { description.quantum }
     /// An idle device's timers are served together: it sleeps this long at least, in nanoseconds.
     private static let idleSleep: UInt64 = 5_000_000
     /// For less than this a wait is spent awake: sleeping takes longer.
@@ -50,13 +48,32 @@ extension Machine {
     /// Before an access: brings a device that slept to the present. A busy one is where it is.
     func catchUp() {
         guard clock.followsWallClock, device.isIdle else { return }
-        let present = clock.cycle
-        if present > device.scheduler.now { device.run(until: present) }
+        carry(towards: clock.cycle)
     }
+
+    // MARK: Rounds
+
+    /// Carries the device on to `end` exactly, which ends a round there.
+    func carry(to end: Cycle) { device.run(until: end) }
+
+    /// Carries the device on by one round: to the next multiple of the quantum, past `end` if need be; with all harts waiting to the next
+    /// deadline, but not past `end`.
+    func runRound(until end: Cycle) {
+        let now = device.scheduler.now
+        device.run(until: device.core.isIdle ? min(end, max(device.scheduler.nextDue, now &+ 1)) : device.core.roundEnd)
+    }
+
+    /// Carries the device on to `present`, or a little further if that is within a round: what is looked at, and when, must not be where
+    /// a round ends.
+    private func carry(towards present: Cycle) {
+        while device.scheduler.now < present, !device.core.isHeld { runRound(until: present) }
+    }
+
+    // MARK: Following
 
     /// After an access: what the host's kernel does about interrupts, and the thread's wake-up if the device has got something to do.
     func settle() {
-        if !device.interrupts.unmaskedLines.isEmpty { device.maskRisenLines() }
+        maskInterruptLines()
         let isIdle = device.isIdle
         hasWork.store(!isIdle, ordering: .relaxed)
         guard sleepsUntil != 0 else { return }
@@ -71,15 +88,19 @@ extension Machine {
         lock.lock()
         while !isStopping {
             if device.core.isHeld { sleep() } else if clock.followsWallClock { followWallClock() } else { runAtWill() }
-            if !device.interrupts.unmaskedLines.isEmpty { device.maskRisenLines() }
+            maskInterruptLines()
             lock.giveWay()
         }
         lock.unlock()
     }
 
-    /// Pace `max`: a slice, or sleep when there is no work.
+    private func maskInterruptLines() {
+        if !device.interrupts.unmaskedLines.isEmpty { _ = enter(.maskInterruptLines) }
+    }
+
+    /// Pace `max`: a round, or sleep when there is no work.
     private func runAtWill() {
-        if device.isIdle { sleep() } else { runSlice(until: .max) }
+        if device.isIdle { sleep() } else { runRound(until: .max) }
     }
 
     /// Until there is something to do.
@@ -89,16 +110,16 @@ extension Machine {
         sleepsUntil = 0
     }
 
-    /// Pace `realtime`: a slice if the device is behind, sleep until its next deadline otherwise.
+    /// Pace `realtime`: a round if the device is behind, sleep until its next deadline otherwise.
     private func followWallClock() {
         let now = device.scheduler.now
         let present = clock.cycle
         if now < present {
             if !device.isIdle {
                 if present - now > clock.cycles(Self.longestLag) { clock.anchor(at: now) }
-                if !device.core.isIdle || device.scheduler.nextDue <= present { return runSlice(until: present) }
+                if !device.core.isIdle || device.scheduler.nextDue <= present { return runRound(until: present) }
             }
-            device.run(until: present)
+            carry(towards: present)
             guard device.core.isIdle else { return }
         }
         let wallTime = WallClock.now
@@ -115,13 +136,6 @@ extension Machine {
         }
     }
 
-    /// A slice of execution; with all harts waiting, on to the next deadline.
-    private func runSlice(until end: Cycle) {
-        let now = device.scheduler.now
-        let stop = device.core.isIdle ? max(device.scheduler.nextDue, now &+ 1) : now &+ slice
-        device.run(until: min(stop, end))
-    }
-
     // MARK: Time moved by the host
 
     /// The present device cycle.
@@ -134,8 +148,7 @@ extension Machine {
         catchUp()
         let end = device.scheduler.now.addingReportingOverflow(cycles).partialValue
         while device.scheduler.now < end, !isStopping, !device.core.isHeld {
-            let now = device.scheduler.now
-            device.run(until: device.core.isIdle ? min(end, max(device.scheduler.nextDue, now &+ 1)) : min(end, now &+ slice))
+            if device.core.roundEnd > end { carry(to: end) } else { runRound(until: end) }
             lock.giveWay()
         }
         if clock.followsWallClock { clock.anchor(at: device.scheduler.now) }
@@ -153,7 +166,7 @@ extension Machine {
         guard !clock.followsWallClock else { return arrived() }
         let end = device.scheduler.now &+ Self.longestWait &* description.clockHertz
         while arrived() == count, device.scheduler.now < end, !device.core.isHeld {
-            runSlice(until: end)
+            runRound(until: end)
             lock.giveWay()
         }
         settle()
@@ -169,7 +182,7 @@ extension Machine {
         while !device.isIdle, !lock.isWanted, WallClock.now < end {
             let present = clock.followsWallClock ? clock.cycle : .max
             guard device.scheduler.now < present else { break }
-            runSlice(until: present)
+            runRound(until: present)
         }
         settle()
     }

@@ -89,9 +89,9 @@ public final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Does something with the device under the lock, at the present time of the pace. The device, and anything of it, must not
-    /// be used after that.
-    public func access<Result, Failure: Error>(_ body: (Device) throws(Failure) -> Result) throws(Failure) -> Result {
+    /// Looks at the device under the lock, at the present time of the pace. What is looked at must not be changed, nor used after that:
+    /// ``perform(_:)`` changes the device.
+    public func inspect<Result, Failure: Error>(_ body: (Device) throws(Failure) -> Result) throws(Failure) -> Result {
         lock.lock()
         defer { lock.unlock() }
         catchUp()

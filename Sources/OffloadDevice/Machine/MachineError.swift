@@ -1,3 +1,4 @@
+import PCIExpress
 import Peripherals
 import RISCV
 import Virtio
@@ -10,6 +11,7 @@ public enum MachineError: Error, CustomStringConvertible {
     /// The disk of a function can't be used.
     case backend(function: String, BackendError)
     case firmware(ELFError)
+    case virtualFunctions(VirtualFunctionError)
     /// An injection, a firmware restart, an advance that makes no sense now.
     case request(String)
 
@@ -19,6 +21,7 @@ public enum MachineError: Error, CustomStringConvertible {
         case .memory(let error): "\(error)"
         case .backend(let function, let error): "\(function): \(error)"
         case .firmware(let error): "\(error)"
+        case .virtualFunctions(let error): "\(error)"
         case .request(let text): text
         }
     }
