@@ -5,6 +5,7 @@ extension PCIFunction {
     /// - Parameter header: the transaction that it was found in, if it was one.
     public func report(_ error: UncorrectableError, _ header: TransactionHeader? = nil) {
         guard let express = offsets.express, error.bit & UncorrectableError.mask(isBridge ? .rootPort : .endpoint) != 0 else { return }
+        hierarchy.trace?.faultMet(.aer(function: index, error: "\(error)"))
         let isUnsupported = error == .unsupportedRequest
         if isUnsupported { state.space.setBits(express + Express.deviceStatus, Express.unsupportedRequestDetected) }
         if error == .completerAbort { state.space.setBits(Header.status, Status.signaledTargetAbort) }
@@ -26,6 +27,7 @@ extension PCIFunction {
 
     /// Detects a correctable error.
     public func report(_ error: CorrectableError) {
+        hierarchy.trace?.faultMet(.aer(function: index, error: "\(error)"))
         guard detect(error) else { return }
         send(.correctable, bit: error.rawValue, isUnsupported: false)
     }

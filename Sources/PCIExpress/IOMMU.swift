@@ -126,6 +126,8 @@ public final class DMADomain: DMAPort {
     public internal(set) var state = State() { didSet { window.pointee.count = 0 } }
     /// Whether the function may master the bus now; follows from configuration space.
     var isEnabled = false { didSet { window.pointee.count = 0 } }
+    /// While somebody records.
+    @exclusivity(unchecked) unowned(unsafe) var trace: (any TraceSink)?
     /// Told of reads that ended without data (the completer aborts them: PCI Express Base 5.0, 7.5.1.1.4).
     var onReadFault: (() -> Void)?
 
@@ -227,6 +229,7 @@ public final class DMADomain: DMAPort {
 
     public func wrote(_ address: UInt64, count: Int) {
         guard count > 0 else { return }
+        trace?.memoryTransferred(function: function, address: address, bytes: count, isWrite: true, status: .ok)
         iommu.observer?.memoryWritten(owner: owner, address: address, bytes: count, at: iommu.scheduler.now)
     }
 
@@ -234,11 +237,14 @@ public final class DMADomain: DMAPort {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return .ok }
         if let memory = pointer(to: address, count: bytes.count, writing: false) {
             base.copyMemory(from: memory, byteCount: bytes.count)
+            trace?.memoryTransferred(function: function, address: address, bytes: bytes.count, isWrite: false, status: .ok)
             return .ok
         }
-        return transfer(address, count: bytes.count, writing: false) { offset, memory, count in
+        let status = transfer(address, count: bytes.count, writing: false) { offset, memory, count in
             (base + offset).copyMemory(from: memory, byteCount: count)
         }
+        trace?.memoryTransferred(function: function, address: address, bytes: bytes.count, isWrite: false, status: status)
+        return status
     }
 
     public func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus {
@@ -249,7 +255,10 @@ public final class DMADomain: DMAPort {
             let status = transfer(address, count: bytes.count, writing: true) { offset, memory, count in
                 memory.copyMemory(from: base + offset, byteCount: count)
             }
-            guard status == .ok else { return status }
+            guard status == .ok else {
+                trace?.memoryTransferred(function: function, address: address, bytes: bytes.count, isWrite: true, status: status)
+                return status
+            }
         }
         wrote(address, count: bytes.count)
         return .ok
@@ -299,6 +308,7 @@ public final class DMADomain: DMAPort {
 
     private func fault(_ address: UInt64, _ count: Int, _ writing: Bool, _ cause: DMAFault.Cause) -> BusStatus {
         state.faultCount &+= 1
+        trace?.faultMet(.iommu(function: function, address: address, cause: "\(cause)"))
         iommu.record(DMAFault(
             function: function, address: address, count: count, isWrite: writing, cause: cause, cycle: iommu.scheduler.now))
         if cause != .busMasterDisabled, !writing { onReadFault?() }

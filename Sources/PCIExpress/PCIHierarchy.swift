@@ -37,6 +37,12 @@ public final class PCIHierarchy {
     public let iommu: IOMMU
     public weak var interrupts: (any InterruptSink)?
     public weak var delegate: (any HierarchyDelegate)?
+    /// While somebody records.
+    public unowned(unsafe) var trace: (any TraceSink)? {
+        didSet {
+            for function in functions { function?.domain?.trace = trace }
+        }
+    }
     /// Virtual functions 1...`virtualFunctionCount` exist.
     public private(set) var virtualFunctionCount = 0
 

@@ -29,8 +29,10 @@ extension Hart {
     }
 
     private func enterHandler(cause: UInt32, value: UInt32, at handler: UInt32) {
+        let trap = Trap(cause: cause, value: value, pc: core.pointee.state.pc, handler: handler, time: core.pointee.state.time)
         core.pointee.state.enterHandler(cause: cause, value: value, at: handler)
         dataPrivilegeChanged()
+        port.trapEntered(trap)
     }
 
     /// `mret`: back to the privilege and the interrupt enable before the trap (section 3.3.2).

@@ -15,12 +15,34 @@ public protocol HartPort: AnyObject {
 
     /// The hart does not begin an instruction in this cycle or later. Read at the start of a run and after each access.
     var horizon: Cycle { get }
+
+    /// The hart has entered a handler.
+    func trapEntered(_ trap: Trap)
+}
+
+extension HartPort {
+    public func trapEntered(_ trap: Trap) {}
+}
+
+/// An exception or an interrupt, as a hart took it.
+public struct Trap: Hashable, Sendable {
+    /// As in `mcause`: the highest bit says that it is an interrupt.
+    public var cause: UInt32
+    /// As in `mtval`.
+    public var value: UInt32
+    /// As in `mepc`: the instruction that didn't execute.
+    public var pc: UInt32
+    /// The first instruction of the handler.
+    public var handler: UInt32
+    /// The cycle in which the instruction at `pc` would have begun.
+    public var time: Cycle
 }
 
 /// A port as a hart holds it: not owned, and not retained and released for each access, which would cost more than the access.
 class PortReference {
     func access(_ access: inout BusAccess) -> BusStatus { .unmapped }
     var horizon: Cycle { 0 }
+    func trapEntered(_ trap: Trap) {}
 }
 
 final class PortReferenceTo<Port: HartPort>: PortReference {
@@ -36,6 +58,10 @@ final class PortReferenceTo<Port: HartPort>: PortReference {
 
     override var horizon: Cycle {
         port._withUnsafeGuaranteedRef { $0.horizon }
+    }
+
+    override func trapEntered(_ trap: Trap) {
+        port._withUnsafeGuaranteedRef { $0.trapEntered(trap) }
     }
 }
 

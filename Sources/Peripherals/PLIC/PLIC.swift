@@ -1,3 +1,4 @@
+import Interconnect
 import Registers
 import RegisterMaps
 import Simulation
@@ -20,6 +21,8 @@ public final class PlatformInterruptController: BusTarget, RegisterModel, WireSi
     @exclusivity(unchecked) public var state = State()
     /// By context: the external interrupt (MEIP) of a hart.
     public let interrupts: [Wire]
+    /// While somebody records.
+    public unowned(unsafe) var trace: (any TraceSink)?
 
     public init(number: Int = 0) {
         registers = RegisterBlock(PLIC.map, number: number)
@@ -38,6 +41,7 @@ public final class PlatformInterruptController: BusTarget, RegisterModel, WireSi
 
     public func wireChanged(_ input: Int, level: Bool) {
         guard (1..<32).contains(input) else { return }
+        trace?.interruptLineChanged(source: input, level: level)
         state.lines = level ? state.lines | 1 << UInt32(input) : state.lines & ~(1 << UInt32(input))
         update()
     }

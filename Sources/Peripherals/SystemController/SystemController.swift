@@ -51,6 +51,8 @@ public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryE
     public weak var resets: (any ResetController)?
     /// The SRAM, for ECC_CTRL.
     public weak var memory: (any MemoryErrorInjection)?
+    /// While somebody records.
+    public unowned(unsafe) var trace: (any TraceSink)?
 
     public init(_ identity: Identity, number: Int = 0) {
         registers = RegisterBlock(SYSCTL.map, number: number)
@@ -153,10 +155,14 @@ public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryE
     // MARK: Inputs
 
     public func wireChanged(_ input: Int, level: Bool) {
-        if input == Self.biteInput, level { resets?.requestFirmwareReset(.watchdog) }
+        guard input == Self.biteInput, level else { return }
+        trace?.faultMet(.watchdog)
+        resets?.requestFirmwareReset(.watchdog)
     }
 
     public func memoryErrorMet(_ error: MemoryError) {
+        let address = UInt64(state.identity.sramBase) + error.offset
+        trace?.faultMet(.ecc(initiator: error.initiator, address: address, isCorrected: error.isCorrected))
         let count = error.isCorrected ? registers[SYSCTL.ECC_CORRECTED] : registers[SYSCTL.ECC_UNCORRECTED]
         let next = min(count + 1, UInt64(UInt32.max))
         if error.isCorrected {
@@ -170,7 +176,7 @@ public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryE
             registers[SYSCTL.ECC_STATUS.valid] = 1
             registers[SYSCTL.ECC_STATUS.uncorrected] = error.isCorrected ? 0 : 1
             registers[SYSCTL.ECC_STATUS.initiator] = UInt64(error.initiator.rawValue)
-            registers[SYSCTL.ECC_ADDRESS] = UInt64(state.identity.sramBase) + error.offset
+            registers[SYSCTL.ECC_ADDRESS] = address
         }
         interrupt.drive(registers.interrupt)
     }

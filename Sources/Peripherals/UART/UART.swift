@@ -1,3 +1,4 @@
+import Interconnect
 import Registers
 import RegisterMaps
 import Simulation
@@ -14,6 +15,8 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
     static let cyclesPerClock: Cycle = 10
     /// Bytes of input that may wait outside; more is dropped, as a terminal that nobody reads does.
     static let inputLimit = 4096
+    /// A printed line that is longer is told in parts.
+    static let lineLimit = 240
 
     public struct State: Sendable {
         /// Outside, waiting for its time on the line.
@@ -34,12 +37,16 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
         var timedOut = false
         /// IER, while a read of it shows the divisor latch.
         var hiddenIER: UInt64 = 0
+        /// What was printed since the last end of a line. Kept whether somebody records or not, so that a snapshot has it.
+        var line: [UInt8] = []
     }
 
     public let registers: RegisterBlock
     public var state = State()
     public let interrupt = Wire("uart.irq")
     public weak var console: (any ConsoleSink)?
+    /// While somebody records.
+    public unowned(unsafe) var trace: (any TraceSink)?
     private let scheduler: Scheduler
     private var deadline: Deadline!
 
@@ -54,9 +61,9 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
 
     /// A firmware reset. What was sent before it still reaches the console; input keeps waiting.
     public func reset() {
-        if state.shiftDue != .max { console?.consoleOutput(state.shifting) }
-        for byte in state.toSend { console?.consoleOutput(byte) }
-        state = State(input: state.input)
+        if state.shiftDue != .max { print(state.shifting) }
+        for byte in state.toSend { print(byte) }
+        state = State(input: state.input, line: state.line)
         registers.reset(.hard)
         update(at: scheduler.now)
     }
@@ -181,7 +188,7 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
     private func moveOutput(at cycle: Cycle) {
         while true {
             if state.shiftDue <= cycle {
-                console?.consoleOutput(state.shifting)
+                print(state.shifting)
                 let ended = state.shiftDue
                 state.shiftDue = .max
                 startShift(at: ended)
@@ -191,6 +198,16 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
                 return
             }
         }
+    }
+
+    /// A byte has left the line.
+    private func print(_ byte: UInt8) {
+        console?.consoleOutput(byte)
+        let isEnd = byte == UInt8(ascii: "\n")
+        if !isEnd, byte != UInt8(ascii: "\r") { state.line.append(byte) }
+        guard isEnd || state.line.count == Self.lineLimit else { return }
+        trace?.linePrinted(state.line)
+        state.line.removeAll(keepingCapacity: true)
     }
 
     private func startShift(at cycle: Cycle) {

@@ -57,6 +57,11 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     private let storage: UnsafeMutablePointer<State>
     public weak var transport: (any VirtioTransport)?
     public weak var router: (any DoorbellRouter)?
+    /// While somebody records.
+    public var trace: (any TraceSink)? {
+        get { state.queues.tap.sink }
+        set { state.queues.tap = QueueTap(sink: newValue, function: configuration.component) }
+    }
     let memory: GuestMemory
     let scheduler: Scheduler
     private var deadline: Deadline!
@@ -165,6 +170,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     /// The driver rings a queue's doorbell: the router first, then the device.
     public func doorbell(queue: Int, at cycle: Cycle) {
         guard isLive, state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else { return }
+        state.queues.tell(queue, .doorbell)
         if let router, !router.doorbellRang(component: configuration.component, queue: queue, at: cycle) { return }
         serve(queue: queue, at: cycle)
     }
@@ -220,7 +226,9 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         }
         reportDrained()
         while interrupts != 0 {
-            transport?.notifyUsed(queue: interrupts.trailingZeroBitCount)
+            let queue = interrupts.trailingZeroBitCount
+            state.queues.tell(queue, .notified)
+            transport?.notifyUsed(queue: queue)
             interrupts &= interrupts &- 1
         }
     }
@@ -237,6 +245,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     /// Section 2.1.2: nothing goes on until the driver resets the device.
     private func needReset(_ failure: QueueSet.Failure) {
         state.lastFailure = failure
+        trace?.faultMet(.queue(function: configuration.component, queue: failure.queue, reason: "\(failure.fault)"))
         state.status.insert(.needsReset)
         type.reset()
         deadline.cancel()

@@ -1,3 +1,12 @@
+import Interconnect
+
+/// Where the queues of one function tell of their steps; nowhere while nobody records.
+struct QueueTap: @unchecked Sendable {
+    // Sendable: the sink is called by whoever has the device.
+    unowned(unsafe) var sink: (any TraceSink)?
+    var function = 0
+}
+
 /// The queues of one device, as its type works with them: enabled ones take and put chains, a fault of any stops all.
 public struct QueueSet: Sendable {
     /// One queue's settings and, while it is enabled, its ring.
@@ -30,6 +39,8 @@ public struct QueueSet: Sendable {
     /// While false, queues look empty; what was taken can still be put.
     var isServing = true
     public let maximumSize: UInt16
+    /// No part of the queues' own state.
+    var tap = QueueTap()
 
     init(count: Int, maximumSize: UInt16) {
         precondition((1...64).contains(count), "a device has 1 to 64 queues")
@@ -43,7 +54,9 @@ public struct QueueSet: Sendable {
     mutating func take(_ queue: Int, from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>) -> DescriptorChain? {
         guard failure == nil, isServing else { return nil }
         do throws(QueueFault) {
-            return try entries[queue].ring?.take(from: memory, into: segments)
+            let chain = try entries[queue].ring?.take(from: memory, into: segments)
+            if let chain { tell(queue, .taken(head: chain.head, bytes: chain.readableBytes &+ chain.writableBytes)) }
+            return chain
         } catch {
             fail(queue, error)
             return nil
@@ -56,6 +69,7 @@ public struct QueueSet: Sendable {
         do throws(QueueFault) {
             try entries[queue].ring?.put(head: head, written: written, in: memory)
             touched |= 1 &<< UInt64(queue)
+            tell(queue, .completed(head: head, written: written))
             return true
         } catch {
             fail(queue, error)
@@ -86,6 +100,13 @@ public struct QueueSet: Sendable {
     /// Stops everything until the next reset.
     mutating func fail(_ queue: Int, _ fault: QueueFault) {
         if failure == nil { failure = Failure(queue: queue, fault: fault) }
+    }
+
+    // MARK: Recording
+
+    /// Tells the recorder, if there is one.
+    func tell(_ queue: Int, _ step: QueueStep) {
+        tap.sink?.queueStepped(function: tap.function, queue: queue, step, depth: entries[queue].ring?.depth ?? 0)
     }
 
     // MARK: The device's side

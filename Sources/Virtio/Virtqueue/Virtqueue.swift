@@ -96,6 +96,13 @@ public enum Virtqueue: Sendable {
         }
     }
 
+    /// Chains taken and not given back.
+    var depth: Int {
+        switch self {
+        case .split(let queue): Int(queue.indices.taken &- queue.indices.used)
+        }
+    }
+
     /// The positions of both sides, for people who look.
     public var indices: QueueIndices {
         switch self {
