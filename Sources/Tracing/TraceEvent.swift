@@ -94,7 +94,7 @@ public struct QueueEvent: Sendable, Equatable {
     public var step: Step
     /// The head descriptor of the request that was taken or completed; otherwise 0.
     public var head: UInt16
-    /// Payload of the request that was taken, bytes written to the driver's buffers of one that was completed; otherwise 0.
+    /// Bytes in the buffers of the request that was taken, bytes written to those of one that was completed; otherwise 0.
     public var bytes: UInt32
     /// Requests in flight after the step.
     public var depth: UInt16
@@ -158,9 +158,8 @@ public struct FaultEvent: Sendable, Equatable {
 
 /// What the firmware has told: a line that it printed, or a record of its trace ring.
 public struct LogEvent: Sendable, Equatable {
-    /// Device cycle; of a line, that of its end.
+    /// Device cycle: of a line, when its end had left the UART; of a record, the end of the round in which it was written.
     public var time: UInt64
-    public var hart: UInt8
     public var content: Content
 
     public enum Content: Sendable, Equatable {
@@ -175,7 +174,8 @@ public struct LogEvent: Sendable, Equatable {
     /// Arguments of a record that a trace keeps.
     public static let mostArguments = 15
 
-    public init(time: UInt64, hart: UInt8, content: Content) { self.time = time; self.hart = hart; self.content = content }
+    public init(time: UInt64, content: Content) { self.time = time; self.content = content }
 
-    public var initiator: Initiator { .hart(Int(hart)) }
+    /// The UART and the end of a round have a time of their own, which a hart's may be past.
+    public var initiator: Initiator { .device }
 }
