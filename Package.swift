@@ -34,9 +34,9 @@ let package = Package(
     ],
     targets: [
         // Foundations: nothing below them.
-        module("Registers"),
-        module("RegisterMaps", ["Registers"]),
         module("Simulation"),
+        module("Registers", ["Simulation"]),
+        module("RegisterMaps", ["Registers"]),
 
         // The hart and the wires between the blocks.
         module("RISCV", ["Registers", "Simulation"]),

@@ -63,11 +63,11 @@ extension Hart {
         guard !csr.isReadOnly, readCSR(csr) != nil else { return false }
         switch csr {
         case .mstatus:
-            core.pointee.state.csr.mstatus = Self.legalStatus(value)
+            core.pointee.state.csr.mstatus = MachineStatus.legal(value)
             dataPrivilegeChanged()
             lookForInterrupt()
         case .mie:
-            core.pointee.state.csr.mie = value & InterruptPin.allCases.reduce(0) { $0 | $1.mask }
+            core.pointee.state.csr.mie = value & InterruptPin.allBits
             lookForInterrupt()
         case .mtvec: core.pointee.state.csr.mtvec = value & ~2
         case .mcounteren: core.pointee.state.csr.mcounteren = value & 7
@@ -103,13 +103,6 @@ extension Hart {
 
     /// RV32 with A, B, C, I, M and U.
     private static let misa: UInt32 = 1 << 30 | 1 << 0 | 1 << 1 | 1 << 2 | 1 << 8 | 1 << 12 | 1 << 20
-
-    /// Of MPP only M and U exist; the upper bit decides.
-    private static func legalStatus(_ value: UInt32) -> UInt32 {
-        let kept = MachineStatus.interruptEnable | MachineStatus.previousInterruptEnable | MachineStatus.modifyPrivilege
-            | MachineStatus.timeoutWait
-        return value & kept | (value &>> 12 & 1 == 1 ? MachineStatus.previousPrivilege : 0)
-    }
 
     /// csrrw, csrrs, csrrc and their immediate forms (Zicsr, chapter 6). The result is that of ``execute(_:next:)``.
     func accessCSR(_ i: Instruction, next: UInt32) -> Bool {

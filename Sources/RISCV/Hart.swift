@@ -4,7 +4,7 @@ import Simulation
 /// One RV32IMAC_Zicsr_Zifencei_Zba_Zbb_Zbs hart with M and U mode and 16 PMP entries.
 ///
 /// It executes plain memory directly and sends every other access to its port. It belongs to one thread at a time.
-public final class Hart {
+public final class Hart: ArchivedModel {
     /// `mhartid`.
     public let id: Int
     public let memory: MemoryMap
@@ -50,6 +50,19 @@ public final class Hart {
             core.pointee.state = newValue
             core.pointee.state.x[0] = 0
             protectionChanged()
+        }
+    }
+
+    /// Saves or replaces the state. Decoded code and the memory of pages are no part of it: whoever changes memory says so
+    /// (``MemoryMap/wasWritten(_:bytes:)``).
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("hart\(id)") { (archive, _) throws(SnapshotError) in
+            var state = core.pointee.state
+            try archive.state(&state)
+            guard archive.isLoading else { return }
+            let isProtectionNew = state.pmp != core.pointee.state.pmp
+            core.pointee.state = state
+            if isProtectionNew { protectionChanged() } else { dataPrivilegeChanged() }
         }
     }
 

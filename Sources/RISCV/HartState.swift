@@ -13,6 +13,9 @@ public enum InterruptPin: UInt8, Sendable, CaseIterable {
     case external = 11
 
     @inlinable public var mask: UInt32 { 1 &<< UInt32(rawValue) }
+
+    /// The bits of all pins.
+    static let allBits = allCases.reduce(0) { $0 | $1.mask }
 }
 
 /// Everything about a hart that instructions, interrupts or time can change: a plain value that can be copied, compared and
@@ -39,9 +42,9 @@ public struct HartState: Sendable {
     public var reservation = Reservation()
     public var predictor = BranchPredictor()
 
-    /// The state after reset, which puts the program counter to `pc`.
+    /// The state after reset, which puts the program counter to `pc`, less its lowest bit, which is always 0.
     public init(pc: UInt32) {
-        self.pc = pc
+        self.pc = pc & ~1
         resetVector = pc
     }
 
@@ -87,6 +90,12 @@ enum MachineStatus {
     static let previousPrivilege: UInt32 = 3 << 11
     static let modifyPrivilege: UInt32 = 1 << 17
     static let timeoutWait: UInt32 = 1 << 21
+
+    /// The value that a write of `value` leaves. Of MPP only M and U exist; the upper bit decides.
+    static func legal(_ value: UInt32) -> UInt32 {
+        value & (interruptEnable | previousInterruptEnable | modifyPrivilege | timeoutWait)
+            | (value &>> 12 & 1 == 1 ? previousPrivilege : 0)
+    }
 }
 
 /// What `lr.w` leaves for `sc.w`.

@@ -1,3 +1,5 @@
+import Simulation
+
 /// What an access does, as PMP entries permit it. The raw value is the bit in an entry's configuration byte.
 public enum AccessKind: UInt8, Sendable {
     case read = 1
@@ -35,9 +37,12 @@ public struct PhysicalMemoryProtection: Sendable {
     /// and such an entry permits neither.
     public mutating func setConfiguration(_ entry: Int, _ value: UInt8) {
         guard !isLocked(entry) else { return }
-        var legal = value & 0x9f
-        if legal & 3 == AccessKind.write.rawValue { legal &= ~AccessKind.write.rawValue }
-        configuration[entry] = legal
+        configuration[entry] = Self.legal(value)
+    }
+
+    private static func legal(_ value: UInt8) -> UInt8 {
+        let existing = value & 0x9f
+        return existing & 3 == AccessKind.write.rawValue ? existing & ~AccessKind.write.rawValue : existing
     }
 
     /// Writes one address register, unless its entry is locked or is the bottom of a locked top-of-range entry.
@@ -80,6 +85,17 @@ public struct PhysicalMemoryProtection: Sendable {
             return configuration[entry] & kind.rawValue != 0
         }
         return privilege == .machine
+    }
+}
+
+extension PhysicalMemoryProtection: ArchivedState {
+    public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        for entry in 0..<Self.entryCount {
+            try archive.integer(&configuration[entry])
+            let found = configuration[entry]
+            try archive.require(found == Self.legal(found), "expected a configuration of PMP entry \(entry), found \(found)")
+            try archive.integer(&address[entry])
+        }
     }
 }
 

@@ -152,27 +152,4 @@ extension RegisterBlock {
         let gate = term.gateShift >= 0 ? values[term.gateSlot] << UInt64(term.gateShift) : values[term.gateSlot] >> UInt64(-term.gateShift)
         return pending & (term.isInverted ? ~gate : gate) != 0
     }
-
-    // MARK: State
-
-    /// All that changes in a block.
-    public struct State: Sendable {
-        var values: [UInt64]
-        var cells: [Cell]
-        var control: Control
-    }
-
-    public var state: State {
-        get {
-            State(
-                values: Array(UnsafeBufferPointer(start: values, count: slotCount)),
-                cells: Array(UnsafeBufferPointer(start: cells, count: slotCount)), control: control.pointee)
-        }
-        set {
-            precondition(newValue.values.count == slotCount, "the state of another register map")
-            values.update(from: newValue.values, count: slotCount)
-            cells.update(from: newValue.cells, count: slotCount)
-            control.pointee = newValue.control
-        }
-    }
 }

@@ -1,6 +1,6 @@
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014): the one source of
 /// randomness in models and tests. Its whole state is the seed, so it can be printed, saved and set.
-public struct SplitMix64: RandomNumberGenerator, Sendable {
+public struct SplitMix64: RandomNumberGenerator, ArchivedState, Sendable {
     public var state: UInt64
 
     public init(seed: UInt64) {
@@ -14,4 +14,6 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
         z = (z ^ (z &>> 27)) &* 0x94d0_49bb_1331_11eb
         return z ^ (z &>> 31)
     }
+
+    public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) { try archive.integer(&state) }
 }

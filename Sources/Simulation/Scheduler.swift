@@ -71,7 +71,7 @@ public final class Scheduler {
     /// Saves or replaces device time. Loading disarms every deadline: each is armed again by ``Deadline/archive(_:)`` after that.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.section("scheduler") { (archive, _) throws(SnapshotError) in
-            try archive.integer(&state.pointee.now)
+            try archive.integer(&state.pointee.now, in: 0...StateArchive.lastCycle)
             try archive.integer(&state.pointee.armed)
         }
         guard archive.isLoading else { return }

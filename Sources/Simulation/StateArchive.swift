@@ -184,9 +184,55 @@ public struct StateArchive {
         for index in values.indices { try field(&self, &values[index]) }
     }
 
-    /// The same of plain integers.
+    /// The same of plain integers, all at once.
     public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(_ values: inout [Value]) throws(SnapshotError) {
-        try elements(&values) { (archive, value) throws(SnapshotError) in try archive.integer(&value) }
+        try expectCount(values.count, "elements")
+        try integers(&values, in: values.indices)
+    }
+
+    /// Some of an array of plain integers, at places that other state gives.
+    public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(
+        _ values: inout [Value], in range: Range<Int>
+    ) throws(SnapshotError) {
+        let size = MemoryLayout<Value>.size
+        let start = isLoading ? try take(range.count * size) : 0
+        values.withUnsafeMutableBytes {
+            let piece = UnsafeMutableRawBufferPointer(rebasing: $0[range.lowerBound * size..<range.upperBound * size])
+            if isLoading { load(piece, from: start) } else { bytes.append(contentsOf: UnsafeRawBufferPointer(piece)) }
+        }
+    }
+
+    /// An array of the configuration's length that is zero for the most part: of its blocks of `block` integers only those that aren't
+    /// zero are stored.
+    public mutating func sparseIntegers(_ values: inout [UInt64], block: Int) throws(SnapshotError) {
+        try expectCount(values.count, "elements")
+        for start in stride(from: 0, to: values.count, by: block) {
+            let range = start..<min(start + block, values.count)
+            var isThere = !isLoading && values[range].contains { $0 != 0 }
+            try flag(&isThere)
+            if isThere { try integers(&values, in: range) } else if isLoading { for place in range { values[place] = 0 } }
+        }
+    }
+
+    /// A cycle of device time, or the cycle that never comes (`Cycle.max`).
+    public mutating func cycle(_ value: inout Cycle) throws(SnapshotError) {
+        try integer(&value)
+        try require(value <= Self.lastCycle || value == .max, "expected a cycle up to \(Self.lastCycle), found \(value)")
+    }
+
+    /// No cycle after it is loaded, so that the sum of a cycle and any latency is a cycle, too. At 1 GHz it comes after 146 years.
+    public static let lastCycle: Cycle = 1 << 62
+
+    /// Bytes of any number up to a limit.
+    public mutating func bytes(_ values: inout [UInt8], limit: Int) throws(SnapshotError) {
+        var count = UInt64(values.count)
+        try integer(&count, in: 0...UInt64(limit))
+        if isLoading {
+            let start = try take(Int(count))
+            values = Array(bytes[start..<start + Int(count)])
+        } else {
+            bytes.append(contentsOf: values)
+        }
     }
 
     public mutating func string(_ value: inout String, limit: Int) throws(SnapshotError) {
@@ -203,15 +249,36 @@ public struct StateArchive {
 
     /// Raw bytes of a length that the model's configuration gives.
     public mutating func memory(_ buffer: UnsafeMutableRawBufferPointer) throws(SnapshotError) {
-        var count = UInt64(buffer.count)
-        try integer(&count)
-        try require(count == UInt64(buffer.count), "expected \(buffer.count) bytes, found \(count)")
-        if isLoading {
-            let start = try take(buffer.count)
-            bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + buffer.count])) }
-        } else {
-            bytes.append(contentsOf: UnsafeRawBufferPointer(buffer))
+        try expectCount(buffer.count, "bytes")
+        try copy(buffer)
+    }
+
+    /// The same of memory that is zero for the most part: of its blocks of `block` bytes only those that aren't zero are stored.
+    public mutating func sparseMemory(_ buffer: UnsafeMutableRawBufferPointer, block: Int) throws(SnapshotError) {
+        try expectCount(buffer.count, "bytes")
+        for start in stride(from: 0, to: buffer.count, by: block) {
+            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[start..<min(start + block, buffer.count)])
+            var isThere = !isLoading && !UnsafeRawBufferPointer(piece).isZero
+            try flag(&isThere)
+            if isThere { try copy(piece) } else if isLoading { piece.initializeMemory(as: UInt8.self, repeating: 0) }
         }
+    }
+
+    private mutating func expectCount(_ expected: Int, _ what: StaticString) throws(SnapshotError) {
+        var count = UInt64(expected)
+        try integer(&count)
+        try require(count == UInt64(expected), "expected \(expected) \(what), found \(count)")
+    }
+
+    private mutating func copy(_ buffer: UnsafeMutableRawBufferPointer) throws(SnapshotError) {
+        if isLoading { load(buffer, from: try take(buffer.count)) } else { bytes.append(contentsOf: UnsafeRawBufferPointer(buffer)) }
+    }
+
+    private func load(_ buffer: UnsafeMutableRawBufferPointer, from start: Int) {
+        #if _endian(big)
+        #error("Integers are stored as they lie in memory, and the format is little endian.")
+        #endif
+        bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + buffer.count])) }
     }
 
     /// Skips bytes that are to be read.
@@ -220,5 +287,21 @@ public struct StateArchive {
         guard count <= end - position else { throw error("expected \(count) bytes, found \(end - position)") }
         defer { position += count }
         return position
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Whether all bytes are 0.
+    package var isZero: Bool {
+        var place = 0
+        while place &+ 8 <= count {
+            if loadUnaligned(fromByteOffset: place, as: UInt64.self) != 0 { return false }
+            place &+= 8
+        }
+        while place < count {
+            if self[place] != 0 { return false }
+            place &+= 1
+        }
+        return true
     }
 }

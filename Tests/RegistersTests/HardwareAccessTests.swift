@@ -1,5 +1,6 @@
 import RegisterMaps
 import Registers
+import Simulation
 import Testing
 
 /// What hardware does to fields: interrupts, stickiness, counters, precedence, resets.
@@ -149,20 +150,35 @@ import Testing
         #expect(state(device) == 1)
     }
 
-    @Test func stateIsACopyOfEverything() {
+    @Test func anArchiveHasEverything() throws {
         let map = "register R 0 64 access=32 rbuf wbuf\nfield f 0 64 rw rw reset=0x100000002\nregister S 8 32\nfield f 0 8 rw1 r reset=0"
         let device = Device(map)
         _ = device.read(0)
         device.write(5, 0)
         device.write(1, 8)
-        let state = device.block.state
+        var saving = StateArchive()
+        try device.block.archive(&saving)
         let copy = Device(map)
-        copy.block.state = state
+        var loading = StateArchive(loading: saving.bytes)
+        try copy.block.archive(&loading)
+        try loading.finish()
         copy.write(9, 8)
         #expect(copy.read(8) == 1, "write-once is spent")
         #expect(copy.read(4) == 1, "the latched high word")
         copy.write(7, 4)
         #expect(copy.read(0, size: 8) == 7 << 32 | 5, "the waiting low word")
+    }
+
+    @Test func bitsOutsideAllFieldsAreRefused() throws {
+        let wide = Device("register R 0 32\nfield f 0 32 rw rw reset=0x100")
+        let narrow = Device("register R 0 32\nfield f 0 8 rw rw reset=0")
+        var saving = StateArchive()
+        try wide.block.archive(&saving)
+        let bytes = saving.bytes
+        #expect(throws: SnapshotError("snapshot: TEST: R: expected bits of 0xff, found 0x100 (byte 38)")) {
+            var loading = StateArchive(loading: bytes)
+            try narrow.block.archive(&loading)
+        }
     }
 
     @Test func generatedKeysReachTheirRegisters() {

@@ -117,4 +117,33 @@ struct StateArchiveTests {
         try scheduler.archive(&loading)
         #expect(throws: SnapshotError.self) { try deadline.archive(&loading) }
     }
+
+    @Test func ofSparseMemoryOnlyWhatIsNotZeroIsStored() throws {
+        var words = [UInt64](repeating: 0, count: 1000)
+        (words[0], words[399], words[999]) = (1, 2, 3)
+        var saving = StateArchive()
+        let saved = words
+        words.withUnsafeMutableBytes { buffer in #expect(throws: Never.self) { try saving.sparseMemory(buffer, block: 64 * 8) } }
+        // A count, 16 flags, two whole blocks and the last one.
+        #expect(saving.bytes.count == 8 + 16 + 2 * 512 + 40 * 8)
+        var loading = StateArchive(loading: saving.bytes)
+        words = [UInt64](repeating: .max, count: 1000)
+        words.withUnsafeMutableBytes { buffer in #expect(throws: Never.self) { try loading.sparseMemory(buffer, block: 64 * 8) } }
+        #expect(words == saved)
+    }
+
+    @Test func cyclesThatNoDeviceReachesAreRefused() throws {
+        for (cycle, isGood) in [(0, true), (StateArchive.lastCycle, true), (StateArchive.lastCycle + 1, false), (Cycle.max, true)] {
+            var saving = StateArchive()
+            var value = cycle
+            try saving.integer(&value)
+            let bytes = saving.bytes
+            let load = { () throws in
+                var loading = StateArchive(loading: bytes)
+                var value: Cycle = 0
+                try loading.cycle(&value)
+            }
+            if isGood { try load() } else { #expect(throws: SnapshotError.self) { try load() } }
+        }
+    }
 }

@@ -3,7 +3,7 @@ import RegisterMaps
 import Simulation
 
 /// Software and timer interrupts of the harts (RISC-V ACLINT 1.0-rc4).
-public final class CoreLocalInterruptor: BusTarget, RegisterModel, DeadlineTarget {
+public final class CoreLocalInterruptor: BusTarget, RegisterModel, DeadlineTarget, ArchivedModel {
     public static let harts = 2
 
     public struct State: Sendable {
@@ -80,5 +80,18 @@ public final class CoreLocalInterruptor: BusTarget, RegisterModel, DeadlineTarge
             if time < compare, compare &- time < Cycle.max - cycle { next = min(next, cycle + (compare &- time)) }
         }
         if next == .max { deadline.cancel() } else { deadline.arm(at: next) }
+    }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        if !archive.isLoading { registers[ACLINT.MTIME] = scheduler.now &+ state.offset }
+        try archive.section("aclint") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try archive.integer(&state.offset)
+            try deadline.archive(&archive)
+            for wire in softwareInterrupts + timerInterrupts { try wire.archive(&archive) }
+        }
     }
 }

@@ -4,7 +4,7 @@ import RegisterMaps
 import Simulation
 
 /// Weights, limits, counters and the error log of the crossbar, and the load of the links, as registers.
-public final class FabricController: BusTarget, RegisterModel, CrossbarErrorListener, PartitionSink {
+public final class FabricController: BusTarget, RegisterModel, CrossbarErrorListener, PartitionSink, ArchivedModel {
     /// Everything that changes is in the registers, the crossbar and the links.
     public let registers: RegisterBlock
     public let interrupt = Wire("fabric.irq")
@@ -99,6 +99,18 @@ public final class FabricController: BusTarget, RegisterModel, CrossbarErrorList
         }
     }
 
+    private func refreshAll() {
+        refreshErrors()
+        for lane in 0..<Lane.count {
+            for register in [FABRIC.INITIATOR_ERRORS.index, FABRIC.INITIATOR_ACCESSES.index, FABRIC.INITIATOR_WAITED.index] {
+                refresh(register, lane)
+            }
+        }
+        for target in 0..<FABRIC.Keys.TARGET_BASE.count { refreshTarget(target) }
+        for link in links.indices { refreshLink(link) }
+        for flow in 0..<FABRIC.Keys.FLOW_BYTES.count { refresh(FABRIC.FLOW_BYTES.index, flow) }
+    }
+
     private func refreshErrors() {
         let log = crossbar.errorLog
         registers[FABRIC.ERROR_COUNT] = UInt64(log.count)
@@ -143,6 +155,17 @@ public final class FabricController: BusTarget, RegisterModel, CrossbarErrorList
             registers[FABRIC.FLOW_GRANT.guarantee, flow] = UInt64(partition.guarantee)
             registers[FABRIC.FLOW_GRANT.weight, flow] = UInt64(max(partition.weight, 1))
             registers[FABRIC.FLOW_LIMIT, flow] = UInt64(partition.limit)
+        }
+    }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        if !archive.isLoading { refreshAll() }
+        try archive.section("fabric") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try interrupt.archive(&archive)
         }
     }
 }

@@ -21,7 +21,7 @@ public struct HostInterfaceIdentity: Sendable, Hashable {
 /// Theory of operation and programmer's guides: regmaps/mailbox/README.md and regmaps/hostif/README.md.
 ///
 /// All its state is in the registers of the two sides.
-public final class HostMailbox {
+public final class HostMailbox: ArchivedModel {
     /// What the firmware's bus reaches.
     public let firmware: FirmwareSide
     /// What the host reaches in the physical function's BAR0.
@@ -173,5 +173,15 @@ public final class HostMailbox {
         let count = min(firmware.registers[MAILBOX.FAULT_COUNT] &+ 1, 0xffff_ffff)
         firmware.registers[MAILBOX.FAULT_COUNT] = count
         host.registers[HOSTIF.FAULT_COUNT] = count
+    }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("mailbox") { (archive, _) throws(SnapshotError) in
+            try firmware.registers.archive(&archive)
+            try host.registers.archive(&archive)
+            try firmware.interrupt.archive(&archive)
+        }
     }
 }

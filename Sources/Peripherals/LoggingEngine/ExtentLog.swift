@@ -14,6 +14,7 @@ struct Extent: Sendable, Equatable {
 /// The log of one owner: its open extent, its ring's counters and its dirty bitmap. The ring's bytes are in shared memory.
 struct ExtentLog: Sendable {
     static let recordBytes: UInt64 = 32
+    static let mostRecords: UInt32 = 65536
     /// An extent that reaches this length is closed.
     static let longestExtent: UInt64 = 1 << 31
 
@@ -114,9 +115,36 @@ struct ExtentLog: Sendable {
     mutating func takeDirty(_ word: Int) -> UInt32 { bitmap.take(word) }
 }
 
+extension ExtentLog: ArchivedState {
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.flag(&isActive)
+        try archive.optional(&unitShift, blank: 0) { (archive, shift) throws(SnapshotError) in try archive.integer(&shift, in: 0...20) }
+        try archive.integer(&ringBase)
+        try archive.integer(&ringRecords, in: 0...Self.mostRecords)
+        try archive.require(ringRecords & (ringRecords &- 1) == 0, "expected a power of two of records, found \(ringRecords)")
+        try archive.integer(&head)
+        try archive.integer(&tail)
+        try archive.require(waiting <= ringRecords, "expected at most \(ringRecords) records that wait, found \(waiting)")
+        try archive.integer(&lost)
+        try archive.flag(&lostBefore)
+        try archive.integer(&sequence)
+        try archive.integer(&written)
+        try archive.optional(&open, blank: Extent(start: 0, end: 0, cycle: 0, writes: 0)) { (archive, extent) throws(SnapshotError) in
+            try archive.integer(&extent.start)
+            try archive.integer(&extent.end)
+            try archive.require(extent.start < extent.end, "expected an extent's end after \(extent.start), found \(extent.end)")
+            try archive.cycle(&extent.cycle)
+            try archive.integer(&extent.writes)
+        }
+        try archive.state(&bitmap)
+    }
+}
+
 /// One bit per page of a region.
 struct DirtyBitmap: Sendable {
     static let mostPages = 65536
+    /// log2 of the bytes that a page can have.
+    static let pageShifts: ClosedRange<UInt64> = 12...21
 
     private(set) var base: UInt64 = 0
     private(set) var pageShift: UInt64 = 12
@@ -167,5 +195,22 @@ struct DirtyBitmap: Sendable {
         dirty -= bits.nonzeroBitCount
         if word == words.count - 1 { isOutside = false }
         return bits
+    }
+}
+
+extension DirtyBitmap: ArchivedState {
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.integer(&base)
+        try archive.integer(&pageShift, in: Self.pageShifts)
+        try archive.integer(&pages, in: 0...Self.mostPages)
+        let bytes = UInt64(pages) << pageShift
+        try archive.require(
+            bytes == 0 || !base.addingReportingOverflow(bytes - 1).overflow, "expected \(bytes) bytes from the base on, found \(base)")
+        try archive.flag(&isOutside)
+        if archive.isLoading { words = Array(repeating: 0, count: (pages + 31) / 32) }
+        try archive.integers(&words)
+        let beyond = UInt32.max << UInt32((pages + 31) % 32 + 1)
+        try archive.require((words.last ?? 0) & beyond == 0, "expected bits of \(pages) pages, found more")
+        dirty = words.reduce(0) { $0 + $1.nonzeroBitCount }
     }
 }

@@ -32,7 +32,7 @@ extension LoggingEngine {
         }
 
         /// Brings an owner's registers up to date.
-        private func show(_ owner: Int) {
+        func show(_ owner: Int) {
             let log = engine.state.logs[owner]
             let control = engine.registers[LOG.OWNER_CONTROL, owner]
             registers[LOG_HOST.OWNER_STATUS.active, owner] = log.isActive ? 1 : 0

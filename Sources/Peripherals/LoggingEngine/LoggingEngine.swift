@@ -5,7 +5,7 @@ import Simulation
 
 /// LOG, the logging engine: records what device DMA writes to each owner's memory, as extents in a ring per owner and as dirty bitmaps.
 /// Theory of operation and programmer's guide: regmaps/log/README.md.
-public final class LoggingEngine: BusTarget, RegisterModel, DeadlineTarget, DMAObserver {
+public final class LoggingEngine: BusTarget, RegisterModel, DeadlineTarget, DMAObserver, ArchivedModel {
     static let owners = 65
 
     /// All that changes, beside the register values and the rings in shared memory.
@@ -146,13 +146,13 @@ public final class LoggingEngine: BusTarget, RegisterModel, DeadlineTarget, DMAO
     }
 
     private func regionError(_ base: UInt64, _ pages: UInt64, _ pageShift: UInt64) -> LOG.LogError? {
-        guard (12...21).contains(pageShift) else { return .page }
+        guard DirtyBitmap.pageShifts.contains(pageShift) else { return .page }
         guard (1...UInt64(DirtyBitmap.mostPages)).contains(pages), base & ((1 << pageShift) - 1) == 0 else { return .region }
         return base.addingReportingOverflow((pages << pageShift) - 1).overflow ? .region : nil
     }
 
     private func ringError(_ owner: Int, _ base: UInt64, _ records: UInt64) -> LOG.LogError? {
-        guard (16...65536).contains(records), records & (records - 1) == 0 else { return .size }
+        guard (16...UInt64(ExtentLog.mostRecords)).contains(records), records & (records - 1) == 0 else { return .size }
         guard base % ExtentLog.recordBytes == 0 else { return .alignment }
         let bytes = records * ExtentLog.recordBytes
         guard sharedMemory.contains(base), bytes <= sharedMemory.upperBound - base else { return .range }
@@ -270,4 +270,28 @@ public final class LoggingEngine: BusTarget, RegisterModel, DeadlineTarget, DMAO
     }
 
     private func settle() { interrupt.drive(registers.interrupt) }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        if !archive.isLoading {
+            for owner in 0..<Self.owners {
+                show(owner)
+                host.show(owner)
+            }
+        }
+        try archive.section("log") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try host.registers.archive(&archive)
+            try archive.elements(&state.logs) { (archive, log) throws(SnapshotError) in try log.archive(&archive) }
+            for log in state.logs where archive.isLoading && log.ringRecords != 0 {
+                try archive.require(
+                    sharedMemory.contains(log.ringBase) && log.ringBytes <= sharedMemory.upperBound - log.ringBase,
+                    "expected a ring in shared memory, found one at 0x\(String(log.ringBase, radix: 16))")
+            }
+            try flushDue.archive(&archive)
+            try interrupt.archive(&archive)
+        }
+    }
 }

@@ -1,11 +1,12 @@
 import Interconnect
 import Registers
+import Simulation
 
 /// SRAM whose 32-bit words are protected by an error-correcting code, and in which errors can be planted.
 ///
 /// The code itself is not computed: a planted error is a mark on a word. A read of the word meets the error; a write of the whole word
 /// removes it; a write of a part must first read the word, and meets it. Where nothing is planted, harts don't come this way.
-public final class ECCMemory: BusTarget, MemoryErrorInjection {
+public final class ECCMemory: BusTarget, MemoryErrorInjection, ArchivedModel {
     public struct State: Sendable {
         struct Planted: Sendable {
             var word: UInt64
@@ -66,5 +67,26 @@ public final class ECCMemory: BusTarget, MemoryErrorInjection {
         state.planted.insert(.init(word: word, isCorrectable: isCorrectable), at: place)
         sink?.plantedErrorsChanged(to: state.planted.count)
         return true
+    }
+
+    // MARK: Snapshots
+
+    /// The contents of the memory are not part of it.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("ecc") { (archive, _) throws(SnapshotError) in
+            try archive.array(&state.planted, limit: memory.pages.size / 4, blank: .init(word: 0, isCorrectable: true)) {
+                (archive, planted) throws(SnapshotError) in
+                try archive.integer(&planted.word)
+                try archive.flag(&planted.isCorrectable)
+            }
+            for (place, planted) in state.planted.enumerated() where archive.isLoading {
+                let first = place == 0 ? 0 : state.planted[place - 1].word + 4
+                try archive.require(
+                    planted.word % 4 == 0 && planted.word >= first && planted.word < UInt64(memory.pages.size),
+                    "expected an offset of a word from \(first) on, found \(planted.word)")
+            }
+            // Harts go the direct way or not, as the errors want it.
+            if archive.isLoading { sink?.plantedErrorsChanged(to: state.planted.count) }
+        }
     }
 }

@@ -4,7 +4,7 @@ import RegisterMaps
 import Simulation
 
 /// Gives the blocks' interrupt lines to the harts (RISC-V PLIC 1.0.0): 31 level sources, two contexts.
-public final class PlatformInterruptController: BusTarget, RegisterModel, WireSink {
+public final class PlatformInterruptController: BusTarget, RegisterModel, WireSink, ArchivedModel {
     public static let contexts = 2
 
     public struct State: Sendable {
@@ -84,6 +84,20 @@ public final class PlatformInterruptController: BusTarget, RegisterModel, WireSi
                 state.outputs ^= 1 << UInt32(context)
                 interrupts[context].drive(level != 0)
             }
+        }
+    }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("plic") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try archive.integer(&state.lines)
+            try archive.integer(&state.underWay)
+            // There is no source 0.
+            try archive.require((state.lines | state.underWay) & 1 == 0, "expected sources from 1 on, found source 0")
+            try archive.integer(&state.outputs, in: 0...(1 << UInt32(Self.contexts)) - 1)
+            for wire in interrupts { try wire.archive(&archive) }
         }
     }
 }

@@ -1,6 +1,7 @@
 import Interconnect
 import RegisterMaps
 import Registers
+import Simulation
 
 /// A complete division of the device: what every owner has, and who owns which memory blocks.
 struct PartitionTable: Sendable, Equatable {
@@ -34,6 +35,15 @@ struct PartitionTable: Sendable, Equatable {
             Partition(
                 guarantee: UInt16($0.guarantee), limit: UInt32($0.limit), weight: UInt16($0.weight), serviceCores: UInt8($0.cores))
         }
+    }
+}
+
+extension PartitionTable: ArchivedState {
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.elements(&entries) { (archive, entry) throws(SnapshotError) in
+            for value in [\Entry.bandwidth, \Entry.limit, \Entry.slots] { try archive.integer(&entry[keyPath: value], in: 0...0xffff_ffff) }
+        }
+        try archive.elements(&regions) { (archive, region) throws(SnapshotError) in try archive.integer(&region, in: 0...0xffff_ffff) }
     }
 }
 

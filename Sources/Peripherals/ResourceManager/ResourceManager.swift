@@ -5,7 +5,7 @@ import Simulation
 
 /// RM, the Resource Manager: partitions bandwidth, service cores, memory blocks and accelerator slots between owners, and commits a
 /// change all at once. Theory of operation and programmer's guide: regmaps/rm/README.md.
-public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, MemoryGuard {
+public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, MemoryGuard, ArchivedModel {
     /// All that changes, beside the register values.
     public struct State: Sendable {
         var active = PartitionTable()
@@ -190,4 +190,24 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
     }
 
     private func settle() { interrupt.drive(registers.interrupt) }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("rm") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try archive.state(&state.active)
+            try archive.optional(&state.pending, blank: PartitionTable()) { (archive, table) throws(SnapshotError) in
+                try table.archive(&archive)
+            }
+            for table in [state.active, state.pending].compactMap({ $0 }) where archive.isLoading {
+                // Floors may have been raised since it was checked.
+                let fault = table.fault(in: resources) { _ in 0 }
+                try archive.require(fault == nil, "expected a table that can be committed, found that of owner \(fault?.owner ?? 0)")
+            }
+            if archive.isLoading, case .success(let holders) = state.active.blockHolders(resources.memoryBlocks) { state.holders = holders }
+            try commit.archive(&archive)
+            try interrupt.archive(&archive)
+        }
+    }
 }

@@ -21,7 +21,7 @@ public protocol ResetController: AnyObject {
 }
 
 /// Identity, resets, harts, and the error-correcting code of the SRAM.
-public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryErrorSink {
+public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryErrorSink, ArchivedModel {
     /// What the identity registers say.
     public struct Identity: Hashable, Sendable {
         public var harts = 1
@@ -183,5 +183,16 @@ public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryE
 
     public func plantedErrorsChanged(to count: Int) {
         registers[SYSCTL.ECC_STATUS.planted] = UInt64(min(count, 255))
+    }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        if !archive.isLoading { for hart in 0..<2 { showStatus(of: hart) } }
+        try archive.section("sysctl") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try interrupt.archive(&archive)
+        }
     }
 }

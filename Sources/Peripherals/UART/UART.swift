@@ -9,7 +9,7 @@ public protocol ConsoleSink: AnyObject {
 }
 
 /// The console: a 16550A with registers four bytes apart. Sections are those of the PC16550D data sheet.
-public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
+public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget, ArchivedModel {
     static let fifoDepth = 16
     /// Fabric cycles of one UART clock.
     static let cyclesPerClock: Cycle = 10
@@ -272,5 +272,27 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget {
         // The ring indicator counts only when it goes away (8.9, trailing edge).
         let deltas = changed & 0b1011 | (changed & 0b100 & (old >> 4))
         registers[UART.MSR] = inputs | (old & 0xf) | deltas
+    }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("uart") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try archive.bytes(&state.input, limit: Self.inputLimit)
+            try archive.cycle(&state.inputDue)
+            try archive.bytes(&state.received, limit: Self.fifoDepth)
+            try archive.bytes(&state.toSend, limit: Self.fifoDepth)
+            try archive.integer(&state.shifting)
+            try archive.cycle(&state.shiftDue)
+            try archive.flag(&state.fifosEnabled)
+            try archive.integer(&state.trigger, in: 1...Self.fifoDepth)
+            try archive.flag(&state.emptyPending)
+            try archive.cycle(&state.lastActivity)
+            try archive.flag(&state.timedOut)
+            try archive.integer(&state.hiddenIER, in: 0...0xff)
+            try deadline.archive(&archive)
+            try interrupt.archive(&archive)
+        }
     }
 }

@@ -5,7 +5,7 @@ import Simulation
 
 /// VIC, the controller of the virtual I/O components: what each one is, where it runs, what state it is in and who gets its doorbells.
 /// Theory of operation, with the table of legal transitions, and programmer's guide: regmaps/vic/README.md.
-public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter {
+public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter, ArchivedModel {
     public static let entries = 65
     /// Events that wait at most.
     static let eventCapacity = 64
@@ -233,4 +233,21 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     }
 
     private func settle() { interrupt.drive(registers.interrupt) }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        if !archive.isLoading { for entry in 0..<Self.entries { showInFlight(entry) } }
+        try archive.section("vic") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            let fields = VIC.EVENT.kind.mask | VIC.EVENT.entry.mask | VIC.EVENT.detail.mask
+            try archive.array(&state.events, limit: Self.eventCapacity, blank: 0) { (archive, event) throws(SnapshotError) in
+                try archive.integer(&event)
+                try archive.require(event & ~fields == 0, "expected an event, found 0x\(String(event, radix: 16))")
+            }
+            try archive.integer(&state.lost)
+            try interrupt.archive(&archive)
+        }
+    }
 }

@@ -3,7 +3,7 @@ import RegisterMaps
 import Simulation
 
 /// Barks (interrupts), then bites (has the firmware restarted) when it isn't patted.
-public final class Watchdog: BusTarget, RegisterModel, DeadlineTarget {
+public final class Watchdog: BusTarget, RegisterModel, DeadlineTarget, ArchivedModel {
     public static let cyclesPerTick: Cycle = 1000
     static let unlockKey: UInt64 = 0x1acc_e551
     static let patKey: UInt64 = 0x600d_0d06
@@ -104,4 +104,20 @@ public final class Watchdog: BusTarget, RegisterModel, DeadlineTarget {
     }
 
     private func due(_ ticks: UInt64) -> Cycle { state.start &+ ticks &* Self.cyclesPerTick }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        if !archive.isLoading { registers[WDT.COUNT] = count(at: scheduler.now) }
+        try archive.section("watchdog") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try archive.cycle(&state.start)
+            try archive.flag(&state.hasBarked)
+            try archive.flag(&state.hasBitten)
+            try deadline.archive(&archive)
+            try interrupt.archive(&archive)
+            try bite.archive(&archive)
+        }
+    }
 }

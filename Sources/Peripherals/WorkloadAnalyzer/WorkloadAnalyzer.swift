@@ -5,7 +5,7 @@ import Simulation
 
 /// WA, the Workload Analyzer: counts what every owner asks of the data path, in windows that are latched all at once.
 /// Theory of operation and programmer's guide: regmaps/wa/README.md.
-public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, DataPathObserver, DMAObserver {
+public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, DataPathObserver, DMAObserver, ArchivedModel {
     /// All that changes, beside the register values.
     public struct State: Sendable {
         var counters = WorkloadCounters()
@@ -133,4 +133,18 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
     }
 
     private func settle() { interrupt.drive(registers.interrupt) }
+
+    // MARK: Snapshots
+
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("wa") { (archive, _) throws(SnapshotError) in
+            try registers.archive(&archive)
+            try archive.state(&state.counters)
+            try archive.integer(&state.unattributed)
+            try archive.integer(&state.summarised.0)
+            try archive.integer(&state.summarised.1, in: 0...1)
+            try windowEnd.archive(&archive)
+            try interrupt.archive(&archive)
+        }
+    }
 }

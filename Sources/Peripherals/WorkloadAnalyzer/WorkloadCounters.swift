@@ -183,3 +183,41 @@ struct WorkloadCounters: Sendable {
         return past.withUnsafeBufferPointer { body($0.baseAddress! + place * WorkloadRecord.words) }
     }
 }
+
+extension WorkloadCounters: ArchivedState {
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.integer(&latched)
+        try archive.cycle(&start)
+        try archive.integer(&covered)
+        try archive.integer(&active.0)
+        try archive.integer(&active.1, in: 0...1)
+        try archive.elements(&progress) { (archive, progress) throws(SnapshotError) in try progress.archive(&archive) }
+        for slot in bounds.indices {
+            try archive.cycle(&bounds[slot].start)
+            try archive.cycle(&bounds[slot].end)
+        }
+        try archive.sparseIntegers(&present, block: WorkloadRecord.words)
+        try archive.sparseIntegers(&totals, block: WorkloadRecord.words)
+        try archivePast(&archive)
+        try archive.sparseIntegers(&sketches, block: PageSketch.words)
+        try archive.sparseIntegers(&totalSketches, block: PageSketch.words)
+    }
+
+    /// The records that can still be read: those of the windows that exist.
+    private mutating func archivePast(_ archive: inout StateArchive) throws(SnapshotError) {
+        if archive.isLoading { for place in windowOf.indices { windowOf[place] = 0 } }
+        for age in UInt64(1)...UInt64(Self.depth) where age <= latched {
+            let number = latched - (age - 1)
+            let slot = Int(number % UInt64(Self.depth))
+            for meter in 0..<Self.meters {
+                let place = slot * Self.meters + meter
+                var isThere = windowOf[place] == number
+                try archive.flag(&isThere)
+                guard isThere else { continue }
+                windowOf[place] = number
+                let words = place * WorkloadRecord.words
+                try archive.integers(&past, in: words..<words + WorkloadRecord.words)
+            }
+        }
+    }
+}

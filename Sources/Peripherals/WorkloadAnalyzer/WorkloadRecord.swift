@@ -134,3 +134,17 @@ struct WorkloadProgress: Sendable {
         depthSince = cycle
     }
 }
+
+extension WorkloadProgress: ArchivedState {
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // No device has so many requests in flight that counting on from here would wrap.
+        try archive.integer(&depth, in: 0...UInt32.max / 2)
+        try archive.cycle(&depthSince)
+        try archive.integer(&start)
+        try archive.integer(&end)
+        try archive.integer(&stride)
+        try archive.integer(&run)
+        try archive.integer(&history, in: 0...2)
+        try archive.flag(&isTouched)
+    }
+}
