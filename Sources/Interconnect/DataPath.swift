@@ -78,6 +78,8 @@ public protocol PartitionSink: AnyObject {
 public protocol DMAPort: AnyObject {
     func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus
     func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus
+    /// What a read would find, for people who look; false where it would be refused. Records nothing.
+    func peek(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool
 
     /// The memory behind `count` bytes at `address`, if that is one contiguous piece which the function may read (or write) now.
     ///
@@ -85,9 +87,8 @@ public protocol DMAPort: AnyObject {
     /// what is not allowed. The pointer holds until something else of the machine runs, since that may take the mapping away.
     func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer?
     /// What a transfer of these bytes would return now, without moving any: lets a device refuse a whole scatter-gather list
-    /// before it touches the first part. A refusal is recorded as the transfer's would be, unless `recordingFault` is false
-    /// (a debugger's look).
-    func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus
+    /// before it touches the first part. A refusal is recorded as the transfer's would be.
+    func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus
     /// Tells the observers of `count` bytes at `address` that were written through a pointer.
     func wrote(_ address: UInt64, count: Int)
 }

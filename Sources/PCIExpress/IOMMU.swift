@@ -80,6 +80,8 @@ public final class IOMMU {
     public static let recordLimit = 64
 
     public internal(set) var state = State()
+    /// There while what is read from memory of others is an input: of a recording, or of a replay.
+    public var externalMemory: ExternalMemory?
     /// Hears of every byte range that a function wrote.
     public weak var observer: (any DMAObserver)?
     let scheduler: Scheduler
@@ -208,6 +210,10 @@ public final class DMADomain: DMAPort {
     // MARK: Transfers
 
     public func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? {
+        iommu.externalMemory == nil ? locate(address, count: count, writing: writing) : nil
+    }
+
+    private func locate(_ address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? {
         let hit = window.pointee
         let offset = address &- hit.address
         if offset < hit.count, count >= 0, UInt64(count) <= hit.count - offset, writing ? hit.isWritable : hit.isReadable {
@@ -235,13 +241,13 @@ public final class DMADomain: DMAPort {
 
     public func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return .ok }
-        if let memory = pointer(to: address, count: bytes.count, writing: false) {
-            base.copyMemory(from: memory, byteCount: bytes.count)
+        if let memory = locate(address, count: bytes.count, writing: false) {
+            read(memory, into: base, bytes.count)
             trace?.memoryTransferred(function: function, address: address, bytes: bytes.count, isWrite: false, status: .ok)
             return .ok
         }
         let status = transfer(address, count: bytes.count, writing: false) { offset, memory, count in
-            (base + offset).copyMemory(from: memory, byteCount: count)
+            read(memory, into: base + offset, count)
         }
         trace?.memoryTransferred(function: function, address: address, bytes: bytes.count, isWrite: false, status: status)
         return status
@@ -249,11 +255,11 @@ public final class DMADomain: DMAPort {
 
     public func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return .ok }
-        if let memory = pointer(to: address, count: bytes.count, writing: true) {
-            memory.copyMemory(from: base, byteCount: bytes.count)
+        if let memory = locate(address, count: bytes.count, writing: true) {
+            write(base, to: memory, bytes.count)
         } else {
             let status = transfer(address, count: bytes.count, writing: true) { offset, memory, count in
-                memory.copyMemory(from: base + offset, byteCount: count)
+                write(base + offset, to: memory, count)
             }
             guard status == .ok else {
                 trace?.memoryTransferred(function: function, address: address, bytes: bytes.count, isWrite: true, status: status)
@@ -264,10 +270,28 @@ public final class DMADomain: DMAPort {
         return .ok
     }
 
-    public func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus {
-        if count <= 0 || pointer(to: address, count: count, writing: writing) != nil { return .ok }
+    private func read(_ memory: UnsafeRawPointer, into target: UnsafeMutableRawPointer, _ count: Int) {
+        if let external = iommu.externalMemory, external.read(memory, into: .init(start: target, count: count)) { return }
+        target.copyMemory(from: memory, byteCount: count)
+    }
+
+    private func write(_ source: UnsafeRawPointer, to memory: UnsafeMutableRawPointer, _ count: Int) {
+        if let external = iommu.externalMemory { external.willWrite(.init(start: source, count: count), to: memory) }
+        memory.copyMemory(from: source, byteCount: count)
+    }
+
+    public func peek(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool {
+        guard let base = bytes.baseAddress, bytes.count > 0 else { return true }
+        guard refusal(address, bytes.count, false) == nil else { return false }
+        return transfer(address, count: bytes.count, writing: false) { offset, memory, count in
+            (base + offset).copyMemory(from: memory, byteCount: count)
+        } == .ok
+    }
+
+    public func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus {
+        if count <= 0 || locate(address, count: count, writing: writing) != nil { return .ok }
         guard let (cause, at) = refusal(address, count, writing) else { return .ok }
-        return recordingFault ? fault(at, count, writing, cause) : .denied
+        return fault(at, count, writing, cause)
     }
 
     /// A transfer over several mappings: all of it is checked before any of it moves.

@@ -134,7 +134,8 @@ private final class Board: DMAPort, MemoryErrorSink {
         return .ok
     }
     func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? { nil }
-    func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus { .ok }
+    func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus { .ok }
+    func peek(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool { read(address, into: bytes) == .ok }
     func wrote(_ address: UInt64, count: Int) {}
 }
 

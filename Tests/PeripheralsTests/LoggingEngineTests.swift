@@ -27,7 +27,8 @@ private final class SharedMemory: DMAPort {
     }
 
     func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? { nil }
-    func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus { .ok }
+    func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus { .ok }
+    func peek(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool { read(address, into: bytes) == .ok }
     func wrote(_ address: UInt64, count: Int) {}
 
     func number(_ address: UInt64, _ size: Int) -> UInt64 {

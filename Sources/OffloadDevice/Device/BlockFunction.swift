@@ -16,6 +16,8 @@ public final class BlockFunction {
     public let block: BlockDevice
     public let device: VirtioDevice
     public let transport: VirtioPCITransport
+    /// The medium, if it is a file.
+    let externalBackend: ExternalBackend?
     private let interrupts: FunctionInterrupts
 
     /// - Parameters:
@@ -43,7 +45,8 @@ public final class BlockFunction {
         configuration.medium.rate = Rate(
             bytesPerMicrosecond: UInt32(clamping: description.medium.bandwidth / 1_000_000),
             cyclesPerMicrosecond: UInt32(clamping: max(description.clockHertz / 1_000_000, 1)))
-        let backend = try Self.backend(disk, function: name.long)
+        let backend = try Self.backend(disk, function: name.long, index)
+        externalBackend = backend as? ExternalBackend
         block = BlockDevice(configuration, backend: backend, path: path)
         device = VirtioDevice(
             .init(component: index, owner: owner), type: block, dma: domain, on: scheduler)
@@ -69,9 +72,13 @@ public final class BlockFunction {
         }
     }
 
-    private static func backend(_ disk: MachineDescription.Disk, function: String) throws(MachineError) -> any BlockBackend {
+    private static func backend(
+        _ disk: MachineDescription.Disk, function: String, _ index: Int
+    ) throws(MachineError) -> any BlockBackend {
         do {
-            if let file = disk.file { return try FileBackend(path: file, isReadOnly: disk.isReadOnly) }
+            if let file = disk.file {
+                return ExternalBackend(try FileBackend(path: file, isReadOnly: disk.isReadOnly), function: index)
+            }
             return try MemoryBackend(byteCount: disk.size ?? 1 << 30, isReadOnly: disk.isReadOnly)
         } catch {
             throw .backend(function: function, error)

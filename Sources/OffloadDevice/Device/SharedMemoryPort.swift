@@ -32,7 +32,9 @@ final class SharedMemoryPort: DMAPort {
         return .ok
     }
 
-    func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus {
+    func peek(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool { read(address, into: bytes) == .ok }
+
+    func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus {
         pointer(to: address, count: count, writing: writing) == nil ? .unmapped : .ok
     }
 

@@ -61,16 +61,22 @@ package final class FlatMemory: DMAPort {
     }
 
     package func read(_ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> BusStatus {
-        guard let memory = pointer(to: address, count: buffer.count, writing: false) else { return refused(true) }
+        guard let memory = pointer(to: address, count: buffer.count, writing: false) else { return refused() }
         if let target = buffer.baseAddress { target.copyMemory(from: memory, byteCount: buffer.count) }
         return .ok
     }
 
     package func write(_ address: UInt64, from buffer: UnsafeRawBufferPointer) -> BusStatus {
-        guard let memory = pointer(to: address, count: buffer.count, writing: true) else { return refused(true) }
+        guard let memory = pointer(to: address, count: buffer.count, writing: true) else { return refused() }
         if let source = buffer.baseAddress { memory.copyMemory(from: source, byteCount: buffer.count) }
         wrote(address, count: buffer.count)
         return .ok
+    }
+
+    package func peek(_ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        guard let memory = pointer(to: address, count: buffer.count, writing: false) else { return false }
+        if let target = buffer.baseAddress { target.copyMemory(from: memory, byteCount: buffer.count) }
+        return true
     }
 
     package func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? {
@@ -79,8 +85,8 @@ package final class FlatMemory: DMAPort {
         return bytes.baseAddress! + Int(offset)
     }
 
-    package func check(_ address: UInt64, count: Int, writing: Bool, recordingFault: Bool) -> BusStatus {
-        !promisesEverything && pointer(to: address, count: count, writing: writing) == nil ? refused(recordingFault) : .ok
+    package func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus {
+        !promisesEverything && pointer(to: address, count: count, writing: writing) == nil ? refused() : .ok
     }
 
     package func wrote(_ address: UInt64, count: Int) {
@@ -88,8 +94,8 @@ package final class FlatMemory: DMAPort {
         if recordsWrites { written.append(address..<(address &+ UInt64(count))) }
     }
 
-    private func refused(_ records: Bool) -> BusStatus {
-        if records { faults &+= 1 }
+    private func refused() -> BusStatus {
+        faults &+= 1
         return .denied
     }
 

@@ -30,14 +30,12 @@ public struct GuestMemory {
     }
 
     func check(_ address: UInt64, bytes: Int, isWrite: Bool) -> BusStatus {
-        port.check(address, count: bytes, writing: isWrite, recordingFault: true)
+        port.check(address, count: bytes, writing: isWrite)
     }
 
     /// A copy of the memory for people who look; nil if the port refuses. Records no fault.
     func peek(_ address: UInt64, bytes: Int) -> [UInt8]? {
-        guard port.check(address, count: bytes, writing: false, recordingFault: false) == .ok else { return nil }
         var copy = [UInt8](repeating: 0, count: bytes)
-        let status = copy.withUnsafeMutableBytes { port.read(address, into: $0) }
-        return status == .ok ? copy : nil
+        return copy.withUnsafeMutableBytes { port.peek(address, into: $0) } ? copy : nil
     }
 }
