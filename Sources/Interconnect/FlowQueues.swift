@@ -71,6 +71,34 @@ struct FlowQueues<Element: Sendable>: Sendable {
         }
         for element in kept { append(element, to: flow) }
     }
+
+    /// Saves or replaces the queues, flow by flow. Where an element lies in the pool is of no consequence and isn't kept.
+    /// - Parameter blank: what stored elements are read into.
+    mutating func archive(
+        _ archive: inout StateArchive, blank: Element,
+        _ field: (inout StateArchive, inout Element) throws(SnapshotError) -> Void
+    ) throws(SnapshotError) {
+        var loaded = Self()
+        for flow in 0..<Self.flows {
+            var elements = archive.isLoading ? [] : elements(of: flow)
+            try archive.array(&elements, limit: Self.storedLimit, blank: blank, field)
+            for element in elements { loaded.append(element, to: flow) }
+        }
+        if archive.isLoading { self = loaded }
+    }
+
+    /// More than all submitters of a machine have in flight.
+    private static var storedLimit: Int { 1 << 20 }
+
+    private func elements(of flow: Int) -> [Element] {
+        var elements: [Element] = []
+        var place = first[flow]
+        while place >= 0 {
+            elements.append(entries[Int(place)].element)
+            place = entries[Int(place)].next
+        }
+        return elements
+    }
 }
 
 extension Owner {
@@ -109,6 +137,13 @@ struct CompletionSinks {
     mutating func add(_ sink: any CompletionSink) -> SubmitterPort {
         references.append(Reference(sink))
         return SubmitterPort(rawValue: references.count - 1)
+    }
+
+    /// Saves or replaces a port's number, which must be one of these.
+    func archive(_ port: inout SubmitterPort, _ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.integer(&port.rawValue)
+        try archive.require(
+            references.indices.contains(port.rawValue), "expected a port below \(references.count), found \(port.rawValue)")
     }
 
     /// Who listens at a port; the caller tells it after it has let go of this value.

@@ -19,6 +19,13 @@ public struct FineCycle: RawRepresentable, Hashable, Comparable, Sendable {
     public static var zero: FineCycle { @inlinable get { .init(rawValue: 0) } }
 }
 
+extension FineCycle: ArchivedState {
+    public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        // Half of what there is, so that the sum with any transfer's duration is no less.
+        try archive.integer(&rawValue, in: 0...1 << 63)
+    }
+}
+
 /// A bandwidth: so many bytes a microsecond (which is MB/s), on a clock of so many cycles a microsecond.
 public struct Rate: Hashable, Sendable {
     /// 0: no bound.
@@ -66,5 +73,14 @@ public struct TokenBucket: Hashable, Sendable {
     @inlinable public mutating func take(_ bytes: UInt64, at time: FineCycle) {
         guard !rate.isUnlimited else { return }
         full = max(full, time) + rate.duration(of: bytes)
+    }
+}
+
+extension TokenBucket: ArchivedState {
+    /// The clock of the rate is the configuration's.
+    public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.integer(&rate.bytesPerMicrosecond)
+        try archive.integer(&depth, in: 1...UInt64(UInt32.max))
+        try archive.state(&full)
     }
 }

@@ -65,8 +65,8 @@ public final class ServicePool: DeadlineTarget, PartitionSink {
     }
     private let storage: UnsafeMutablePointer<State>
     private let scheduler: Scheduler
-    private var sinks = CompletionSinks()
-    private var deadline: Deadline!
+    private(set) var sinks = CompletionSinks()
+    private(set) var deadline: Deadline!
 
     public init(_ configuration: Configuration, on scheduler: Scheduler) {
         self.configuration = configuration

@@ -85,6 +85,24 @@ public struct ConfigurationSpace: Sendable {
         }
     }
 
+    /// Replaces all values by stored ones.
+    mutating func replace(_ stored: [UInt8]) {
+        precondition(stored.count == Self.size, "the bytes of a whole configuration space")
+        bytes = stored
+    }
+
+    /// The first dword in which a bit that software can't write differs from its value at power-on, other than those that `setByHardware`
+    /// has for the dword.
+    func firstMismatch(setByHardware: [Int: UInt32]) -> Int? {
+        stride(from: 0, to: Self.size, by: 4).first { offset in
+            (0..<4).contains { i in
+                let hardware = UInt8(truncatingIfNeeded: (setByHardware[offset] ?? 0) >> UInt32(8 * i))
+                let place = offset + i
+                return (bytes[place] ^ initial[place]) & ~(writable[place] | clearable[place] | hardware) != 0
+            }
+        }
+    }
+
     mutating func reset(_ reset: Reset) {
         let kept = reset == .functionLevel ? retained : sticky
         for i in 0..<Self.size { bytes[i] = bytes[i] & kept[i] | initial[i] & ~kept[i] }

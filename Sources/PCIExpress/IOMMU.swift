@@ -5,11 +5,11 @@ import Simulation
 /// A piece of a function's DMA address space and the memory behind it.
 public struct DMAMapping {
     /// Who put it there, hence what a reset of the function does to it.
-    public enum Origin: Sendable {
-        /// The machine: host memory, shared memory. Stays.
-        case machine
+    public enum Origin: UInt8, Sendable {
+        /// The machine: host memory, shared memory. Stays, and is there for as long as the domain.
+        case machine = 0
         /// A client process's memory: dropped when the function is reset.
-        case client
+        case client = 1
     }
     /// I/O virtual address of the first byte.
     public var address: UInt64
@@ -51,11 +51,11 @@ public enum DMAMappingError: Error, Hashable, CustomStringConvertible {
 public struct DMAFault: Hashable, Sendable {
     public enum Cause: UInt8, Sendable {
         /// Some byte of it is not mapped.
-        case unmapped
+        case unmapped = 0
         /// All is mapped, but not for reading (or writing).
-        case notPermitted
+        case notPermitted = 1
         /// The function, or the port above it, may not master the bus.
-        case busMasterDisabled
+        case busMasterDisabled = 2
     }
     /// Function index.
     public var function: Int
@@ -72,9 +72,9 @@ public struct DMAFault: Hashable, Sendable {
 public final class IOMMU {
     public struct State: Sendable {
         /// The latest faults, oldest first, at most `IOMMU.recordLimit`.
-        public fileprivate(set) var faults: [DMAFault] = []
+        public internal(set) var faults: [DMAFault] = []
         /// All faults since power-on.
-        public fileprivate(set) var faultCount: UInt64 = 0
+        public internal(set) var faultCount: UInt64 = 0
     }
     /// Faults that the record keeps.
     public static let recordLimit = 64
@@ -106,9 +106,9 @@ public final class IOMMU {
 public final class DMADomain: DMAPort {
     public struct State {
         /// Sorted by address, disjoint.
-        public fileprivate(set) var mappings: [DMAMapping] = []
+        public internal(set) var mappings: [DMAMapping] = []
         /// Faults of this function since power-on.
-        public fileprivate(set) var faultCount: UInt64 = 0
+        public internal(set) var faultCount: UInt64 = 0
     }
 
     /// The last mapping that was hit. Raw memory, so that the way most descriptors take has neither ARC nor exclusivity checks.
@@ -133,6 +133,9 @@ public final class DMADomain: DMAPort {
     /// Told of reads that ended without data (the completer aborts them: PCI Express Base 5.0, 7.5.1.1.4).
     var onReadFault: (() -> Void)?
 
+    /// What the machine has mapped, whether or not it still is: the memory to which the mappings of a snapshot lead.
+    private(set) var machineMappings: [DMAMapping] = []
+
     private let iommu: IOMMU
     private let window: UnsafeMutablePointer<Window>
 
@@ -152,6 +155,11 @@ public final class DMADomain: DMAPort {
 
     /// Adds a mapping. It may touch others but not overlap them.
     public func map(_ mapping: DMAMapping) throws(DMAMappingError) {
+        try insert(mapping)
+        if mapping.origin == .machine { machineMappings.append(mapping) }
+    }
+
+    func insert(_ mapping: DMAMapping) throws(DMAMappingError) {
         guard mapping.count > 0, mapping.address <= UInt64.max - (mapping.count - 1) else {
             throw .badRange(address: mapping.address, count: mapping.count)
         }

@@ -1,3 +1,5 @@
+import Simulation
+
 /// A message that an MSI-X vector sends: a memory write of `data` to `address`.
 public struct InterruptMessage: Hashable, Sendable {
     public var address: UInt64
@@ -46,6 +48,16 @@ struct MSIXTable: Sendable {
         entries = [UInt32](repeating: 0, count: 4 * description.vectors)
         for vector in 0..<description.vectors { entries[4 * vector + 3] = Self.masked }
         pending = [UInt64](repeating: 0, count: (description.vectors + 63) / 64)
+    }
+
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.integers(&entries)
+        for word in entries.indices {
+            try archive.require(entries[word] & ~Self.implemented(word) == 0, "vector \(word / 4): expected zeroes in unimplemented bits")
+        }
+        try archive.integers(&pending)
+        let beyond = description.vectors % 64 == 0 ? 0 : UInt64.max << UInt64(description.vectors % 64)
+        try archive.require(pending[pending.count - 1] & beyond == 0, "expected pending bits of \(description.vectors) vectors")
     }
 
     var tableRange: Range<UInt64> { description.tableOffset..<description.tableOffset + UInt64(16 * description.vectors) }
@@ -98,12 +110,16 @@ struct MSIXTable: Sendable {
     mutating func write(_ offset: UInt64, size: Int, _ value: UInt64) {
         for i in 0..<size / 4 {
             let word = Int(offset - description.tableOffset) / 4 + i
-            let implemented: UInt32 = switch word % 4 {
-            case 0: ~3
-            case 3: Self.masked
-            default: ~0
-            }
-            entries[word] = UInt32(truncatingIfNeeded: value >> UInt64(32 * i)) & implemented
+            entries[word] = UInt32(truncatingIfNeeded: value >> UInt64(32 * i)) & Self.implemented(word)
+        }
+    }
+
+    /// The bits of a table's dword that can be written.
+    private static func implemented(_ word: Int) -> UInt32 {
+        switch word % 4 {
+        case 0: ~3
+        case 3: masked
+        default: ~0
         }
     }
 }

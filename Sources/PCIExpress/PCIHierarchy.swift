@@ -22,14 +22,6 @@ public protocol HierarchyDelegate: AnyObject {
 
 /// The PCI hierarchy that the device appears in: a host bridge, a root port, and the endpoint with all its functions.
 public final class PCIHierarchy {
-    /// All that changes in the hierarchy; see ``state``.
-    public struct State {
-        fileprivate var functions: [PCIFunction.State?]
-        fileprivate var domains: [DMADomain.State?]
-        fileprivate var iommu: IOMMU.State
-        fileprivate var virtualFunctionCount: Int
-    }
-
     public static let rootPortIndex = HierarchyDescription.indexLimit
     public static let hostBridgeIndex = HierarchyDescription.indexLimit + 1
 
@@ -162,16 +154,20 @@ public final class PCIHierarchy {
 
     /// VF Enable or NumVFs may have changed.
     func virtualFunctionsWritten() {
-        let physical = physicalFunction
-        guard let offset = physical.offsets.virtualization else { return }
-        let numVFs = Int(physical.space.word(offset + SingleRootVirtualization.numVFs))
-        let count = physical.isVFEnabled ? min(numVFs, description.totalVFs) : 0
+        let count = requestedVirtualFunctions
         guard count != virtualFunctionCount else { return }
         let changed = min(count, virtualFunctionCount) + 1...max(count, virtualFunctionCount)
         virtualFunctionCount = count
         // `init` made as many as TotalVFs, which `count` never exceeds.
         for number in changed { functions[number]!.reset(.virtualization) }
         delegate?.virtualFunctionsChanged(count: count)
+    }
+
+    /// As many virtual functions as NumVFs and VF Enable say, TotalVFs at most.
+    private var requestedVirtualFunctions: Int {
+        let physical = physicalFunction
+        guard physical.isVFEnabled, let offset = physical.offsets.virtualization else { return 0 }
+        return min(Int(physical.space.word(offset + SingleRootVirtualization.numVFs)), description.totalVFs)
     }
 
     // MARK: Resets
@@ -194,21 +190,11 @@ public final class PCIHierarchy {
 
     // MARK: State
 
-    /// The state of all functions. Setting it restores what was captured from a hierarchy of the same description; nothing is signalled.
-    public var state: State {
-        get {
-            State(functions: functions.map { $0?.state }, domains: functions.map { $0?.domain?.state }, iommu: iommu.state,
-                  virtualFunctionCount: virtualFunctionCount)
-        }
-        set {
-            for (function, state) in zip(functions, newValue.functions) { if let function, let state { function.state = state } }
-            for (function, state) in zip(functions, newValue.domains) {
-                if let domain = function?.domain, let state { domain.state = state }
-            }
-            iommu.state = newValue.iommu
-            virtualFunctionCount = newValue.virtualFunctionCount
-            isLinkUp = hasLinkRequested
-            refresh()
-        }
+    /// Every function's registers have been replaced: what follows from them is made anew, and no device model is reset.
+    func stateLoaded() {
+        virtualFunctionCount = requestedVirtualFunctions
+        isLinkUp = hasLinkRequested
+        rootPort.showLink(isLinkUp)
+        refresh()
     }
 }

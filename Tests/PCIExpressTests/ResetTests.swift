@@ -117,31 +117,4 @@ import Testing
         #expect(fixture.physical.readConfiguration(Header.command, size: 2) == 0)
         #expect(port.readConfiguration(link + Express.linkStatus, size: 2) & 0x2000 != 0)
     }
-
-    @Test func stateIsCapturedAndRestored() throws {
-        let fixture = try Fixture.full()
-        try fixture.hierarchy.setVirtualFunctions(2)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 8)
-        defer { memory.deallocate() }
-        try fixture.function(1).domain!.map(DMAMapping(address: 0x1000, count: 4096, memory: memory))
-        fixture.function(1).writeConfiguration(Header.command, size: 2, 4)
-        fixture.write(1, 4, 16, 0x1234)
-        _ = fixture.read(0, 0, 1)
-        let state = fixture.hierarchy.state
-        let spaces = fixture.hierarchy.all.map { $0.bytes() }
-
-        try fixture.hierarchy.setVirtualFunctions(0)
-        fixture.physical.writeConfiguration(0, size: 4, 0)
-        fixture.physical.writeConfiguration(Header.command, size: 2, 0)
-        fixture.hierarchy.rootPort.writeConfiguration(BridgeHeader.control, size: 2, 0x40)
-        fixture.function(1).domain!.unmapAll(.machine)
-        fixture.events = []
-        fixture.hierarchy.state = state
-        #expect(fixture.hierarchy.all.map { $0.bytes() } == spaces)
-        #expect(fixture.hierarchy.virtualFunctionCount == 2)
-        #expect(fixture.read(1, 4, 16) == (.ok, 0x1234))
-        #expect(fixture.function(1).domain!.pointer(to: 0x1000, count: 4096, writing: true) == memory)
-        #expect(fixture.events.isEmpty)
-        #expect(fixture.physical.state.errors.lines(.correctable).last!.count == 1)
-    }
 }

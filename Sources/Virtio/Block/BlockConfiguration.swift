@@ -86,6 +86,9 @@ struct BlockConfigurationSpace: Sendable {
         set { bytes[Self.writebackOffset] = newValue ? 1 : 0 }
     }
 
+    /// The rest is the configuration's.
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) { try archive.flag(&isWriteback) }
+
     /// The value that a write puts into `writeback`; nil if it goes elsewhere.
     static func writebackValue(_ offset: Int, size: Int, _ value: UInt64) -> Bool? {
         offset == writebackOffset && size == 1 ? value & 0xff != 0 : nil

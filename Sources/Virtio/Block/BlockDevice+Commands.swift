@@ -55,14 +55,18 @@ extension BlockDevice {
         }
     }
 
+    /// Whether the request's bytes are whole sectors of the medium.
+    func isOnMedium(_ request: BlockRequest) -> Bool {
+        request.position % 512 == 0 && request.bytes % 512 == 0 && isOnMedium(request.position / 512, request.bytes / 512)
+    }
+
     private func isOnMedium(_ sector: UInt64, _ count: UInt64) -> Bool {
         let sectors = backend.byteCount / 512
         return sector <= sectors && count <= sectors &- sector
     }
 
     private func examineRanges(_ request: inout BlockRequest, _ bytes: UInt64, _ slot: Int, _ state: inout State) {
-        let limit = min(Int(configuration.maximumDiscardSegments) * DiscardRange.bytes, bounce.count)
-        guard bytes > 0, bytes % UInt64(DiscardRange.bytes) == 0, bytes <= UInt64(limit) else {
+        guard isRangeList(bytes) else {
             request.status = .ioError
             return
         }
@@ -73,6 +77,12 @@ extension BlockDevice {
         for offset in stride(from: 0, to: list.count, by: DiscardRange.bytes) {
             request.bytes &+= UInt64(DiscardRange(list, at: offset).sectors) &* 512
         }
+    }
+
+    /// Whether so many bytes are a list of ranges, and not too long a one.
+    func isRangeList(_ bytes: UInt64) -> Bool {
+        let limit = min(Int(configuration.maximumDiscardSegments) * DiscardRange.bytes, bounce.count)
+        return bytes > 0 && bytes % UInt64(DiscardRange.bytes) == 0 && bytes <= UInt64(limit)
     }
 
     /// Section 5.2.5: without a negotiated cache, or with `writeback` 0, a write is durable when it completes.

@@ -241,6 +241,8 @@ public final class BlockDevice: DeviceType {
     private func step(_ state: inout State, _ id: UInt64, _ queues: inout QueueSet, at cycle: Cycle) {
         guard let slot = state.requests.slot(of: id) else { return }
         let request = state.requests[slot]
+        // Only these two stages don't wait for a completion.
+        guard request.stage != .free, request.stage != .medium else { return }
         guard !request.isDropped else { return end(&state, slot, &queues, at: cycle) }
         switch request.stage {
         case .service:

@@ -21,7 +21,7 @@ public enum BlockStatus: UInt8, Sendable {
 struct BlockRequest: Sendable {
     /// What it waits for. Each stage ends at its own cycle, so requests overtake each other.
     enum Stage: UInt8, Sendable {
-        case free
+        case free = 0
         /// A service core.
         case service
         /// Descriptors, header and data from the host.
@@ -51,6 +51,27 @@ struct BlockRequest: Sendable {
     /// End of the medium's stage; requests of one cycle end in the order in which they came to it.
     var due: Cycle = 0
     var order: UInt64 = 0
+}
+
+extension BlockRequest: ArchivedState {
+    /// Of a free slot, only its uses count.
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        if archive.isLoading { self = BlockRequest() }
+        try archive.raw(&stage)
+        try archive.integer(&generation)
+        guard stage != .free else { return }
+        try archive.flag(&isDropped)
+        try archive.raw(&status)
+        try archive.integer(&queue)
+        try archive.integer(&type)
+        try archive.state(&chain)
+        try archive.integer(&position)
+        try archive.integer(&bytes)
+        try archive.integer(&arrival)
+        try archive.integer(&depth)
+        try archive.integer(&due)
+        try archive.integer(&order)
+    }
 }
 
 /// The device's request slots: a fixed number, so that nothing is allocated per request, and a full table holds queues back.
@@ -117,6 +138,34 @@ struct BlockRequestTable: Sendable {
         return slots[slot].generation == UInt32(truncatingIfNeeded: id &>> 32) ? slot : nil
     }
 
+    /// Saves or replaces the requests and the order in which slots are handed out. Loaded requests are checked by `isPossible`, which is
+    /// given each with its buffers.
+    mutating func archive(
+        _ archive: inout StateArchive, isPossible: (BlockRequest, ArraySlice<Segment>) -> Bool
+    ) throws(SnapshotError) {
+        try archive.elements(&slots) { (archive, request) throws(SnapshotError) in try archive.state(&request) }
+        for slot in slots.indices where slots[slot].stage != .free {
+            let first = slot * segmentsPerSlot
+            let used = first..<first + Int(min(slots[slot].chain.segments, UInt16(clamping: segmentsPerSlot)))
+            for index in used { try archive.state(&segments[index]) }
+            try archive.require(
+                slots[slot].chain.segments == used.count && isPossible(slots[slot], segments[used]), "slot \(slot): expected a "
+                    + "request of \(segmentsPerSlot) buffers at most that the device can serve, found \(slots[slot])")
+        }
+        try archive.array(&free, limit: slots.count, blank: 0) { (archive, slot) throws(SnapshotError) in
+            try archive.integer(&slot, in: 0...Int32(slots.count) - 1)
+        }
+        try archive.integer(&nextOrder)
+        guard archive.isLoading else { return }
+        var isFree = [Bool](repeating: false, count: slots.count)
+        for slot in free { isFree[Int(slot)] = true }
+        try archive.require(
+            slots.indices.allSatisfy { isFree[$0] == (slots[$0].stage == .free) } && free.count == isFree.count { $0 },
+            "expected a list of the free slots")
+        heap.removeAll(keepingCapacity: true)
+        for slot in slots.indices where slots[slot].stage == .medium { push(slot) }
+    }
+
     // MARK: The heap of what the medium works on
 
     var nextDue: Cycle { heap.isEmpty ? .max : slots[Int(heap[0])].due }
@@ -125,6 +174,10 @@ struct BlockRequestTable: Sendable {
         slots[slot].due = due
         slots[slot].order = nextOrder
         nextOrder &+= 1
+        push(slot)
+    }
+
+    private mutating func push(_ slot: Int) {
         heap.append(Int32(truncatingIfNeeded: slot))
         var child = heap.count - 1
         while child > 0 {

@@ -5,7 +5,7 @@ import Simulation
 ///
 /// ``VirtioDevice`` owns negotiation and queues and lends them to its type for the length of a call. A type keeps what is in flight in
 /// its own state and never touches memory or queues outside these calls.
-public protocol DeviceType: AnyObject {
+public protocol DeviceType: ArchivedModel {
     /// Virtio device type: 1 network, 2 block, 3 console.
     var id: UInt16 { get }
     /// For people: `blk`.

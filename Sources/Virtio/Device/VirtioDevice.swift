@@ -64,7 +64,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     }
     let memory: GuestMemory
     let scheduler: Scheduler
-    private var deadline: Deadline!
+    private(set) var deadline: Deadline!
 
     /// - Parameter dma: the function's way into its driver's memory.
     public init(_ configuration: Configuration, type: any DeviceType, dma: any DMAPort, on scheduler: Scheduler) {
@@ -116,7 +116,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     }
 
     /// Section 2.2.1: only what was offered; section 6.2: a device without a legacy interface needs VERSION_1.
-    private func areAcceptable(_ features: Features) -> Bool {
+    func areAcceptable(_ features: Features) -> Bool {
         features.isSubset(of: offeredFeatures) && features.contains(.version1)
     }
 

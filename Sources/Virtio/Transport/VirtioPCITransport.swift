@@ -20,7 +20,7 @@ public protocol InterruptPort: AnyObject {
 ///
 /// The registers always hold what a read returns; each change on the device's side is copied into them at once, so that a look
 /// without side effects sees the same as a driver.
-public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport {
+public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport, ArchivedModel {
     public struct State: Sendable {
         /// MSI-X entry of each queue, 0xffff: none.
         public internal(set) var queueVectors: [UInt16]
@@ -153,6 +153,15 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
 
     public func stateChanged() {
         show()
+    }
+
+    /// The device has a section of its own, which is loaded before this one.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("fn\(device.configuration.component).pci") { (archive, _) throws(SnapshotError) in
+            try archive.integers(&state.queueVectors)
+            try block.archive(&archive)
+        }
+        if archive.isLoading { show() }
     }
 
     private func forget(_ kind: ResetKind) {

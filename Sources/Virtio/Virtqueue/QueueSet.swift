@@ -1,4 +1,5 @@
 import Interconnect
+import Simulation
 
 /// Where the queues of one function tell of their steps; nowhere while nobody records.
 struct QueueTap: @unchecked Sendable {
@@ -143,5 +144,20 @@ public struct QueueSet: Sendable {
     mutating func reset() {
         for queue in entries.indices { reset(queue) }
         failure = nil
+    }
+
+    /// - Parameter features: with which enabled queues were made.
+    mutating func archive(_ archive: inout StateArchive, features: Features) throws(SnapshotError) {
+        let (maximumSize, count) = (maximumSize, entries.count)
+        try archive.elements(&entries) { (archive, entry) throws(SnapshotError) in
+            try entry.archive(&archive, features: features, maximumSize: maximumSize)
+        }
+        try archive.optional(&failure, blank: .blank) { (archive, failure) throws(SnapshotError) in
+            try failure.archive(&archive, queues: count)
+        }
+        let mask: UInt64 = .max >> UInt64(64 - count)
+        try archive.integer(&interrupts, in: 0...mask)
+        try archive.integer(&touched, in: 0...mask)
+        try archive.flag(&isServing)
     }
 }

@@ -1,5 +1,6 @@
 import Interconnect
 import Registers
+import Simulation
 import Synchronization
 
 /// The device's side of a split virtqueue (virtio 1.2 section 2.7).
@@ -35,6 +36,15 @@ public struct SplitQueue: Sendable {
         self.layout = layout
         hasEventIndex = features.contains(.eventIndex)
         hasIndirect = features.contains(.indirectDescriptors)
+    }
+
+    /// Saves or replaces the positions; the rest is what the queue was made with.
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.state(&indices)
+        try archive.require(
+            indices.available &- indices.taken <= layout.size,
+            "expected an available index up to \(layout.size) ahead of \(indices.taken), found \(indices.available)")
+        try archive.integer(&considered)
     }
 
     // MARK: Addresses (sections 2.7.5, 2.7.6 and 2.7.8)

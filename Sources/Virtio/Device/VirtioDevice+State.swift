@@ -1,0 +1,24 @@
+import Simulation
+
+extension VirtioDevice: ArchivedModel {
+    /// Links and service cores, which the type's requests wait for, have sections of their own.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("fn\(configuration.component).\(type.name)") { (archive, _) throws(SnapshotError) in
+            try archive.raw(&state.status)
+            try archive.raw(&state.driverFeatures)
+            try archive.require(
+                !state.status.contains(.featuresOK) || areAcceptable(state.driverFeatures),
+                "expected features of 0x\(String(offeredFeatures.rawValue, radix: 16)), "
+                    + "found 0x\(String(state.driverFeatures.rawValue, radix: 16))")
+            try archive.integer(&state.configurationGeneration)
+            let features = state.driverFeatures
+            try state.queues.archive(&archive, features: features)
+            try archive.optional(&state.lastFailure, blank: .blank) { (archive, failure) throws(SnapshotError) in
+                try failure.archive(&archive, queues: queueCount)
+            }
+            try archive.flag(&state.isBusy)
+            try type.archive(&archive)
+            try deadline.archive(&archive)
+        }
+    }
+}
