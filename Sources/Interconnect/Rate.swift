@@ -21,8 +21,7 @@ public struct FineCycle: RawRepresentable, Hashable, Comparable, Sendable {
 
 extension FineCycle: ArchivedState {
     public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        // Half of what there is, so that the sum with any transfer's duration is no less.
-        try archive.integer(&rawValue, in: 0...1 << 63)
+        try archive.integer(&rawValue, in: 0...FineCycle(StateArchive.lastCycle).rawValue)
     }
 }
 

@@ -220,8 +220,9 @@ public struct StateArchive {
         try require(value <= Self.lastCycle || value == .max, "expected a cycle up to \(Self.lastCycle), found \(value)")
     }
 
-    /// No cycle after it is loaded, so that the sum of a cycle and any latency is a cycle, too. At 1 GHz it comes after 146 years.
-    public static let lastCycle: Cycle = 1 << 62
+    /// No cycle after it is loaded, so that the sum of a cycle and any latency is a cycle, too, also where time is counted in 1/256 of
+    /// cycles. At 1 GHz it comes after more than a year.
+    public static let lastCycle: Cycle = 1 << 55
 
     /// Bytes of any number up to a limit.
     public mutating func bytes(_ values: inout [UInt8], limit: Int) throws(SnapshotError) {
