@@ -15,7 +15,7 @@ extension BlockDevice {
     /// Whether a request is as ``examine(_:sector:_:_:)`` leaves one.
     private func isPossible(_ request: BlockRequest, _ segments: ArraySlice<Segment>) -> Bool {
         guard request.queue >= 0, request.queue < queueCount else { return false }
-        var chain = DescriptorChain(head: request.chain.head)
+        var chain = DescriptorChain(head: request.chain.head, descriptors: request.chain.descriptors, place: request.chain.place)
         for segment in segments {
             guard segment.length > 0, !segment.address.addingReportingOverflow(UInt64(segment.length)).overflow else { return false }
             chain.segments &+= 1

@@ -308,7 +308,7 @@ public final class BlockDevice: DeviceType {
             queues.fail(request.queue, fault)
             return
         }
-        guard queues.put(request.queue, head: request.chain.head, written: outcome.written, in: memory) else { return }
+        guard queues.put(request.queue, request.chain, written: outcome.written, in: memory) else { return }
         path.observer?.requestCompleted(report(request, completion: cycle))
     }
 

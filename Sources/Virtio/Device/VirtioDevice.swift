@@ -42,7 +42,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     }
 
     public static let defaultFeatures: Features = [
-        .indirectDescriptors, .eventIndex, .accessPlatform, .orderPlatform, .notificationData, .ringReset,
+        .indirectDescriptors, .eventIndex, .accessPlatform, .packedRing, .inOrder, .orderPlatform, .notificationData, .ringReset,
     ]
 
     public let configuration: Configuration

@@ -35,8 +35,10 @@ package final class BlockFixture {
     package let block: BlockDevice
     package let device: VirtioDevice
     package let transport: VirtioPCITransport
-    /// One for each queue.
-    package private(set) var drivers: [MockDriver] = []
+    /// One for each queue, in the ring format that was negotiated.
+    package private(set) var queues: [any QueueDriver] = []
+    /// The same while the rings are split.
+    package var drivers: [MockDriver] { queues.map { $0 as! MockDriver } }
     /// What the driver has agreed to.
     package private(set) var features: Features = []
 
@@ -105,10 +107,12 @@ package final class BlockFixture {
     /// Step 7: queues with their vectors (queue q: q + 1), and step 8: DRIVER_OK.
     package func start() {
         write(0x10, 0, size: 2)
-        drivers = (0..<device.queueCount).map { queue in
-            let driver = MockDriver(
-                memory: memory, at: memory.base + queueBytes * UInt64(queue), size: device.configuration.maximumQueueSize,
-                usesEventIndex: features.contains(.eventIndex))
+        queues = (0..<device.queueCount).map { queue in
+            let base = memory.base + queueBytes * UInt64(queue), size = device.configuration.maximumQueueSize
+            let usesEventIndex = features.contains(.eventIndex)
+            let driver: any QueueDriver = features.contains(.packedRing)
+                ? PackedMockDriver(memory: memory, at: base, size: size, usesEventIndex: usesEventIndex)
+                : MockDriver(memory: memory, at: base, size: size, usesEventIndex: usesEventIndex)
             enable(queue: queue, driver.layout)
             return driver
         }
@@ -126,21 +130,36 @@ package final class BlockFixture {
         write(0x1c, 1, size: 2)
     }
 
+    /// With split rings and completions in any order, if nothing else is wanted.
     package func bringUp(_ wanted: Features? = nil) {
-        let accepted = negotiate(wanted ?? offered.subtracting([.notificationData, .ringReset]))
+        let accepted = negotiate(wanted ?? offered.subtracting([.notificationData, .ringReset, .packedRing, .inOrder]))
         precondition(accepted, "the device refuses its own features")
         start()
     }
 
     package func notify(queue: Int = 0) {
-        write(0x3000 + 4 * UInt64(queue), UInt64(queue), size: 2)
+        if features.contains(.notificationData) {
+            write(0x3000 + 4 * UInt64(queue), UInt64(queue) | UInt64(queues[queue].notificationData) << 16, size: 4)
+        } else {
+            write(0x3000 + 4 * UInt64(queue), UInt64(queue), size: 2)
+        }
+    }
+
+    /// Saves or replaces all state but the driver's.
+    package func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try scheduler.archive(&archive)
+        try cores.archive(&archive)
+        try fromHost.archive(&archive)
+        try toHost.archive(&archive)
+        try device.archive(&archive)
+        try transport.archive(&archive)
     }
 
     // MARK: Requests
 
     /// Where the buffers of request `tag` lie: a page for header and status, then its data.
     package func buffer(_ tag: Int, queue: Int = 0) -> UInt64 {
-        drivers[queue].buffers + UInt64(tag) * (bufferBytes + 4096)
+        queues[queue].buffers + UInt64(tag) * (bufferBytes + 4096)
     }
 
     package func data(_ tag: Int, queue: Int = 0) -> UInt64 { buffer(tag, queue: queue) + 4096 }
@@ -163,7 +182,7 @@ package final class BlockFixture {
             segments.append(Segment(address: address, length: UInt32(bytes / pieces), isWritable: type == 0 || type == 8))
         }
         segments.append(Segment(address: header + 16, length: 1, isWritable: true))
-        return isIndirect ? drivers[queue].submitIndirect(segments, table: header + 64) : drivers[queue].submit(segments)
+        return isIndirect ? queues[queue].submitIndirect(segments, table: header + 64) : queues[queue].submit(segments)
     }
 
     /// Lets device time run until nothing is due any more, at most `limit` cycles.
@@ -179,7 +198,7 @@ package final class BlockFixture {
         let head = submit(type: type, sector: sector, bytes: bytes, tag: tag, queue: queue, pieces: pieces, isIndirect: isIndirect)
         notify(queue: queue)
         run()
-        guard let used = drivers[queue].reap(), used.head == head else { return nil }
+        guard let used = queues[queue].reap(), used.head == head else { return nil }
         return (statusByte(tag, queue: queue), used.written)
     }
 }

@@ -143,6 +143,9 @@ package final class MockDriver {
         memory.store(head, at: layout.driverArea + 4 + 2 * UInt64(slot % layout.size))
     }
 
+    package func availableEntry(_ slot: UInt16) -> UInt16 {
+        memory.load(layout.driverArea + 4 + 2 * UInt64(slot % layout.size), as: UInt16.self)
+    }
     package var usedIndex: UInt16 { memory.load(layout.deviceArea + 2, as: UInt16.self) }
     package var usedFlags: UInt16 { memory.load(layout.deviceArea, as: UInt16.self) }
     package var availableEvent: UInt16 { memory.load(layout.deviceArea + 4 + 8 * UInt64(layout.size), as: UInt16.self) }

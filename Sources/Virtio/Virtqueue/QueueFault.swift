@@ -2,20 +2,20 @@ import Registers
 
 /// The three areas of a virtqueue (virtio 1.2 section 2.6).
 public enum QueueArea: String, Sendable {
-    /// The descriptor table of a split queue.
+    /// The descriptor table of a split queue, the descriptor ring of a packed one.
     case descriptors = "descriptor area"
-    /// Written by the driver: a split queue's available ring.
+    /// Written by the driver: a split queue's available ring, a packed one's driver event suppression.
     case driver = "driver area"
-    /// Written by the device: a split queue's used ring.
+    /// Written by the device: a split queue's used ring, a packed one's device event suppression.
     case device = "device area"
 }
 
 /// What a driver did to a virtqueue that no device can serve. The device then sets DEVICE_NEEDS_RESET (virtio 1.2 section
 /// 2.1.2) and touches neither the queue nor any memory of the driver until it is reset.
 public enum QueueFault: Error, Equatable, Sendable {
-    /// Section 2.7: a split queue's size is a power of two, at most 32768.
+    /// Sections 2.7 and 2.8: a queue has 1 to 32768 entries, a split one a power of two.
     case invalidSize(UInt16)
-    /// Section 2.7: descriptors are aligned to 16 bytes, the driver area to 2, the device area to 4.
+    /// Sections 2.7 and 2.8: descriptors are aligned to 16 bytes, a split queue's driver area to 2, the other areas to 4.
     case misaligned(QueueArea, address: UInt64, alignment: UInt64)
     /// The DMA port refused an access to the queue's own memory.
     case areaUnreachable(QueueArea, address: UInt64)
@@ -23,6 +23,8 @@ public enum QueueFault: Error, Equatable, Sendable {
     case indexJump(available: UInt16, taken: UInt16, size: UInt16)
     /// An available-ring entry names a descriptor that the table doesn't have.
     case headOutOfRange(head: UInt16, size: UInt16)
+    /// Chains were made available beyond the descriptors that the device has given back.
+    case overrun(head: UInt16, size: UInt16)
     /// A descriptor's `next` is outside its table.
     case nextOutOfRange(descriptor: UInt16, next: UInt16, size: UInt32)
     /// Section 2.7.5.2: the chain has more descriptors than its table, so it loops.
@@ -55,7 +57,7 @@ extension QueueFault: CustomStringConvertible {
     public var description: String {
         switch self {
         case .invalidSize(let size):
-            "queue size \(size) is not a power of two from 1 to 32768"
+            "queue size \(size) is not from 1 to 32768, or not a power of two in a split queue"
         case .misaligned(let area, let address, let alignment):
             "\(area.rawValue) at \(hex(address)) is not aligned to \(alignment) bytes"
         case .areaUnreachable(let area, let address):
@@ -64,6 +66,8 @@ extension QueueFault: CustomStringConvertible {
             "available index \(available) is \(available &- taken) ahead of the device's \(taken); the queue has \(size) entries"
         case .headOutOfRange(let head, let size):
             "available ring names descriptor \(head); the table has \(size)"
+        case .overrun(let head, let size):
+            "the chain at descriptor \(head) takes more than the \(size) entries of the queue together with those in flight"
         case .nextOutOfRange(let descriptor, let next, let size):
             "descriptor \(descriptor) continues at \(next); its table has \(size)"
         case .loop(let head):

@@ -65,12 +65,12 @@ public struct QueueSet: Sendable {
     }
 
     /// Gives a chain back; false if that failed.
-    mutating func put(_ queue: Int, head: UInt16, written: UInt32, in memory: GuestMemory) -> Bool {
+    mutating func put(_ queue: Int, _ chain: DescriptorChain, written: UInt32, in memory: GuestMemory) -> Bool {
         guard failure == nil else { return false }
         do throws(QueueFault) {
-            try entries[queue].ring?.put(head: head, written: written, in: memory)
+            try entries[queue].ring?.put(chain, written: written, in: memory)
             touched |= 1 &<< UInt64(queue)
-            tell(queue, .completed(head: head, written: written))
+            tell(queue, .completed(head: chain.head, written: written))
             return true
         } catch {
             fail(queue, error)

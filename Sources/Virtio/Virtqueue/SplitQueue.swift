@@ -18,12 +18,6 @@ public struct SplitQueue: Sendable {
     /// `indices.used` when the driver was last considered for an interrupt (the "old" of section 2.7.10's formula).
     private var considered: UInt16 = 0
 
-    /// Descriptor flags, section 2.7.5.
-    private enum Flag {
-        static let next: UInt16 = 1
-        static let write: UInt16 = 2
-        static let indirect: UInt16 = 4
-    }
     /// `VIRTQ_AVAIL_F_NO_INTERRUPT` and `VIRTQ_USED_F_NO_NOTIFY`, sections 2.7.6 and 2.7.8.
     private static let suppress: UInt16 = 1
 
@@ -117,60 +111,23 @@ public struct SplitQueue: Sendable {
                 throw .areaUnreachable(.descriptors, address: address)
             }
             let flags = UInt16(littleEndian: descriptor.flags)
-            if flags & Flag.indirect != 0 {
-                tableSize = try checkIndirect(descriptor, at: index, within: isIndirect)
-                (table, left, index, isIndirect) = (UInt64(littleEndian: descriptor.address), tableSize, 0, true)
+            if flags & DescriptorFlag.indirect != 0 {
+                table = UInt64(littleEndian: descriptor.address)
+                tableSize = try DescriptorChain.tableSize(
+                    address: table, length: UInt32(littleEndian: descriptor.length), flags: flags, at: index,
+                    isNegotiated: hasIndirect, isNested: isIndirect)
+                (left, index, isIndirect) = (tableSize, 0, true)
                 continue
             }
-            try append(descriptor, at: index, to: &chain, memory, segments)
-            guard flags & Flag.next != 0 else { return chain }
+            let buffer = Segment(
+                address: UInt64(littleEndian: descriptor.address), length: UInt32(littleEndian: descriptor.length),
+                isWritable: flags & DescriptorFlag.write != 0)
+            try chain.append(buffer, at: index, memory, segments)
+            guard flags & DescriptorFlag.next != 0 else { return chain }
             let next = UInt16(littleEndian: descriptor.next)
             guard UInt32(next) < tableSize else { throw .nextOutOfRange(descriptor: index, next: next, size: tableSize) }
             index = next
         }
-    }
-
-    /// The number of descriptors of the indirect table. WRITE is ignored on it (2.7.5.3.2).
-    private func checkIndirect(
-        _ descriptor: Descriptor, at index: UInt16, within isIndirect: Bool
-    ) throws(QueueFault) -> UInt32 {
-        let length = UInt32(littleEndian: descriptor.length)
-        let address = UInt64(littleEndian: descriptor.address)
-        guard hasIndirect else { throw .indirectNotNegotiated(descriptor: index) }
-        guard !isIndirect else { throw .nestedIndirect(descriptor: index) }
-        guard UInt16(littleEndian: descriptor.flags) & Flag.next == 0 else { throw .indirectWithNext(descriptor: index) }
-        guard length != 0, length & 15 == 0, length <= 16 << 16 else { throw .indirectLength(descriptor: index, length: length) }
-        guard !address.addingReportingOverflow(UInt64(length)).overflow else {
-            throw .addressOverflow(descriptor: index, address: address, length: length)
-        }
-        return length / 16
-    }
-
-    private func append(
-        _ descriptor: Descriptor, at index: UInt16, to chain: inout DescriptorChain, _ memory: GuestMemory,
-        _ segments: UnsafeMutableBufferPointer<Segment>
-    ) throws(QueueFault) {
-        let address = UInt64(littleEndian: descriptor.address)
-        let length = UInt32(littleEndian: descriptor.length)
-        let isWritable = UInt16(littleEndian: descriptor.flags) & Flag.write != 0
-        guard Int(chain.segments) < segments.count else { throw .tooManyBuffers(head: chain.head, limit: segments.count) }
-        guard length > 0 else { throw .emptyBuffer(descriptor: index) }
-        guard !address.addingReportingOverflow(UInt64(length)).overflow else {
-            throw .addressOverflow(descriptor: index, address: address, length: length)
-        }
-        if isWritable {
-            chain.writableBytes &+= UInt64(length)
-        } else {
-            guard chain.writableBytes == 0 else { throw .readableAfterWritable(descriptor: index) }
-            chain.readableBytes &+= UInt64(length)
-            chain.readableSegments &+= 1
-        }
-        guard chain.readableBytes &+ chain.writableBytes <= 1 << 32 else { throw .chainTooLong(head: chain.head) }
-        guard memory.check(address, bytes: Int(length), isWrite: isWritable) == .ok else {
-            throw .bufferUnreachable(descriptor: index, address: address, length: length, isWrite: isWritable)
-        }
-        segments[Int(chain.segments)] = Segment(address: address, length: length, isWritable: isWritable)
-        chain.segments &+= 1
     }
 
     // MARK: Giving chains back

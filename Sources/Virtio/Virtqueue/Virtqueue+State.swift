@@ -7,7 +7,8 @@ extension QueueSet.Entry {
     /// - Parameter features: with which an enabled queue was made.
     mutating func archive(_ archive: inout StateArchive, features: Features, maximumSize: UInt16) throws(SnapshotError) {
         try archive.integer(&layout.size, in: 1...maximumSize)
-        try archive.require(layout.size & (layout.size - 1) == 0, "expected a power of two, found \(layout.size)")
+        try archive.require(
+            layout.size & (layout.size - 1) == 0 || features.contains(.packedRing), "expected a power of two, found \(layout.size)")
         try archive.integer(&layout.descriptorArea)
         try archive.integer(&layout.driverArea)
         try archive.integer(&layout.deviceArea)
@@ -25,17 +26,6 @@ extension QueueSet.Entry {
     }
 }
 
-extension Virtqueue {
-    /// Saves or replaces what changes in a queue; loading takes place in one that was made with the same layout and features.
-    fileprivate mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        switch self {
-        case .split(var queue):
-            defer { self = .split(queue) }
-            try queue.archive(&archive)
-        }
-    }
-}
-
 extension QueueIndices: ArchivedState {
     public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.integer(&available)
@@ -48,6 +38,8 @@ extension QueueIndices: ArchivedState {
 extension DescriptorChain: ArchivedState {
     public mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.integer(&head)
+        try archive.integer(&descriptors)
+        try archive.integer(&place)
         try archive.integer(&segments)
         try archive.integer(&readableSegments)
         try archive.integer(&readableBytes)
@@ -119,6 +111,7 @@ private struct StoredFault {
         case .indirectWithNext(let descriptor): Self(16, descriptor)
         case .indirectLength(let descriptor, let length): Self(17, descriptor, length)
         case .requestTooShort(let head, let readable, let writable): Self(18, head, readable, writable)
+        case .overrun(let head, let size): Self(19, head, size)
         }
     }
 
@@ -149,6 +142,7 @@ private struct StoredFault {
         case 16: return .indirectWithNext(descriptor: a)
         case 17: return b32.map { .indirectLength(descriptor: a, length: $0) }
         case 18: return .requestTooShort(head: a, readable: b, writable: c)
+        case 19: return b16.map { .overrun(head: a, size: $0) }
         default: return nil
         }
     }

@@ -1,30 +1,4 @@
-/// One buffer of a descriptor chain.
-public struct Segment: Equatable, Sendable {
-    public var address: UInt64
-    public var length: UInt32
-    /// The device writes it; otherwise the device reads it.
-    public var isWritable: Bool
-
-    public init(address: UInt64, length: UInt32, isWritable: Bool) {
-        self.address = address; self.length = length; self.isWritable = isWritable
-    }
-}
-
-/// A chain taken from a queue; its buffers are in the storage that the caller gave, readable ones first.
-public struct DescriptorChain: Equatable, Sendable {
-    /// What identifies the chain when it is put back: the index of its first descriptor (split queue).
-    public var head: UInt16
-    /// Buffers in all, and how many of them the device reads.
-    public var segments: UInt16
-    public var readableSegments: UInt16
-    public var readableBytes: UInt64
-    public var writableBytes: UInt64
-
-    public init(head: UInt16, segments: UInt16 = 0, readableSegments: UInt16 = 0, readableBytes: UInt64 = 0, writableBytes: UInt64 = 0) {
-        self.head = head; self.segments = segments; self.readableSegments = readableSegments
-        self.readableBytes = readableBytes; self.writableBytes = writableBytes
-    }
-}
+import Simulation
 
 /// Size and addresses of a queue, as the driver programs them.
 public struct QueueLayout: Equatable, Sendable {
@@ -40,80 +14,152 @@ public struct QueueLayout: Equatable, Sendable {
 
 /// An enabled virtqueue in the ring format that was negotiated.
 ///
-/// Devices call only this type; each case is a plain struct with the same five operations, and the `switch` is the whole
-/// dispatch. The packed ring (virtio 1.2 section 2.8) becomes a second case.
-public enum Virtqueue: Sendable {
-    case split(SplitQueue)
+/// Devices call only this type; the rings are plain structs with the same five operations, and the `switch` is the whole dispatch.
+public struct Virtqueue: Sendable {
+    public enum Ring: Sendable {
+        case split(SplitQueue)
+        case packed(PackedQueue)
+    }
 
+    public private(set) var ring: Ring
+    /// While VIRTIO_F_IN_ORDER is in force.
+    private var order: CompletionOrder?
+    /// Chains taken and not given back.
+    private(set) var depth = 0
+
+    /// Checks size and alignment; the areas' addresses are checked when they are used.
     public init(layout: QueueLayout, features: Features) throws(QueueFault) {
-        self = .split(try SplitQueue(layout: layout, features: features))
+        if features.contains(.packedRing) {
+            ring = .packed(try PackedQueue(layout: layout, features: features))
+        } else {
+            ring = .split(try SplitQueue(layout: layout, features: features))
+        }
+        order = features.contains(.inOrder) ? CompletionOrder(size: layout.size) : nil
     }
 
     /// Takes the next available chain into `segments`; nil if there is none.
     public mutating func take(
         from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
     ) throws(QueueFault) -> DescriptorChain? {
-        switch self {
+        guard var chain = try takeFromRing(memory, segments) else { return nil }
+        if order != nil { chain.place = try order!.begin(chain) }
+        depth += 1
+        return chain
+    }
+
+    private mutating func takeFromRing(
+        _ memory: GuestMemory, _ segments: UnsafeMutableBufferPointer<Segment>
+    ) throws(QueueFault) -> DescriptorChain? {
+        switch ring {
         case .split(var queue):
-            defer { self = .split(queue) }
+            defer { ring = .split(queue) }
+            return try queue.take(from: memory, into: segments)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
             return try queue.take(from: memory, into: segments)
         }
     }
 
-    /// Gives a chain back, of which the device wrote the first `written` writable bytes.
-    public mutating func put(head: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
-        switch self {
+    /// Gives a chain back, of which the device wrote the first `written` writable bytes. With VIRTIO_F_IN_ORDER the driver sees it once it
+    /// has seen all that were taken before.
+    public mutating func put(_ chain: DescriptorChain, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
+        guard order != nil else { return try putIntoRing(chain.head, chain.descriptors, written, memory) }
+        order!.finish(chain, written: written)
+        while let next = order!.popFinished() { try putIntoRing(next.head, next.descriptors, next.written, memory) }
+    }
+
+    private mutating func putIntoRing(
+        _ head: UInt16, _ descriptors: UInt16, _ written: UInt32, _ memory: GuestMemory
+    ) throws(QueueFault) {
+        depth -= 1
+        switch ring {
         case .split(var queue):
-            defer { self = .split(queue) }
+            defer { ring = .split(queue) }
             try queue.put(head: head, written: written, in: memory)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
+            try queue.put(id: head, descriptors: descriptors, written: written, in: memory)
         }
     }
 
     /// Whether the driver wants an interrupt for what was put since this was last asked.
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {
-        switch self {
+        switch ring {
         case .split(var queue):
-            defer { self = .split(queue) }
+            defer { ring = .split(queue) }
+            return try queue.takeInterrupt(in: memory)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
             return try queue.takeInterrupt(in: memory)
         }
     }
 
     /// Asks the driver for a notification of the next chain, and says whether chains came meanwhile.
     public mutating func enableNotifications(in memory: GuestMemory) throws(QueueFault) -> Bool {
-        switch self {
+        switch ring {
         case .split(var queue):
-            defer { self = .split(queue) }
+            defer { ring = .split(queue) }
+            return try queue.enableNotifications(in: memory)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
             return try queue.enableNotifications(in: memory)
         }
     }
 
     /// Tells the driver that it need not notify: the device will look by itself.
     public mutating func disableNotifications(in memory: GuestMemory) throws(QueueFault) {
-        switch self {
+        switch ring {
         case .split(var queue):
-            defer { self = .split(queue) }
+            defer { ring = .split(queue) }
+            try queue.disableNotifications(in: memory)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
             try queue.disableNotifications(in: memory)
         }
     }
 
-    /// Chains taken and not given back.
-    var depth: Int {
-        switch self {
-        case .split(let queue): Int(queue.indices.taken &- queue.indices.used)
+    /// Saves or replaces what changes in a queue; loading takes place in one that was made with the same layout and features.
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        switch ring {
+        case .split(var queue):
+            defer { ring = .split(queue) }
+            try queue.archive(&archive)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
+            try queue.archive(&archive)
         }
+        try order?.archive(&archive)
+        try archive.integer(&depth, in: 0...1 << 16)
     }
 
     /// The positions of both sides, for people who look.
     public var indices: QueueIndices {
-        switch self {
+        switch ring {
         case .split(let queue): queue.indices
+        case .packed(let queue): queue.indices
+        }
+    }
+
+    /// For people: `split` or `packed`.
+    public var format: String {
+        switch ring {
+        case .split: "split"
+        case .packed: "packed"
+        }
+    }
+
+    /// Bytes of each area.
+    public func bytes(of area: QueueArea) -> Int {
+        switch ring {
+        case .split(let queue): SplitQueue.bytes(of: area, size: queue.layout.size)
+        case .packed(let queue): PackedQueue.bytes(of: area, size: queue.layout.size)
         }
     }
 }
 
-/// Free-running positions of a queue.
+/// Positions of a queue: free-running in a split queue; in a packed queue, offsets in the ring with the wrap counter as bit 15.
 public struct QueueIndices: Equatable, Sendable {
-    /// The driver's available index as last read.
+    /// The driver's available index as last read (split queue); as far as chains were found available (packed queue).
     public var available: UInt16
     /// The next available entry that the device takes.
     public var taken: UInt16
@@ -124,5 +170,63 @@ public struct QueueIndices: Equatable, Sendable {
 
     public init(available: UInt16, taken: UInt16, used: UInt16, notificationsEnabled: Bool) {
         self.available = available; self.taken = taken; self.used = used; self.notificationsEnabled = notificationsEnabled
+    }
+}
+
+/// Holds chains back until all that were taken before them are done: VIRTIO_F_IN_ORDER (virtio 1.2 sections 2.7.9 and 2.8.9).
+struct CompletionOrder: Sendable {
+    struct Entry: Sendable {
+        var head: UInt16 = 0
+        var descriptors: UInt16 = 0
+        var written: UInt32 = 0
+        var isFinished = false
+    }
+
+    /// A ring of as many chains as the queue can have outstanding.
+    private var entries: [Entry]
+    /// Place of the oldest chain outstanding, and how many there are.
+    private var first = 0
+    private var count = 0
+
+    init(size: UInt16) {
+        entries = Array(repeating: Entry(), count: Int(size))
+    }
+
+    /// The place of a chain that was just taken.
+    mutating func begin(_ chain: DescriptorChain) throws(QueueFault) -> UInt16 {
+        // Every chain has a descriptor of its own: more chains than descriptors are a driver's that didn't wait for used ones.
+        guard count < entries.count else { throw .overrun(head: chain.head, size: UInt16(entries.count)) }
+        let place = (first + count) % entries.count
+        entries[place] = Entry(head: chain.head, descriptors: chain.descriptors)
+        count += 1
+        return UInt16(place)
+    }
+
+    mutating func finish(_ chain: DescriptorChain, written: UInt32) {
+        // A chain out of a stored snapshot may say anything.
+        guard Int(chain.place) < entries.count else { return }
+        entries[Int(chain.place)].written = written
+        entries[Int(chain.place)].isFinished = true
+    }
+
+    /// The oldest chain outstanding, if it is done.
+    mutating func popFinished() -> Entry? {
+        guard count > 0, entries[first].isFinished else { return nil }
+        let entry = entries[first]
+        entries[first].isFinished = false
+        first = (first + 1) % entries.count
+        count -= 1
+        return entry
+    }
+
+    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.elements(&entries) { (archive, entry) throws(SnapshotError) in
+            try archive.integer(&entry.head)
+            try archive.integer(&entry.descriptors)
+            try archive.integer(&entry.written)
+            try archive.flag(&entry.isFinished)
+        }
+        try archive.integer(&first, in: 0...entries.count - 1)
+        try archive.integer(&count, in: 0...entries.count)
     }
 }
