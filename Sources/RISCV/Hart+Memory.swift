@@ -75,12 +75,16 @@ extension Hart {
             raise(fault, value: address)
             return nil
         }
-        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.isDirect {
-            if region.latency == 0 && page & PageTables.isMixed == 0 {
+        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
+            let issue = core.pointee.state.time
+            core.pointee.state.time &+= region.latency
+            let value = region.read(address, size)
+            if region.isWatched {
+                tell(address, size, value, isWrite: false, issue)
+            } else if region.latency == 0 && page & PageTables.isMixed == 0 {
                 core.pointee.pages.reads(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
-            core.pointee.state.time &+= region.latency
-            return region.read(address, size)
+            return value
         }
         var access = BusAccess(
             read: UInt64(address), size: Int(size), initiator: .hart(id), origin: UInt64(core.pointee.state.pc),
@@ -103,16 +107,18 @@ extension Hart {
             raise(.storeAccessFault, value: address)
             return false
         }
-        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.isDirect {
+        if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
             guard !region.isReadOnly else {
                 raise(.storeAccessFault, value: address)
                 return false
             }
+            let issue = core.pointee.state.time
             core.pointee.state.time &+= region.latency
             region.write(address, size, value)
-            if region.hasCode(address) {
-                region.codeWritten(UInt64(address) &- region.base, Int(size))
-            } else if region.latency == 0 && page & PageTables.isMixed == 0 {
+            if region.hasCode(address) { region.codeWritten(UInt64(address) &- region.base, Int(size)) }
+            if region.isWatched {
+                tell(address, size, value, isWrite: true, issue)
+            } else if !region.hasCode(address) && region.latency == 0 && page & PageTables.isMixed == 0 {
                 core.pointee.pages.writes(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
             return true
@@ -125,6 +131,17 @@ extension Hart {
             return false
         }
         return true
+    }
+
+    /// Tells the port of a direct access to watched memory.
+    @inline(never)
+    private func tell(_ address: UInt32, _ size: UInt32, _ value: UInt32, isWrite: Bool, _ issue: Cycle) {
+        var access = BusAccess(
+            read: UInt64(address), size: Int(size), initiator: .hart(id), origin: UInt64(core.pointee.state.pc), time: issue)
+        access.isWrite = isWrite
+        access.value = UInt64(value) & (.max &>> (64 &- 8 &* UInt64(size)))
+        port.memoryAccessed(access)
+        horizonMayHaveChanged()
     }
 
     /// Sends an access to the port. The instruction ends when it comes back, but not before its own cycle is over.

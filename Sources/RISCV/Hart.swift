@@ -128,6 +128,9 @@ public final class Hart: ArchivedModel {
         lookForInterrupt()
     }
 
+    /// The interrupt that is taken instead of the next instruction, if the hart doesn't wait and isn't halted.
+    public var pendingInterrupt: InterruptPin? { core.pointee.state.takeableInterrupt }
+
     /// Ends the present run before the next instruction if an interrupt has to be taken.
     func lookForInterrupt() {
         if core.pointee.state.takeableInterrupt != nil { core.pointee.limit = 0 }

@@ -106,13 +106,10 @@ public final class MemoryRegion {
         didSet { if allowsDirectAccess != oldValue { dropDirectAccess() } }
     }
 
-    /// While true, the same, so that a debugger sees the accesses.
+    /// While true, the harts' ports are told of every load, store and atomic in the region. What they do and how long they take is the same.
     public var isWatched = false {
         didSet { if isWatched != oldValue { dropDirectAccess() } }
     }
-
-    /// Harts need not go to their ports.
-    var isDirect: Bool { allowsDirectAccess && !isWatched }
 
     private func dropDirectAccess() {
         map.dropDirectAccess(page: UInt32(base &>> 12), count: Int(size &>> 12), writesOnly: false)

@@ -25,6 +25,11 @@ struct TestProgram {
         words.append(UInt32(bitPattern: immediate) << 20 | source.rawValue << 15 | target.rawValue << 7 | 0x13)
     }
 
+    /// `add`.
+    mutating func sum(_ target: Register, _ first: Register, _ second: Register) {
+        words.append(second.rawValue << 20 | first.rawValue << 15 | target.rawValue << 7 | 0x33)
+    }
+
     /// `lw`.
     mutating func read(_ target: Register, _ base: Register, _ offset: Int32 = 0) {
         words.append(UInt32(bitPattern: offset) << 20 | base.rawValue << 15 | 2 << 12 | target.rawValue << 7 | 0x03)

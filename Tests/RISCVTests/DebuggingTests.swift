@@ -43,26 +43,28 @@ import Testing
         #expect(machine.hart.state.csr.mepc == TestMachine.base + 8)
     }
 
-    /// Watched memory is reached by the port alone, whatever its owner wants besides.
+    /// The port hears of what is done to watched memory, which otherwise goes on as before; a region without direct access is the port's.
     @Test func watchedMemory() {
-        let machine = TestMachine()
-        machine.write([Assembler.lw(6, 0, 5), Assembler.jal(0, -4)])
-        var state = HartState(pc: TestMachine.base)
-        state.x[5] = TestMachine.base + 0x1000
-        machine.hart.state = state
-        func accesses() -> Int {
-            let before = machine.accesses.count
-            for _ in 0..<2 { _ = machine.hart.step() }
-            return machine.accesses.count - before
+        func run(_ isWatched: Bool, _ allowsDirectAccess: Bool = true) -> (machine: TestMachine, state: HartState) {
+            let machine = TestMachine()
+            machine.write([Assembler.lw(6, 0, 5), Assembler.sw(6, 4, 5), Assembler.jal(0, -8)])
+            machine[TestMachine.base + 0x1000] = 0x1234_5678
+            var state = HartState(pc: TestMachine.base)
+            state.x[5] = TestMachine.base + 0x1000
+            machine.hart.state = state
+            machine.region.isWatched = isWatched
+            machine.region.allowsDirectAccess = allowsDirectAccess
+            _ = machine.hart.run(until: 100)
+            return (machine, machine.hart.state)
         }
-        #expect(accesses() == 0)
-        machine.region.isWatched = true
-        #expect(accesses() == 1)
-        machine.region.allowsDirectAccess = false
-        machine.region.isWatched = false
-        #expect(accesses() == 1)
-        machine.region.allowsDirectAccess = true
-        #expect(accesses() == 0)
+        let (unwatched, plain) = run(false)
+        let (watched, told) = run(true)
+        #expect(told == plain && watched[TestMachine.base + 0x1004] == 0x1234_5678)
+        #expect(unwatched.watched.isEmpty && watched.accesses.isEmpty && watched.watched.count > 20)
+        #expect(watched.watched[0].address == 0x8000_1000 && !watched.watched[0].isWrite && watched.watched[0].value == 0x1234_5678)
+        #expect(watched.watched[1].address == 0x8000_1004 && watched.watched[1].isWrite && watched.watched[1].origin == 0x8000_0004)
+        let (indirect, _) = run(true, false)
+        #expect(indirect.watched.isEmpty && indirect.accesses.count > 20)
     }
 
     /// A load and its use, a predicted loop, a division: with a breakpoint at each instruction the cycles are the same.

@@ -4,11 +4,12 @@ import Simulation
 
 /// What a hart does when a debugger lets device time go on.
 public enum HartAction: Hashable, Sendable {
-    /// It executes nothing.
+    /// It executes nothing: its turns pass. That changes the device's future, as no other action does.
     case hold
     /// It executes until something stops it.
     case run
-    /// It executes one instruction, and more as long as the program counter is in the range. Interrupts wait meanwhile.
+    /// It executes one instruction, and more as long as the program counter is in the range. Handlers of interrupts that come meanwhile
+    /// run to their end first.
     case step(while: Range<UInt32>)
 }
 
@@ -60,6 +61,8 @@ final class DebugControl {
     var actions: [HartAction]
     /// By hart: its next instruction is executed even if it has a breakpoint, because the debugger has seen it stop there.
     var passesBreakpoint: [Bool]
+    /// By hart, during a step: where the interrupt came whose handler runs, and the stack pointer there.
+    var interrupted: [(pc: UInt32, stack: UInt32)?]
     var breakpoints: Set<UInt32> = []
     var watchpoints: [Watchpoint] = []
     /// Set while device time is held.
@@ -69,6 +72,7 @@ final class DebugControl {
     init(harts: Int, onStop: @escaping () -> Void) {
         actions = Array(repeating: .run, count: harts)
         passesBreakpoint = Array(repeating: false, count: harts)
+        interrupted = Array(repeating: nil, count: harts)
         self.onStop = onStop
     }
 }
@@ -92,19 +96,28 @@ extension ManagementCore {
         self.debug = nil
     }
 
+    /// Keeps the harts with a 1 in the mask, and no others, from executing: an input.
+    func keepHarts(_ mask: UInt64) {
+        for hart in state.isKept.indices { state.isKept[hart] = hart < 64 && mask >> UInt64(hart) & 1 != 0 }
+    }
+
+    /// The harts that are kept.
+    var keptHarts: UInt64 { state.isKept.indices.reduce(0) { $0 | (state.isKept[$1] && $1 < 64 ? 1 << UInt64($1) : 0) } }
+
     func hold(_ hart: Int, _ reason: DebugStop.Reason) {
         guard let debug, debug.stop == nil else { return }
         debug.stop = DebugStop(hart: hart, reason: reason)
-        interruptRun()
+        interruptTurn()
         debug.onStop()
     }
 
-    /// - Parameter actions: by hart; one that is missing is held.
+    /// - Parameter actions: by hart. Those that are to be held have been kept by an input.
     func resume(_ actions: [HartAction]) {
         guard let debug else { return }
         for hart in harts.indices {
             debug.actions[hart] = hart < actions.count ? actions[hart] : .hold
             debug.passesBreakpoint[hart] = true
+            debug.interrupted[hart] = nil
         }
         debug.stop = nil
     }
@@ -113,34 +126,44 @@ extension ManagementCore {
     func runDebugged(_ number: Int, until limit: Cycle) -> StopReason {
         guard let debug else { return .horizon }
         let hart = harts[number]
-        switch debug.actions[number] {
-        case .hold:
-            return .horizon
-        case .run:
-            guard hart.time < limit else { return .horizon }
-            // The hart itself passes a breakpoint at which a run begins, and runs begin anywhere.
-            if !debug.passesBreakpoint[number], hart.hasBreakpoint(hart.pc) {
-                hold(number, .breakpoint)
-                return .breakpoint
+        if case .step(let range) = debug.actions[number] { return step(number, while: range, until: limit) }
+        guard hart.time < limit else { return .horizon }
+        // The hart itself passes a breakpoint at which a run begins, and runs begin anywhere.
+        if !debug.passesBreakpoint[number], hart.hasBreakpoint(hart.pc) {
+            hold(number, .breakpoint)
+            return .breakpoint
+        }
+        let start = hart.time
+        let reason = hart.run(until: limit)
+        if hart.time != start { debug.passesBreakpoint[number] = false }
+        if reason == .breakpoint { hold(number, .breakpoint) }
+        return reason
+    }
+
+    private func step(_ number: Int, while range: Range<UInt32>, until limit: Cycle) -> StopReason {
+        guard let debug else { return .horizon }
+        let hart = harts[number]
+        while hart.time < limit {
+            let (start, before) = (hart.time, hart.pc)
+            let interrupt = hart.pendingInterrupt
+            let reason = hart.step()
+            guard hart.time != start else { return reason }
+            // Held: the instruction has met a watchpoint.
+            if isHeld { return .horizon }
+            if let place = debug.interrupted[number] {
+                if hart.pc == place.pc, hart[register: 2] == place.stack { debug.interrupted[number] = nil }
+            } else if interrupt != nil {
+                debug.interrupted[number] = (before, hart[register: 2])
+            } else if !range.contains(hart.pc) {
+                hold(number, .step)
+                return reason
             }
-            let start = hart.time
-            let reason = hart.run(until: limit)
-            if hart.time != start { debug.passesBreakpoint[number] = false }
-            if reason == .breakpoint { hold(number, .breakpoint) }
-            return reason
-        case .step(let range):
-            while true {
-                let start = hart.time
-                let reason = hart.step(takingInterrupts: false)
-                guard hart.time != start else { return reason }
-                // Held: the instruction has met a watchpoint.
-                if isHeld { return .horizon }
-                guard range.contains(hart.pc), !hart.hasBreakpoint(hart.pc) else {
-                    hold(number, range.contains(hart.pc) ? .breakpoint : .step)
-                    return .breakpoint
-                }
+            if hart.hasBreakpoint(hart.pc) {
+                hold(number, .breakpoint)
+                return reason
             }
         }
+        return .horizon
     }
 
     // MARK: Breakpoints and watchpoints

@@ -7,6 +7,12 @@ import RISCV
 extension Device {
     /// Applies an input at the present cycle. Nothing else but device time changes the device.
     public func apply(_ input: HostInput) -> HostOutcome {
+        // Also one that is refused: positions count what has been tried.
+        defer { core.inputPerformed() }
+        return carryOut(input)
+    }
+
+    private func carryOut(_ input: HostInput) -> HostOutcome {
         switch input {
         case .access(let access): perform(access)
         case .readConfiguration(let function, let offset, let count): readConfiguration(function, offset, count)
@@ -53,6 +59,8 @@ extension Device {
                 throw .request("interrupt: expected an enabled MSI-X vector of the function with index \(index), found \(vector)")
             }
         }
+        case .appointment(let cycle): outcome { () throws(MachineError) in core.makeAppointment(at: cycle) }
+        case .keepHarts(let mask): outcome { () throws(MachineError) in core.keepHarts(mask) }
         case .debuggerWrite(let address, let size, let value): debuggerWrite(value, to: address, size: size)
         case .setRegister(let register, let hart, let value): outcome { () throws(MachineError) in
             guard core.harts.indices.contains(hart), core.harts[hart].set(register, value) else {

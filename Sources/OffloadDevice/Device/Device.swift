@@ -228,14 +228,23 @@ public final class Device {
 
     // MARK: Device time
 
-    /// Carries the device on to `cycle`.
-    public func run(until cycle: Cycle) { core.run(until: cycle) }
+    /// Carries the device on by one round of its own, or, with all harts waiting, to what is due next, `cycle` at most. Nothing while a
+    /// debugger holds the harts.
+    public func runRound(until cycle: Cycle) { core.runRound(until: cycle) }
+
+    /// Carries the device on to a position to which its inputs lead, exactly. Nothing if that has passed; a debugger may stop it before.
+    public func run(to position: Position) { core.run(to: position) }
+
+    /// Where the device is.
+    public var position: Position { core.position }
 
     /// No hart has anything to execute and no request is on its way: nothing happens but timers, or not even that while a debugger holds
     /// the harts.
     public var isIdle: Bool {
         if core.isHeld { return true }
-        guard core.isIdle, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else { return false }
+        guard core.isIdle, !uart.isBusy, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else {
+            return false
+        }
         // Only functions that exist can have requests.
         let existing = description.physicalFunctions.count + hierarchy.virtualFunctionCount
         for index in 0..<existing where devices[index]._withUnsafeGuaranteedRef({ $0.isBusy }) { return false }

@@ -4,29 +4,40 @@ import Registers
 import RISCV
 import Simulation
 
-/// The harts, and device time as they carry it on.
+/// The harts, and device time as they carry it on: Rounds.swift.
 ///
-/// A hart runs ahead of the scheduler up to the next deadline or the quantum, whichever comes first; each of its accesses to the bus first
-/// brings the scheduler to the access's cycle. When all harts wait, time jumps to the next deadline.
+/// A hart runs ahead of the scheduler; each of its accesses to the bus first brings the scheduler to the access's cycle.
 final class ManagementCore: ResetController, WireSink {
     struct State {
         /// By hart: it exists and HART.CTRL.run is set.
         var running: [Bool]
-        /// Asked for by SYSCTL or the host, done before the next instruction.
+        /// Asked for by SYSCTL or the host, done before the next round.
         var firmwareReset: FirmwareResetCause?
         var hartResets: [UInt32?]
         /// By hart: it may have something to execute. False from its wfi until one of its pins rises.
         var awake: [Bool]
+        /// By hart: a debugger keeps it from executing; its turns pass. An input.
+        var isKept: [Bool]
+        /// Rounds that have begun since power-on.
+        var rounds: UInt64 = 0
+        /// The hart whose turn it is, the number of harts after all turns; nil between rounds.
+        var turn: Int?
+        /// Where the round ends; a request brings that forward.
+        var end: Cycle = 0
+        /// The host, or a program of its, looks at the device at this cycle: a round that begins before ends there at the latest. An input.
+        var appointment: Cycle = 0
+        /// Inputs since power-on (``inputPerformed()``).
+        var inputs: UInt64 = 0
     }
 
     let memory: MemoryMap
     let harts: [Hart]
-    private(set) var state: State
+    var state: State
     private let ports: [Port]
-    private let scheduler: Scheduler
+    let scheduler: Scheduler
     /// While a debugger is attached: no part of the machine's own state.
     var debug: DebugControl?
-    private let quantum: Cycle
+    let quantum: Cycle
     /// Performs a firmware reset; set by the device.
     var onFirmwareReset: ((FirmwareResetCause) -> Void)?
 
@@ -39,7 +50,7 @@ final class ManagementCore: ResetController, WireSink {
         harts = (0..<count).map { Hart(id: $0, resetVector: 0x8000_0000, memory: memory, port: ports[$0]) }
         state = State(
             running: Array(repeating: false, count: count), hartResets: Array(repeating: nil, count: count),
-            awake: Array(repeating: false, count: count))
+            awake: Array(repeating: false, count: count), isKept: Array(repeating: false, count: count))
         for hart in harts { hart.isHalted = true }
         for port in ports { port.core = self }
     }
@@ -49,7 +60,7 @@ final class ManagementCore: ResetController, WireSink {
         private let scheduler: Scheduler
         private let crossbar: Crossbar
         private let recorder: AccessRecorder
-        /// The end of the present run; in raw memory, because it is read after every access.
+        /// The end of the present turn; in raw memory, because it is read after every access.
         let limit: UnsafeMutablePointer<Cycle>
         /// A debugger watches addresses; read with every access too.
         let isWatched: UnsafeMutablePointer<Bool>
@@ -82,42 +93,20 @@ final class ManagementCore: ResetController, WireSink {
             return status
         }
 
+        func memoryAccessed(_ access: BusAccess) { core?.accessDone(access, address: access.address) }
+
         var horizon: Cycle { min(limit.pointee, scheduler.nextDue) }
     }
 
     // MARK: Running
 
     /// No hart has anything to execute before something else happens.
-    var isIdle: Bool { !state.awake.contains(true) && state.firmwareReset == nil }
+    var isIdle: Bool { !state.awake.contains(true) && state.firmwareReset == nil && state.turn == nil }
 
-    /// Where a round that begins now ends at the latest: the next multiple of the quantum, whoever runs the device and how far at a time.
-    var roundEnd: Cycle { scheduler.now &- scheduler.now % quantum &+ quantum }
+    /// An input has been applied.
+    func inputPerformed() { state.inputs &+= 1 }
 
-    /// Carries device time on to `end`, unless a debugger holds it.
-    func run(until end: Cycle) {
-        repeat {
-            if isHeld { return }
-            performRequests()
-            runHarts(until: state.awake.contains(true) ? min(end, roundEnd) : end)
-        } while scheduler.now < end || hasRequests
-    }
-
-    /// Lets the harts execute until `end` at most, or until the next deadline, and brings the scheduler to where they are.
-    private func runHarts(until end: Cycle) {
-        let limit = min(end, scheduler.nextDue)
-        for (number, hart) in harts.enumerated() where state.awake[number] {
-            ports[number].limit.pointee = limit
-            hart.idle(until: scheduler.now)
-            switch debug == nil ? hart.run(until: limit) : runDebugged(number, until: limit) {
-            case .waiting, .halted: state.awake[number] = false
-            case .horizon, .breakpoint: break
-            }
-            if isHeld { return scheduler.advance(to: min(hart.time, limit, scheduler.nextDue)) }
-        }
-        // A request, or an access that armed something earlier, ended the run before the limit.
-        if hasRequests { return }
-        scheduler.advance(to: min(limit, scheduler.nextDue))
-    }
+    func setLimit(_ limit: Cycle, hart: Int) { ports[hart].limit.pointee = limit }
 
     private var hasRequests: Bool { state.firmwareReset != nil || state.hartResets.contains { $0 != nil } }
 
@@ -143,8 +132,8 @@ final class ManagementCore: ResetController, WireSink {
         for port in ports { port.isWatched.pointee = isWatched }
     }
 
-    /// Every hart stops before its next instruction, so that requests are performed.
-    func interruptRun() {
+    /// The hart whose turn it is stops before its next instruction.
+    func interruptTurn() {
         for port in ports { port.limit.pointee = 0 }
     }
 
@@ -154,19 +143,32 @@ final class ManagementCore: ResetController, WireSink {
         guard harts.indices.contains(hart) else { return }
         state.running[hart] = isRunning
         harts[hart].isHalted = !isRunning
-        state.awake[hart] = isRunning
-        interruptRun()
+        if isRunning { wake(hart) } else { state.awake[hart] = false }
     }
 
     func resetHart(_ hart: Int, bootAddress: UInt32) {
         guard harts.indices.contains(hart) else { return }
         state.hartResets[hart] = bootAddress
-        interruptRun()
+        endRoundForRequest()
     }
 
     func requestFirmwareReset(_ cause: FirmwareResetCause) {
         state.firmwareReset = cause
-        interruptRun()
+        endRoundForRequest()
+    }
+
+    /// Requests are performed between rounds: the present one ends in the next cycle.
+    private func endRoundForRequest() {
+        guard state.turn != nil else { return }
+        state.end = min(state.end, scheduler.now &+ 1)
+        for port in ports { port.limit.pointee = min(port.limit.pointee, state.end) }
+    }
+
+    /// The hart has something to execute. It has executed nothing until now.
+    private func wake(_ hart: Int) {
+        guard !state.awake[hart] else { return }
+        state.awake[hart] = true
+        harts[hart].idle(until: scheduler.now)
     }
 
     func hartStatus(_ hart: Int) -> (isPresent: Bool, isRunning: Bool, isWaiting: Bool) {
@@ -181,6 +183,31 @@ final class ManagementCore: ResetController, WireSink {
         let hart = input >> 8
         guard harts.indices.contains(hart), let pin = InterruptPin(rawValue: UInt8(truncatingIfNeeded: input)) else { return }
         harts[hart].setPin(pin, level)
-        if level, state.running[hart] { state.awake[hart] = true }
+        if level, state.running[hart] { wake(hart) }
+    }
+}
+
+extension ManagementCore: ArchivedModel {
+    /// The harts' own states come with the harts.
+    func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("management core") { (archive, _) throws(SnapshotError) in
+            let count = harts.count
+            try archive.elements(&state.running) { (archive, value) throws(SnapshotError) in try archive.flag(&value) }
+            try archive.optional(&state.firmwareReset, blank: .host) { (archive, value) throws(SnapshotError) in try archive.raw(&value) }
+            try archive.elements(&state.hartResets) { (archive, value) throws(SnapshotError) in
+                try archive.optional(&value, blank: 0) { (archive, value) throws(SnapshotError) in try archive.integer(&value) }
+            }
+            try archive.elements(&state.awake) { (archive, value) throws(SnapshotError) in try archive.flag(&value) }
+            try archive.elements(&state.isKept) { (archive, value) throws(SnapshotError) in try archive.flag(&value) }
+            try archive.integer(&state.rounds)
+            try archive.optional(&state.turn, blank: 0) { (archive, value) throws(SnapshotError) in
+                try archive.integer(&value, in: 0...count)
+            }
+            try archive.integer(&state.end)
+            try archive.require(
+                state.turn == nil || state.end >= scheduler.now, "expected a round that ends at \(scheduler.now) or later, found \(state.end)")
+            try archive.integer(&state.appointment)
+            try archive.integer(&state.inputs)
+        }
     }
 }

@@ -1,5 +1,6 @@
 import PCIExpress
 import Registers
+import Simulation
 
 /// Everything that comes from outside and changes the device, beside what its DMA reads (``ExternalMemory``): docs/architecture.md,
 /// "What comes from outside".
@@ -28,6 +29,10 @@ public enum HostInput: Hashable, Sendable {
     case uncorrectableError(UncorrectableError, function: Int)
     case correctableError(CorrectableError, function: Int)
     case interrupt(vector: Int, function: Int)
+    /// Somebody looks at the device at this cycle, in lockstep or after an advance: a round that begins before ends there at the latest.
+    case appointment(at: Cycle)
+    /// A debugger keeps the harts with a 1 in this mask, and no others, from executing.
+    case keepHarts(UInt64)
     /// A debugger's write on the firmware's bus, with all side effects. It takes no device time.
     case debuggerWrite(address: UInt64, size: Int, value: UInt64)
     /// A debugger's write to a hart's register.

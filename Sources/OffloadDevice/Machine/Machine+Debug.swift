@@ -13,6 +13,7 @@ extension Machine {
     /// Ends the debugger's business: no breakpoint stays, and the harts go on.
     public func detachDebugger() {
         inspect {
+            keepHarts(0)
             $0.core.detachDebugger()
             continueTime()
         }
@@ -23,15 +24,20 @@ extension Machine {
 
     /// Lets device time go on, until something stops a hart.
     ///
-    /// The calling thread carries it on itself for the time of one quantum: most steps are done with that, also in lockstep.
-    /// - Parameter actions: by hart; one that is missing is held.
+    /// The calling thread carries it on itself for a round: most steps are done with that, also in lockstep.
+    /// - Parameter actions: by hart; all are there.
     public func resume(_ actions: [HartAction]) {
         inspect { device in
+            keepHarts(actions.indices.reduce(0) { $0 | (actions[$1] == .hold ? 1 << UInt64($1) : 0) })
             device.core.resume(actions)
             continueTime()
             let steps = actions.contains { if case .step = $0 { true } else { false } }
-            if steps { runRound(until: device.scheduler.now &+ description.quantum) }
+            if steps { device.runRound(until: .max) }
         }
+    }
+
+    private func keepHarts(_ mask: UInt64) {
+        if device.core.keptHarts != mask { _ = enter(.keepHarts(mask)) }
     }
 
     /// What passed by the wall clock while device time stood still is not made up for.

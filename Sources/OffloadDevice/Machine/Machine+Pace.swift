@@ -53,20 +53,17 @@ extension Machine {
 
     // MARK: Rounds
 
-    /// Carries the device on to `end` exactly, which ends a round there.
-    func carry(to end: Cycle) { device.run(until: end) }
-
-    /// Carries the device on by one round: to the next multiple of the quantum, past `end` if need be; with all harts waiting to the next
-    /// deadline, but not past `end`.
-    func runRound(until end: Cycle) {
-        let now = device.scheduler.now
-        device.run(until: device.core.isIdle ? min(end, max(device.scheduler.nextDue, now &+ 1)) : device.core.roundEnd)
+    /// Carries the device on to `end` exactly, which ends a round there: an input.
+    func carry(to end: Cycle) {
+        guard device.scheduler.now < end, !device.core.isHeld else { return }
+        _ = enter(.appointment(at: end))
+        while device.scheduler.now < end, !device.core.isHeld { device.runRound(until: end) }
     }
 
     /// Carries the device on to `present`, or a little further if that is within a round: what is looked at, and when, must not be where
     /// a round ends.
     private func carry(towards present: Cycle) {
-        while device.scheduler.now < present, !device.core.isHeld { runRound(until: present) }
+        while device.scheduler.now < present, !device.core.isHeld { device.runRound(until: present) }
     }
 
     // MARK: Following
@@ -100,7 +97,7 @@ extension Machine {
 
     /// Pace `max`: a round, or sleep when there is no work.
     private func runAtWill() {
-        if device.isIdle { sleep() } else { runRound(until: .max) }
+        if device.isIdle { sleep() } else { device.runRound(until: .max) }
     }
 
     /// Until there is something to do.
@@ -117,7 +114,7 @@ extension Machine {
         if now < present {
             if !device.isIdle {
                 if present - now > clock.cycles(Self.longestLag) { clock.anchor(at: now) }
-                if !device.core.isIdle || device.scheduler.nextDue <= present { return runRound(until: present) }
+                if !device.core.isIdle || device.scheduler.nextDue <= present { return device.runRound(until: present) }
             }
             carry(towards: present)
             guard device.core.isIdle else { return }
@@ -147,8 +144,9 @@ extension Machine {
         defer { lock.unlock() }
         catchUp()
         let end = device.scheduler.now.addingReportingOverflow(cycles).partialValue
+        if device.scheduler.now < end, !device.core.isHeld { _ = enter(.appointment(at: end)) }
         while device.scheduler.now < end, !isStopping, !device.core.isHeld {
-            if device.core.roundEnd > end { carry(to: end) } else { runRound(until: end) }
+            device.runRound(until: end)
             lock.giveWay()
         }
         if clock.followsWallClock { clock.anchor(at: device.scheduler.now) }
@@ -166,7 +164,7 @@ extension Machine {
         guard !clock.followsWallClock else { return arrived() }
         let end = device.scheduler.now &+ Self.longestWait &* description.clockHertz
         while arrived() == count, device.scheduler.now < end, !device.core.isHeld {
-            runRound(until: end)
+            device.runRound(until: end)
             lock.giveWay()
         }
         settle()
@@ -182,7 +180,7 @@ extension Machine {
         while !device.isIdle, !lock.isWanted, WallClock.now < end {
             let present = clock.followsWallClock ? clock.cycle : .max
             guard device.scheduler.now < present else { break }
-            runRound(until: present)
+            device.runRound(until: present)
         }
         settle()
     }

@@ -56,6 +56,9 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget, Archiv
         deadline = Deadline("uart", on: scheduler, target: self)
     }
 
+    /// A byte is on one of the lines.
+    public var isBusy: Bool { state.shiftDue != .max || state.inputDue != .max }
+
     public func access(_ access: inout BusAccess) -> BusStatus { registers.access(&access, model: self) }
     public func peek(_ address: UInt64, size: Int) -> UInt64? { registers.peek(address, size: size) }
 

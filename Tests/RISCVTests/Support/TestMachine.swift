@@ -34,6 +34,11 @@ final class TestMachine: HartPort {
         return status
     }
 
+    /// Direct accesses to watched memory, in order.
+    var watched: [BusAccess] = []
+
+    func memoryAccessed(_ access: BusAccess) { watched.append(access) }
+
     /// Writes 16- or 32-bit instructions to memory, one after the other.
     func write(_ instructions: [UInt32], at address: UInt32 = TestMachine.base) {
         var offset = Int(address - Self.base)
