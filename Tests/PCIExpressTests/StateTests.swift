@@ -69,7 +69,7 @@ private final class Rig {
                 fixture.write(function.index, bar, address, random.next(), size: 4)
             case 10:
                 let address = 0xf_fff0 + UInt64.random(in: 0...0x1_0020, using: &random)
-                trace.append("\(function.domain?.check(address, count: 16, writing: Bool.random(using: &random), recordingFault: true) ?? .ok)")
+                trace.append("\(function.domain?.check(address, count: 16, writing: Bool.random(using: &random)) ?? .ok)")
             case 11: try? fixture.hierarchy.setVirtualFunctions(Int.random(in: 0...5, using: &random))
             case 12 where random.next() % 4 == 0: fixture.hierarchy.resetFromHost(function)
             case 13:
