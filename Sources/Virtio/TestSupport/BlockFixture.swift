@@ -46,14 +46,33 @@ package final class BlockFixture {
     private let queueBytes: UInt64
     private let bufferBytes: UInt64
 
-    package init(
+    package convenience init(
         _ configuration: BlockConfiguration = BlockConfiguration(), backend: any BlockBackend, observer: (any DataPathObserver)? = nil,
         queueSize: UInt16 = 64, bufferBytes: Int = 1 << 14
     ) {
+        let queueBytes = 0x10000 + (UInt64(bufferBytes) + 4096) * UInt64(queueSize)
+        self.init(
+            configuration, backend: backend, observer: observer, queueSize: queueSize, bufferBytes: UInt64(bufferBytes),
+            memory: FlatMemory(count: Int(queueBytes) * configuration.queues))
+    }
+
+    /// Models at power-on in the place of another fixture's, with its driver, that driver's memory, and its medium.
+    package convenience init(replacing other: BlockFixture) {
+        self.init(
+            other.block.configuration, backend: other.block.backend, observer: nil,
+            queueSize: other.device.configuration.maximumQueueSize, bufferBytes: other.bufferBytes, memory: other.memory)
+        queues = other.queues
+        features = other.features
+    }
+
+    private init(
+        _ configuration: BlockConfiguration, backend: any BlockBackend, observer: (any DataPathObserver)?, queueSize: UInt16,
+        bufferBytes: UInt64, memory: FlatMemory
+    ) {
         let rate = Rate(bytesPerMicrosecond: 24_000, cyclesPerMicrosecond: 1000)
-        self.bufferBytes = UInt64(bufferBytes)
-        queueBytes = 0x10000 + (UInt64(bufferBytes) + 4096) * UInt64(queueSize)
-        memory = FlatMemory(count: Int(queueBytes) * configuration.queues)
+        self.bufferBytes = bufferBytes
+        self.memory = memory
+        queueBytes = 0x10000 + (bufferBytes + 4096) * UInt64(queueSize)
         cores = ServicePool(.init(name: "cores", cores: 4), on: scheduler)
         fromHost = Link(.init(name: "fromHost", rate: rate, latency: 400), on: scheduler)
         toHost = Link(.init(name: "toHost", rate: rate, latency: 400), on: scheduler)

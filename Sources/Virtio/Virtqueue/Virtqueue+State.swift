@@ -59,7 +59,7 @@ extension QueueSet.Failure {
     static let blank = Self(queue: 0, fault: .loop(head: 0))
 
     /// - Parameter queues: of the device.
-    mutating func archive(_ archive: inout StateArchive, queues: Int) throws(SnapshotError) {
+    package mutating func archive(_ archive: inout StateArchive, queues: Int) throws(SnapshotError) {
         try archive.integer(&queue, in: 0...queues - 1)
         var stored = StoredFault(fault)
         try archive.integer(&stored.kind)
