@@ -35,6 +35,12 @@ extension DeviceBus {
     }
 }
 
+extension TraceNames {
+    /// Of all that the device's events tell by number.
+    public static let device = TraceNames(
+        .device, buses: DeviceBus.allCases.map(\.map), wires: TraceWires.names, records: FirmwareTrace.kinds)
+}
+
 extension RegisterCatalogue {
     /// All registers of the device.
     public static let device = RegisterCatalogue(DeviceBus.allCases.map(\.map))

@@ -25,7 +25,7 @@ public final class BlockFunction {
     ///   - disk: what it shows its driver; without a serial number it has one of its own.
     init(
         _ index: Int, disk: MachineDescription.Disk, _ description: MachineDescription, _ hierarchy: PCIHierarchy, _ path: DataPath,
-        _ recorder: AccessRecorder, on scheduler: Scheduler
+        _ recorder: TraceRecorder, on scheduler: Scheduler
     ) throws(MachineError) {
         guard let function = hierarchy.function(index), let domain = function.domain, let registers = function.description?.virtio else {
             throw .description("function with index \(index): expected a virtio function of the PCI hierarchy, found none")

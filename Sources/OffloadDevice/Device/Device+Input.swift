@@ -95,7 +95,7 @@ extension Device {
         var access = request.value.map {
             BusAccess(write: $0, to: request.offset, size: request.size, initiator: initiator, origin: request.origin, time: issued)
         } ?? BusAccess(read: request.offset, size: request.size, initiator: initiator, origin: request.origin, time: issued)
-        recorder.begin()
+        recorder.begin(at: issued)
         let status = hierarchy.access(function: request.function, bar: request.bar, &access)
         if recorder.isRecording {
             // BAR0 is what the register maps describe; other BARs are told apart by the upper half of the address.
@@ -130,6 +130,7 @@ extension Device {
         try image.load(into: core.memory)
         systemController.bootAddress = image.entry
         hasFirmware = true
+        recorder.firmwareTrace = FirmwareTrace(of: image, in: sram.memory.pages, at: DeviceBus.firmware.map.memory("SRAM").offset)
         core.requestFirmwareReset(.host)
         core.performRequests()
     }
@@ -149,7 +150,7 @@ extension Device {
     private func debuggerWrite(_ value: UInt64, to address: UInt64, size: Int) -> HostOutcome {
         let now = scheduler.now
         var access = BusAccess(write: value, to: address, size: size, initiator: .debugger, time: now)
-        recorder.begin()
+        recorder.begin(at: now)
         let status = crossbar.access(&access, in: .firmware)
         if recorder.isRecording { recorder.finish(access, address: address, bus: .firmware, issued: now, status: status) }
         if status == .ok { core.memory.wasWritten(UInt32(truncatingIfNeeded: address), bytes: size) }

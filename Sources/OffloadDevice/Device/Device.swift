@@ -13,7 +13,7 @@ import Virtio
 public final class Device {
     public let description: MachineDescription
     public let scheduler = Scheduler()
-    let recorder = AccessRecorder()
+    let recorder: TraceRecorder
 
     // Memories.
     public let rom: PlainMemory
@@ -43,7 +43,7 @@ public final class Device {
 
     // The host's side.
     public let hierarchy: PCIHierarchy
-    public let interrupts = HostInterrupts()
+    public let interrupts: HostInterrupts
     /// The functions that are block devices. Those that exist come first: the physical ones by number, then the virtual ones by number.
     public let functions: [BlockFunction]
     /// Their devices, for ``isIdle``, which is asked several times with each access of the host: no reference is counted.
@@ -65,7 +65,9 @@ public final class Device {
     public init(_ description: MachineDescription) throws(MachineError) {
         self.description = description
         let scheduler = scheduler
-        let recorder = recorder
+        let recorder = TraceRecorder(on: scheduler)
+        self.recorder = recorder
+        interrupts = HostInterrupts(recorder)
         let cyclesPerMicrosecond = UInt32(clamping: max(description.clockHertz / 1_000_000, 1))
         let bus = DeviceBus.firmware.map
 
@@ -169,6 +171,7 @@ public final class Device {
         hierarchy.delegate = self
         hierarchy.iommu.observer = dmaObservers
         core.onFirmwareReset = { [unowned self] in resetFirmware($0) }
+        recorder.onChange = { [unowned self] in observe($0) }
         try connectHost()
     }
 
@@ -221,9 +224,15 @@ public final class Device {
     /// The block device with a PCI function index.
     public func blockFunction(_ index: Int) -> BlockFunction? { functions.first { $0.index == index } }
 
-    /// Makes the recorder hear of every register access.
-    func observeRegisters() {
-        for block in blocks { block.registers.observer = recorder }
+    /// Has models tell the recorder what they do, or no longer.
+    private func observe(_ isRecording: Bool) {
+        let sink = isRecording ? recorder : nil
+        for block in blocks { block.registers.observer = sink }
+        for function in functions { function.device.trace = sink }
+        plic.trace = sink
+        uart.trace = sink
+        systemController.trace = sink
+        hierarchy.trace = sink
     }
 
     // MARK: Device time

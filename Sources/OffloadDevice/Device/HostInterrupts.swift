@@ -10,12 +10,17 @@ public final class HostInterrupts: InterruptSink {
     var unmaskedLines: [Int] = []
     /// Is told of each interrupt, in the middle of whatever caused it.
     var handler: ((_ function: Int, _ vector: Int?) -> Void)?
+    private let recorder: TraceRecorder
+
+    init(_ recorder: TraceRecorder) { self.recorder = recorder }
 
     public func messageSignaled(function: Int, vector: Int, message: InterruptMessage) {
+        if recorder.isRecording { recorder.messageSent(function: function, vector: vector) }
         count(function, vector)
     }
 
     public func lineChanged(function: Int, level: Bool) {
+        if recorder.isRecording { recorder.functionLineChanged(function, level: level) }
         guard level else { return }
         unmaskedLines.append(function)
         count(function, nil)

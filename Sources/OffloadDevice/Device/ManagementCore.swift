@@ -35,17 +35,19 @@ final class ManagementCore: ResetController, WireSink {
     var state: State
     private let ports: [Port]
     let scheduler: Scheduler
+    let recorder: TraceRecorder
     /// While a debugger is attached: no part of the machine's own state.
     var debug: DebugControl?
     let quantum: Cycle
     /// Performs a firmware reset; set by the device.
     var onFirmwareReset: ((FirmwareResetCause) -> Void)?
 
-    init(harts count: Int, quantum: Cycle, memory: MemoryMap, crossbar: Crossbar, recorder: AccessRecorder, on scheduler: Scheduler) {
+    init(harts count: Int, quantum: Cycle, memory: MemoryMap, crossbar: Crossbar, recorder: TraceRecorder, on scheduler: Scheduler) {
         self.memory = memory
         self.scheduler = scheduler
+        self.recorder = recorder
         self.quantum = quantum
-        let ports = (0..<count).map { _ in Port(scheduler, crossbar, recorder) }
+        let ports = (0..<count).map { Port($0, scheduler, crossbar, recorder) }
         self.ports = ports
         harts = (0..<count).map { Hart(id: $0, resetVector: 0x8000_0000, memory: memory, port: ports[$0]) }
         state = State(
@@ -57,9 +59,10 @@ final class ManagementCore: ResetController, WireSink {
 
     /// A hart's way to the bus.
     private final class Port: HartPort {
+        private let hart: Int
         private let scheduler: Scheduler
         private let crossbar: Crossbar
-        private let recorder: AccessRecorder
+        private let recorder: TraceRecorder
         /// The end of the present turn; in raw memory, because it is read after every access.
         let limit: UnsafeMutablePointer<Cycle>
         /// A debugger watches addresses; read with every access too.
@@ -67,7 +70,8 @@ final class ManagementCore: ResetController, WireSink {
         /// Is told of every access while `isWatched`.
         weak var core: ManagementCore?
 
-        init(_ scheduler: Scheduler, _ crossbar: Crossbar, _ recorder: AccessRecorder) {
+        init(_ hart: Int, _ scheduler: Scheduler, _ crossbar: Crossbar, _ recorder: TraceRecorder) {
+            self.hart = hart
             self.scheduler = scheduler
             self.crossbar = crossbar
             self.recorder = recorder
@@ -86,7 +90,7 @@ final class ManagementCore: ResetController, WireSink {
             scheduler.advance(to: access.time)
             guard recorder.isRecording || isWatched.pointee else { return crossbar.access(&access, in: .firmware) }
             let (address, issued) = (access.address, access.time)
-            recorder.begin()
+            recorder.begin(at: issued)
             let status = crossbar.access(&access, in: .firmware)
             if recorder.isRecording { recorder.finish(access, address: address, bus: .firmware, issued: issued, status: status) }
             if isWatched.pointee, status == .ok { core?.accessDone(access, address: address) }
@@ -96,6 +100,10 @@ final class ManagementCore: ResetController, WireSink {
         func memoryAccessed(_ access: BusAccess) { core?.accessDone(access, address: access.address) }
 
         var horizon: Cycle { min(limit.pointee, scheduler.nextDue) }
+
+        func trapEntered(_ trap: Trap) {
+            if recorder.isRecording { recorder.trapEntered(trap, hart: hart) }
+        }
     }
 
     // MARK: Running
@@ -182,6 +190,7 @@ final class ManagementCore: ResetController, WireSink {
     func wireChanged(_ input: Int, level: Bool) {
         let hart = input >> 8
         guard harts.indices.contains(hart), let pin = InterruptPin(rawValue: UInt8(truncatingIfNeeded: input)) else { return }
+        if recorder.isRecording { recorder.pinChanged(pin, hart: hart, level: level) }
         harts[hart].setPin(pin, level)
         if level, state.running[hart] { wake(hart) }
     }

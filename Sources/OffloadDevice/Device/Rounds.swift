@@ -95,6 +95,7 @@ extension ManagementCore {
         if target?.hart == Position.roundEnd { return false }
         scheduler.advance(to: min(state.end, scheduler.nextDue))
         state.turn = nil
+        recorder.roundEnded()
         return true
     }
 

@@ -120,14 +120,11 @@ public final class Machine: @unchecked Sendable {
 
     // MARK: Tracing
 
-    /// Records every register access into a folder from now on.
+    /// Records all that happens into a folder from now on.
     public func startTrace(folder: String) throws(TraceError) {
         let writer = try TraceWriter(
-            folder: folder, names: TraceNames(.device, buses: DeviceBus.allCases.map(\.map)), frequency: description.clockHertz)
-        locked {
-            $0.observeRegisters()
-            $0.recorder.writer = writer
-        }
+            folder: folder, names: .device, frequency: description.clockHertz)
+        locked { $0.recorder.writer = writer }
     }
 
     /// Ends the trace.
@@ -142,24 +139,18 @@ public final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Gives every register access from now on to `listener`, under the lock; nil ends that.
-    public func onAccess(_ listener: (@Sendable (AccessEvent) -> Void)?) {
-        locked {
-            $0.observeRegisters()
-            $0.recorder.listener = listener
-        }
+    /// Gives every event from now on to `listener`, under the lock; nil ends that.
+    public func onEvent(_ listener: (@Sendable (TraceEvent) -> Void)?) {
+        locked { $0.recorder.listener = listener }
     }
 
-    /// Begins a hash over all register accesses from now on.
+    /// Begins a hash over all events from now on.
     public func startDigest() {
-        locked {
-            $0.observeRegisters()
-            $0.recorder.digest = AccessRecorder.digestStart
-        }
+        locked { $0.recorder.digest = TraceDigest() }
     }
 
     /// The hash so far; nil if none was begun. Equal hashes: equal traces.
-    public var digest: UInt64? { locked { $0.recorder.digest } }
+    public var digest: UInt64? { locked { $0.recorder.digest?.value } }
 
     /// Passes console bytes on.
     private final class ConsoleRelay: ConsoleSink {

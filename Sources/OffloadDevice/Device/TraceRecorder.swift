@@ -1,20 +1,23 @@
 import Registers
+import Simulation
 import Tracing
 
-/// Sees every register access of both sides and passes it on to a trace.
+/// Makes events of all that happens in the device and passes them on to a trace. `TraceRecorder+Events.swift` has what models tell.
 ///
-/// The register block tells what happened in the register; whoever made the access says when it was issued and how it came back. Accesses
-/// that met no register are recorded by their address.
-final class AccessRecorder: RegisterObserver {
+/// Of a register access, the register block tells what happened in the register; whoever made the access says when it was issued and how
+/// it came back. Accesses that met no register are recorded by their address.
+final class TraceRecorder: RegisterObserver {
     /// In raw memory: with a trace on, every register access passes here several times.
     private struct State {
         var isRecording = false
-        var digest: UInt64?
+        var digest: TraceDigest?
         /// `writer`, which owns the reference.
         var writer: Unmanaged<TraceWriter>?
         var hasListener = false
 
-        // What the register said since `begin()`.
+        /// Cycle at which the access that is under way was issued.
+        var issued: UInt64 = 0
+        // What the register said since `begin(at:)`.
         var hasRegister = false
         var register: UInt16 = 0
         var element: UInt16 = 0
@@ -39,9 +42,11 @@ final class AccessRecorder: RegisterObserver {
     /// Takes the trace while set.
     var writer: TraceWriter? { didSet { update() } }
     /// Is given every event while set.
-    var listener: ((AccessEvent) -> Void)? { didSet { update() } }
-    /// Hash over all events while set, for comparing runs: FNV-1a (Fowler, Noll, Vo) over 64-bit words.
-    var digest: UInt64? {
+    var listener: ((TraceEvent) -> Void)? { didSet { update() } }
+    /// Is told when recording begins and ends: models have their sink only meanwhile.
+    var onChange: ((_ isRecording: Bool) -> Void)?
+    /// Hash over all events while set.
+    var digest: TraceDigest? {
         get { state.pointee.digest }
         set {
             state.pointee.digest = newValue
@@ -49,9 +54,13 @@ final class AccessRecorder: RegisterObserver {
         }
     }
 
-    static let digestStart: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// Tells the time of what models tell.
+    let scheduler: Scheduler
+    /// The firmware's own records, if the image has any.
+    var firmwareTrace: FirmwareTrace?
 
-    init() {
+    init(on scheduler: Scheduler) {
+        self.scheduler = scheduler
         state = .allocate(capacity: 1)
         state.initialize(to: State())
         blocks = .allocate(capacity: Self.blockCapacity)
@@ -66,7 +75,12 @@ final class AccessRecorder: RegisterObserver {
     private func update() {
         state.pointee.writer = writer.map(Unmanaged.passUnretained)
         state.pointee.hasListener = listener != nil
-        state.pointee.isRecording = writer != nil || listener != nil || state.pointee.digest != nil
+        let isRecording = writer != nil || listener != nil || state.pointee.digest != nil
+        guard isRecording != state.pointee.isRecording else { return }
+        state.pointee.isRecording = isRecording
+        // What the firmware recorded before is not part of this trace.
+        firmwareTrace?.skip()
+        onChange?(isRecording)
     }
 
     /// Whether anything is recorded.
@@ -88,7 +102,13 @@ final class AccessRecorder: RegisterObserver {
     }
 
     /// An access is about to be made.
-    @inline(__always) func begin() { state.pointee.hasRegister = false }
+    @inline(__always) func begin(at issued: UInt64) {
+        state.pointee.hasRegister = false
+        state.pointee.issued = issued
+    }
+
+    /// When the latest access was issued.
+    var issued: UInt64 { state.pointee.issued }
 
     func registerAccessed(_ event: borrowing RegisterEvent) {
         guard let register = event.register else { return }
@@ -112,23 +132,14 @@ final class AccessRecorder: RegisterObserver {
             isWrite: access.isWrite, size: access.size, status: status, target: target, old: last.hasRegister ? last.old : 0,
             new: last.hasRegister ? last.new : access.value)
         last.writer?._withUnsafeGuaranteedRef { $0.record(event) }
-        if last.hasListener { listener?(event) }
-        if last.digest != nil { add(event) }
+        if last.hasListener { listener?(.access(event)) }
+        state.pointee.digest?.add(.access(event))
     }
 
-    private func add(_ event: AccessEvent) {
-        guard var hash = state.pointee.digest else { return }
-        func mix(_ word: UInt64) { hash = (hash ^ word) &* 0x100_0000_01b3 }
-        mix(event.time)
-        mix(event.wait)
-        mix(UInt64(event.initiator.rawValue) | UInt64(event.origin) << 32 | (event.isWrite ? 1 << 16 : 0) | UInt64(event.size) << 24)
-        mix(UInt64(event.status.rawValue))
-        switch event.target {
-        case .register(let register, let element, let byte): mix(UInt64(register) | UInt64(element) << 16 | UInt64(byte) << 32)
-        case .address(let address, let bus): mix(address ^ UInt64(bus) << 56)
-        }
-        mix(event.old)
-        mix(event.new)
-        state.pointee.digest = hash
+    /// Passes on what is no access.
+    func record(_ event: TraceEvent) {
+        state.pointee.writer?._withUnsafeGuaranteedRef { $0.record(event) }
+        if state.pointee.hasListener { listener?(event) }
+        state.pointee.digest?.add(event)
     }
 }
