@@ -151,11 +151,13 @@ import Tracing
 
     @Test func aTraceNamesTheirRegisters() throws {
         let seen = Mutex<[AccessEvent]>([])
-        machine.onAccess { event in seen.withLock { $0.append(event) } }
+        machine.onEvent { event in
+            if case .access(let access) = event { seen.withLock { $0.append(access) } }
+        }
         machine.write(third, 4, 0x14, 1, 1)
         _ = machine.readBAR(function: third, bar: 0, offset: 18, size: 1, origin: 1)
         _ = machine.read(third, 1, 0, 4)
-        machine.onAccess(nil)
+        machine.onEvent(nil)
         let events = seen.withLock { $0 }
         #expect(events.count == 3)
         let status = try #require(RegisterCatalogue.device.entries.firstIndex { $0.name == "VIRTIO.DEVICE_STATUS" })

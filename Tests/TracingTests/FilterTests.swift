@@ -146,7 +146,7 @@ private func makeSmallEvents(seed: UInt64) -> [AccessEvent] {
             let expression = makeExpression(&random, depth: 3)
             let filter = try TraceFilter("\(expression)", decoder)
             for event in events {
-                #expect(filter.matches(event) == Reference(event: event).holds(expression), "seed \(seed): \(expression): \(event)")
+                #expect(filter.matches(.access(event)) == Reference(event: event).holds(expression), "seed \(seed): \(expression): \(event)")
             }
         }
     }
@@ -180,7 +180,7 @@ private func makeSmallEvents(seed: UInt64) -> [AccessEvent] {
         (element.initiator, element.new) = (.host(function: 1), 5)
         (elsewhere.target, elsewhere.status, elsewhere.origin) = (.address(4, bus: 0), .unmapped, 0x8000_0100)
         let filter = try TraceFilter(text, try makeDecoder(), functions: functions)
-        return [register, element, elsewhere].map(filter.matches)
+        return [register, element, elsewhere].map { filter.matches(.access($0)) }
     }
 
     @Test func examples() throws {

@@ -87,7 +87,13 @@ func message(_ body: () throws -> Void) -> String {
 
 func makeDecoder() throws -> TraceDecoder {
     let maps = try makeMaps()
-    return TraceDecoder(RegisterCatalogue(maps), buses: maps)
+    return makeDecoder(maps)
+}
+
+func makeDecoder(_ maps: [BusMap]) -> TraceDecoder {
+    let catalogue = RegisterCatalogue(maps)
+    return TraceDecoder(
+        TraceNames(catalogue, buses: maps, wires: ["PLIC.TIMER", "hart0.external"], records: ["", "boot"]), catalogue: catalogue, maps: maps)
 }
 
 /// Small random numbers from a seed.

@@ -12,7 +12,7 @@ private func makeReservedDecoder() throws -> TraceDecoder {
                 .init(name: "SRAM", offset: 0x8000, size: 0x1000, software: .rw, doc: ""),
             ])
     }
-    return TraceDecoder(RegisterCatalogue(maps), buses: maps)
+    return makeDecoder(maps)
 }
 
 private func event(
@@ -132,7 +132,7 @@ private let count = AccessEvent.Target.register(1, element: 2, byte: 0)
             field enable 0 1 rw rw reset=0 # Runs.
             """)
         let maps = [BusMap(name: "firmware", size: 1 << 32, blocks: [.init(name: "TIMER", base: 0x1000, map: map)])]
-        let renumbered = TraceDecoder(RegisterCatalogue(maps), buses: maps)
+        let renumbered = makeDecoder(maps)
         let moved = AccessEvent.Target.register(1, element: 0, byte: 0)
         #expect(try compare([event(1, control)], [event(1, moved)], second: renumbered).divergence == nil)
         #expect(try compare([event(1, control)], [event(1, control)], second: renumbered).divergence != nil)

@@ -112,31 +112,31 @@ import Tracing
 }
 
 @Suite struct FormatterTests {
-    private func event(_ target: AccessEvent.Target, old: UInt64, new: UInt64, write: Bool = true, status: BusStatus = .ok) -> AccessEvent {
-        AccessEvent(
+    private func event(_ target: AccessEvent.Target, old: UInt64, new: UInt64, write: Bool = true, status: BusStatus = .ok) -> TraceEvent {
+        .access(AccessEvent(
             time: 100, wait: 4, initiator: .hart(0), origin: 0x8000_0010, isWrite: write, size: 4, status: status, target: target,
-            old: old, new: new)
+            old: old, new: new))
     }
 
     @Test func aLineNamesTheFieldsThatChanged() throws {
         let formatter = TraceFormatter(try makeDecoder(), usesColour: false)
         #expect(
             formatter.line(event(.register(0, element: 0, byte: 0), old: 0, new: 0x11))
-                == "           100  hart0   pc=80000010    write32  TIMER.CTRL                      0x0 -> 0x11"
+                == "           100  hart0   pc=80000010    write32    TIMER.CTRL                      0x0 -> 0x11"
                     + "  enable=0->1 mode=once->periodic")
         #expect(
             formatter.line(event(.register(1, element: 3, byte: 4), old: 7, new: 7, write: false))
-                == "           100  hart0   pc=80000010    read32   TIMER.VM[3].COUNT+4             0x7")
+                == "           100  hart0   pc=80000010    read32     TIMER.VM[3].COUNT+4             0x7")
         #expect(
             formatter.line(event(.address(0xdead_0000, bus: 0), old: 0, new: 1, status: .unmapped))
-                == "           100  hart0   pc=80000010    write32  firmware:0xdead0000             0x1  unmapped")
+                == "           100  hart0   pc=80000010    write32    firmware:0xdead0000             0x1  unmapped")
     }
 
     @Test func jsonHasTheSame() throws {
         let formatter = TraceFormatter(try makeDecoder(), usesColour: false)
         #expect(
             formatter.json(event(.register(0, element: 0, byte: 0), old: 0, new: 0x10))
-                == #"{"cycle":100,"wait":4,"initiator":"hart0","pc":"0x80000010","access":"write","size":4,"status":"ok","#
-                + #""register":"TIMER.CTRL","old":"0x0","new":"0x10","changed":{"mode":["once","periodic"]}}"#)
+                == #"{"event":"access","cycle":100,"initiator":"hart0","pc":"0x80000010","wait":4,"access":"write","size":4,"#
+                + #""register":"TIMER.CTRL","old":"0x0","new":"0x10","changed":{"mode":["once","periodic"]},"status":"ok"}"#)
     }
 }

@@ -72,12 +72,12 @@ extension DeviceTree {
 
     private func addTrace(to folder: Directory) {
         let machine = machine
-        let formatter = TraceFormatter(TraceDecoder(.device, buses: DeviceBus.allCases.map(\.map)), usesColour: false)
-        let trace = FeedFile<AccessEvent>(limit: 1 << 16, reading: .fromNow) { $1 += Array((formatter.line($0) + "\n").utf8) }
+        let formatter = TraceFormatter(TraceDecoder(.device, catalogue: .device, maps: DeviceBus.allCases.map(\.map)), usesColour: false)
+        let trace = FeedFile<TraceEvent>(limit: 1 << 16, reading: .fromNow) { $1 += Array((formatter.line($0) + "\n").utf8) }
         // Weak: the machine must not keep the tree.
         trace.onUse = { [weak trace] isOpen in
-            guard isOpen, let trace else { return machine.onAccess(nil) }
-            machine.onAccess { trace.append($0) }
+            guard isOpen, let trace else { return machine.onEvent(nil) }
+            machine.onEvent { trace.append($0) }
         }
         folder.add("trace", trace)
     }

@@ -294,6 +294,8 @@ public final class ConsoleUART: BusTarget, RegisterModel, DeadlineTarget, Archiv
             try archive.cycle(&state.lastActivity)
             try archive.flag(&state.timedOut)
             try archive.integer(&state.hiddenIER, in: 0...0xff)
+            // The limit itself would have ended the line.
+            try archive.bytes(&state.line, limit: Self.lineLimit - 1)
             try deadline.archive(&archive)
             try interrupt.archive(&archive)
         }

@@ -64,9 +64,11 @@ public struct TraceFilter: Sendable {
         self.decoder = decoder
     }
 
-    /// Whether the filter lets an access through.
-    public func matches(_ event: AccessEvent) -> Bool {
-        root.map { matches($0, event) } ?? true
+    /// Whether the filter lets an event through.
+    public func matches(_ event: TraceEvent) -> Bool {
+        guard let root else { return true }
+        guard case .access(let event) = event else { return false }
+        return matches(root, event)
     }
 
     private func matches(_ node: Node, _ event: AccessEvent) -> Bool {

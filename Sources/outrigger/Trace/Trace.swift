@@ -23,15 +23,22 @@ struct OpenTrace {
 
     init(_ folder: String, _ options: TraceFilterOptions) throws {
         reader = try TraceReader(folder: folder)
-        decoder = TraceDecoder(reader, catalogue: .device, maps: DeviceBus.allCases.map(\.map))
+        decoder = TraceDecoder(reader.names, catalogue: .device, maps: DeviceBus.allCases.map(\.map))
         filter = try options.filter(for: decoder, frequency: reader.frequency)
         for note in reader.notes { complain(note) }
     }
 
-    /// The next access that the filter lets through.
-    mutating func next() throws(TraceError) -> AccessEvent? {
+    /// The next event that the filter lets through.
+    mutating func next() throws(TraceError) -> TraceEvent? {
         while let event = try reader.next() {
-            if case .access(let event) = event, filter.matches(event) { return event }
+            if filter.matches(event) { return event }
+        }
+        return nil
+    }
+
+    mutating func nextAccess() throws(TraceError) -> AccessEvent? {
+        while let event = try next() {
+            if case .access(let event) = event { return event }
         }
         return nil
     }

@@ -35,9 +35,9 @@ struct TraceExport: ParsableCommand {
         case .vcd:
             var export = VCDExport(trace.decoder, frequency: frequency)
             var declaring = trace
-            while let event = try declaring.next() { export.declare(event) }
+            while let event = try declaring.nextAccess() { export.declare(event) }
             export.begin()
-            while let event = try trace.next() {
+            while let event = try trace.nextAccess() {
                 export.add(event)
                 try file.write(export.takeOutput())
             }
@@ -45,7 +45,7 @@ struct TraceExport: ParsableCommand {
             try file.write(export.takeOutput())
         case .perfetto:
             var export = PerfettoExport(trace.decoder, frequency: frequency)
-            while let event = try trace.next() {
+            while let event = try trace.nextAccess() {
                 export.add(event)
                 try file.write(export.takeOutput())
             }

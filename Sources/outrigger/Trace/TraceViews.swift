@@ -28,7 +28,7 @@ struct TraceSum: ParsableCommand {
     func run() throws {
         var trace = try OpenTrace(folder, options)
         var summary = TraceSummary(trace.decoder, frequency: trace.reader.frequency)
-        while let event = try trace.next() { summary.add(event) }
+        while let event = try trace.nextAccess() { summary.add(event) }
         print(json ? summary.json(top: top) + "\n" : summary.text(top: top), terminator: "")
     }
 }
@@ -77,7 +77,7 @@ struct TraceCompare: ParsableCommand {
         var a = try OpenTrace(first, options), b = try OpenTrace(second, options)
         let diff = TraceDiff(a.decoder, b.decoder, comparesProcesses: pids)
         let (divergence, common) = try diff.compare(
-            { () throws(TraceError) in try a.next() }, { () throws(TraceError) in try b.next() }, context: context)
+            { () throws(TraceError) in try a.nextAccess() }, { () throws(TraceError) in try b.nextAccess() }, context: context)
         guard let divergence else {
             print("the same: \(common) accesses")
             return true
@@ -85,10 +85,10 @@ struct TraceCompare: ParsableCommand {
         print("\(common) accesses are the same, then:")
         let ofFirst = TraceFormatter(a.decoder, usesColour: outputTakesColour)
         let ofSecond = TraceFormatter(b.decoder, usesColour: outputTakesColour)
-        for event in divergence.before { print("  " + ofFirst.line(event)) }
+        for event in divergence.before { print("  " + ofFirst.line(.access(event))) }
         for (sign, events, formatter) in [("-", divergence.first, ofFirst), ("+", divergence.second, ofSecond)] {
             if events.isEmpty { print("\(sign) the end") }
-            for event in events { print("\(sign) " + formatter.line(event)) }
+            for event in events { print("\(sign) " + formatter.line(.access(event))) }
         }
         return false
     }
