@@ -37,8 +37,7 @@ extension DeviceBus {
 
 extension TraceNames {
     /// Of all that the device's events tell by number.
-    public static let device = TraceNames(
-        .device, buses: DeviceBus.allCases.map(\.map), wires: TraceWires.names, records: FirmwareTrace.kinds)
+    public static let device = TraceNames(.device, buses: DeviceBus.allCases.map(\.map), wires: TraceWires.names)
 }
 
 extension RegisterCatalogue {

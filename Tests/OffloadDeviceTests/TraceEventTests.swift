@@ -1,3 +1,4 @@
+import AdminProtocol
 import OffloadDevice
 import PCIExpress
 import RegisterMaps
@@ -187,6 +188,21 @@ private func wire(_ name: String) throws -> UInt16 { UInt16(try #require(TraceNa
         machine.advance(by: 200_000)
         let lines = events.take().compactMap { if case .log(let event) = $0 { event.content } else { nil } }
         #expect(lines == [.line("one"), .line("\u{1b}[2")])
+    }
+
+    @Test(.enabled(if: FirmwareRig.isBuilt)) func theFirmwaresOwnRecordsAreToldAsItWritesThem() throws {
+        let rig = try FirmwareRig()
+        let events = Events(of: rig.machine)
+        rig.bringUp()
+        rig.send(AdminCommand(.identify))
+        let records = events.take().compactMap { event -> (UInt64, UInt16, [UInt32])? in
+            guard case .log(let event) = event, case .record(let kind, let arguments) = event.content else { return nil }
+            return (event.time, kind, arguments)
+        }
+        let written = try #require(rig.machine.inspect { $0.peek(.firmware, UInt64(try rig.symbol("offload_trace").address) + 12, size: 4) })
+        #expect(records.count == written && written >= 2)
+        #expect(records.allSatisfy { $0.2.count == 2 })
+        #expect(zip(records, records.dropFirst()).allSatisfy { $0.0 <= $1.0 })
     }
 
     @Test func recordingChangesNothing() throws {

@@ -130,7 +130,7 @@ extension Device {
         try image.load(into: core.memory)
         systemController.bootAddress = image.entry
         hasFirmware = true
-        recorder.firmwareTrace = FirmwareTrace(of: image, in: sram.memory.pages, at: DeviceBus.firmware.map.memory("SRAM").offset)
+        recorder.firmwareTrace.follow(image, base: DeviceBus.firmware.map.memory("SRAM").offset)
         core.requestFirmwareReset(.host)
         core.performRequests()
     }

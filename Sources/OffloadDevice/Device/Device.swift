@@ -65,15 +65,15 @@ public final class Device {
     public init(_ description: MachineDescription) throws(MachineError) {
         self.description = description
         let scheduler = scheduler
-        let recorder = TraceRecorder(on: scheduler)
-        self.recorder = recorder
-        interrupts = HostInterrupts(recorder)
         let cyclesPerMicrosecond = UInt32(clamping: max(description.clockHertz / 1_000_000, 1))
         let bus = DeviceBus.firmware.map
 
         // Memories
         let (rom, sram, shared, hostMemory) = try Self.makeMemories(description)
         (self.rom, self.sram, self.shared, self.hostMemory) = (rom, sram, shared, hostMemory)
+        let recorder = TraceRecorder(on: scheduler, memory: sram.memory.pages)
+        self.recorder = recorder
+        interrupts = HostInterrupts(recorder)
         let sharedRange = Self.sharedBase..<Self.sharedBase + UInt64(shared.pages.size)
         let map = MemoryMap()
         map.add("ROM", at: UInt32(bus.memory("ROM").offset), rom.pages.bytes, isReadOnly: true)

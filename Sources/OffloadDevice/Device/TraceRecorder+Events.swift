@@ -88,11 +88,18 @@ extension TraceRecorder: TraceSink {
 
     /// A round has ended: the moment to look what the firmware has recorded.
     func roundEnded() {
-        guard var trace = firmwareTrace, trace.hasNews else { return }
-        trace.read { kind, arguments in
+        guard firmwareTrace.hasNews else { return }
+        guard isRecording else { return firmwareTrace.skip() }
+        for (kind, arguments) in firmwareTrace.take() {
             record(.log(LogEvent(time: scheduler.now, content: .record(kind: kind, arguments: arguments))))
         }
-        firmwareTrace = trace
+    }
+}
+
+extension TraceRecorder: ArchivedModel {
+    /// Whether somebody records is not the machine's state; how far the firmware's records were read is.
+    func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("firmware trace") { (archive, _) throws(SnapshotError) in try archive.state(&firmwareTrace) }
     }
 }
 

@@ -1,3 +1,4 @@
+import Peripherals
 import Registers
 import Simulation
 import Tracing
@@ -56,11 +57,13 @@ final class TraceRecorder: RegisterObserver {
 
     /// Tells the time of what models tell.
     let scheduler: Scheduler
-    /// The firmware's own records, if the image has any.
-    var firmwareTrace: FirmwareTrace?
+    /// The firmware's own records.
+    var firmwareTrace: FirmwareTrace
 
-    init(on scheduler: Scheduler) {
+    /// - Parameter memory: where the firmware keeps its own records.
+    init(on scheduler: Scheduler, memory: MemoryPages) {
         self.scheduler = scheduler
+        firmwareTrace = FirmwareTrace(in: memory)
         state = .allocate(capacity: 1)
         state.initialize(to: State())
         blocks = .allocate(capacity: Self.blockCapacity)
@@ -78,8 +81,6 @@ final class TraceRecorder: RegisterObserver {
         let isRecording = writer != nil || listener != nil || state.pointee.digest != nil
         guard isRecording != state.pointee.isRecording else { return }
         state.pointee.isRecording = isRecording
-        // What the firmware recorded before is not part of this trace.
-        firmwareTrace?.skip()
         onChange?(isRecording)
     }
 
