@@ -37,7 +37,7 @@ public struct CommandHandler {
         let thread = "thread:\(stop.hart + 1);"
         switch stop.reason {
         case .request: return Array("T02\(thread)".utf8)
-        case .step: return Array("T05\(thread)".utf8)
+        case .step, .event, .cycle: return Array("T05\(thread)".utf8)
         case .breakpoint:
             let address = target.readRegister(.pc, hart: stop.hart) ?? 0
             return Array("T05\(thread)\(hardwareBreakpoints.contains(address) ? "hwbreak" : "swbreak"):;".utf8)

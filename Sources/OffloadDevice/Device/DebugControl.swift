@@ -44,14 +44,21 @@ public struct DebugStop: Hashable, Sendable {
         case breakpoint
         /// After the instruction that made the access.
         case watchpoint(Watchpoint)
+        /// After what happened, for one who observes the device.
+        case event
+        /// Device time has come to the cycle that the debugger wanted.
+        case cycle
     }
 
     public var hart: Int
     public var reason: Reason
+    /// A position from which the device comes to the reason at once: before the instruction with the access, if there was one.
+    public var position: Position
 
-    public init(hart: Int, reason: Reason) {
+    public init(hart: Int, reason: Reason, position: Position) {
         self.hart = hart
         self.reason = reason
+        self.position = position
     }
 }
 
@@ -65,6 +72,8 @@ final class DebugControl {
     var interrupted: [(pc: UInt32, stack: UInt32)?]
     var breakpoints: Set<UInt32> = []
     var watchpoints: [Watchpoint] = []
+    /// No instruction begins in this cycle or later, and no more time passes.
+    var end: Cycle = .max
     /// Set while device time is held.
     var stop: DebugStop?
     let onStop: () -> Void
@@ -104,16 +113,28 @@ extension ManagementCore {
     /// The harts that are kept.
     var keptHarts: UInt64 { state.isKept.indices.reduce(0) { $0 | (state.isKept[$1] && $1 < 64 ? 1 << UInt64($1) : 0) } }
 
+    /// A position from which the device comes at once to what happens right now.
+    var momentBefore: Position {
+        var before = position
+        // What is due in a cycle happens on the way to it.
+        if before.isBetweenRounds { before.cycle = before.cycle == 0 ? 0 : before.cycle - 1 }
+        if before.hart == Position.roundEnd { before.cycle = 0 }
+        return before
+    }
+
     func hold(_ hart: Int, _ reason: DebugStop.Reason) {
         guard let debug, debug.stop == nil else { return }
-        debug.stop = DebugStop(hart: hart, reason: reason)
+        debug.stop = DebugStop(hart: hart, reason: reason, position: momentBefore)
         interruptTurn()
         debug.onStop()
     }
 
-    /// - Parameter actions: by hart. Those that are to be held have been kept by an input.
-    func resume(_ actions: [HartAction]) {
+    /// - Parameters:
+    ///   - actions: by hart. Those that are to be held have been kept by an input.
+    ///   - end: where to stop if nothing else does.
+    func resume(_ actions: [HartAction], until end: Cycle = .max) {
         guard let debug else { return }
+        debug.end = end
         for hart in harts.indices {
             debug.actions[hart] = hart < actions.count ? actions[hart] : .hold
             debug.passesBreakpoint[hart] = true

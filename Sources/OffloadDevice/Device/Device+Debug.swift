@@ -1,5 +1,6 @@
 import RISCV
 import Registers
+import Simulation
 
 // The device as people and debuggers see it.
 
@@ -23,10 +24,28 @@ extension Device {
     public func insertBreakpoint(_ address: UInt32) { core.insertBreakpoint(address) }
     public func removeBreakpoint(_ address: UInt32) { core.removeBreakpoint(address) }
 
-    /// Stops the harts after an access of a hart's to this range. Loads and stores to the memory region that it is in take the way over
-    /// the bus, and its time, meanwhile.
+    /// Stops the harts after an access of a hart's to this range.
     public func insertWatchpoint(_ watchpoint: Watchpoint) { core.insertWatchpoint(watchpoint) }
     public func removeWatchpoint(_ watchpoint: Watchpoint) { core.removeWatchpoint(watchpoint) }
+
+    // MARK: For who has the device to himself
+
+    /// Holds the harts for a debugger: ``Machine/attachDebugger(onStop:)`` is for a device that others use.
+    package func attachDebugger() { core.attachDebugger {} }
+
+    /// Holds the harts that a debugger has let go; also from within what it observes.
+    package func hold(_ reason: DebugStop.Reason, hart: Int = 0) { core.hold(hart, reason) }
+
+    /// Lets time go on, with whoever carries the device on.
+    /// - Parameters:
+    ///   - actions: by hart; empty: all run.
+    ///   - end: where to stop if nothing else does.
+    package func resume(_ actions: [HartAction] = [], until end: Cycle = .max) {
+        core.resume(actions.isEmpty ? Array(repeating: .run, count: harts.count) : actions, until: end)
+    }
+
+    /// A position from which the device comes at once to what happens right now, for who observes it.
+    package var momentBefore: Position { core.momentBefore }
 
     /// What a read on one of the buses would return, without side effects. Addresses on the functions' buses are offsets in the BAR that
     /// the register map describes.

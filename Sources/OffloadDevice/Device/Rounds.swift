@@ -66,7 +66,9 @@ extension ManagementCore {
 
     /// Time passes without harts, to the next deadline at most.
     private func idle(until end: Cycle) {
-        scheduler.advance(to: min(end, max(scheduler.nextDue, scheduler.now &+ 1)))
+        let stop = debug?.end ?? .max
+        guard scheduler.now < stop else { return hold(0, .cycle) }
+        scheduler.advance(to: min(end, stop, max(scheduler.nextDue, scheduler.now &+ 1)))
     }
 
     private func beginRound() {
@@ -82,18 +84,24 @@ extension ManagementCore {
     /// - Returns: false if it has stopped, at the target or because a debugger holds the harts.
     @discardableResult
     private func finishRound(upTo target: Position? = nil) -> Bool {
+        let end = debug?.end ?? .max
         while let turn = currentTurn() {
             if let target, target.hart < turn { return false }
             let stop = target.map { Int($0.hart) == turn ? $0.time : .max } ?? .max
             guard harts[turn].time < stop else { return false }
-            takeTurn(turn, until: min(state.end, stop))
+            if harts[turn].time < end { takeTurn(turn, until: min(state.end, stop, end)) } else { hold(turn, .cycle) }
             if isHeld {
                 _ = currentTurn()
                 return false
             }
         }
-        if target?.hart == Position.roundEnd { return false }
-        scheduler.advance(to: min(state.end, scheduler.nextDue))
+        let over = min(state.end, scheduler.nextDue)
+        let stop = target.map { $0.hart == Position.roundEnd ? $0.cycle : .max } ?? .max
+        scheduler.advance(to: min(over, stop, end))
+        guard over <= min(stop, end) else {
+            if end < stop { hold(0, .cycle) }
+            return false
+        }
         state.turn = nil
         recorder.roundEnded()
         return true
