@@ -5,16 +5,6 @@ import Testing
 import Virtio
 
 extension BlockFixture {
-    fileprivate func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try scheduler.archive(&archive)
-        try cores.archive(&archive)
-        try fromHost.archive(&archive)
-        try toHost.archive(&archive)
-        try device.archive(&archive)
-        try transport.archive(&archive)
-        try archive.finish()
-    }
-
     fileprivate func save() throws -> [UInt8] {
         var saving = StateArchive()
         try archive(&saving)
@@ -24,6 +14,7 @@ extension BlockFixture {
     fileprivate func load(_ bytes: [UInt8]) throws {
         var loading = StateArchive(loading: bytes)
         try archive(&loading)
+        try loading.finish()
     }
 }
 

@@ -17,6 +17,29 @@ public struct Features: OptionSet, Hashable, Sendable {
     public static let notificationData = Features(bit: 38)
     public static let ringReset = Features(bit: 40)
 
+    /// VIRTIO_F_ANY_LAYOUT, of legacy devices alone (section 6.3): requests may be cut into buffers as the driver likes.
+    public static let anyLayout = Features(bit: 27)
+
+    // Network device, section 5.1.3.
+    public static let networkChecksum = Features(bit: 0)
+    public static let networkGuestChecksum = Features(bit: 1)
+    public static let networkMTU = Features(bit: 3)
+    public static let networkMAC = Features(bit: 5)
+    public static let networkMergeableBuffers = Features(bit: 15)
+    public static let networkStatus = Features(bit: 16)
+    public static let networkControlQueue = Features(bit: 17)
+    public static let networkControlReceive = Features(bit: 18)
+    public static let networkControlVLAN = Features(bit: 19)
+    public static let networkControlReceiveExtra = Features(bit: 20)
+    public static let networkAnnounce = Features(bit: 21)
+    public static let networkMultiQueue = Features(bit: 22)
+    public static let networkControlMAC = Features(bit: 23)
+    public static let networkCoalescing = Features(bit: 53)
+    public static let networkSpeed = Features(bit: 63)
+
+    // Console device, section 5.3.3.
+    public static let consoleSize = Features(bit: 0)
+
     // Block device, section 5.2.3.
     public static let blockSizeMax = Features(bit: 1)
     public static let blockSegmentMax = Features(bit: 2)
@@ -31,7 +54,7 @@ public struct Features: OptionSet, Hashable, Sendable {
 
     /// Bits that mean the same for every device type; the rest are named by the type.
     static let reservedNames: [(bit: Int, name: String)] = [
-        (28, "INDIRECT_DESC"), (29, "EVENT_IDX"), (32, "VERSION_1"), (33, "ACCESS_PLATFORM"), (34, "RING_PACKED"),
+        (27, "ANY_LAYOUT"), (28, "INDIRECT_DESC"), (29, "EVENT_IDX"), (32, "VERSION_1"), (33, "ACCESS_PLATFORM"), (34, "RING_PACKED"),
         (35, "IN_ORDER"), (36, "ORDER_PLATFORM"), (37, "SR_IOV"), (38, "NOTIFICATION_DATA"), (40, "RING_RESET"),
     ]
 }

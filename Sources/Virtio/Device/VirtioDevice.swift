@@ -211,6 +211,9 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         settle()
     }
 
+    /// The type's ``DeviceType/nextDue`` has changed by something that came from outside.
+    func reconsider() { settle() }
+
     /// After every step of the type: interrupts, faults, what is due next.
     private func settle() {
         var interrupts = state.queues.takeInterrupts(in: memory)

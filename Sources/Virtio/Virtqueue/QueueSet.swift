@@ -37,6 +37,8 @@ public struct QueueSet: Sendable {
     public private(set) var interrupts: UInt64 = 0
     /// Bit q: chains were put since the driver was last considered for an interrupt.
     private var touched: UInt64 = 0
+    /// Bit q: the device type tells the driver later.
+    private var held: UInt64 = 0
     /// While false, queues look empty; what was taken can still be put.
     var isServing = true
     public let maximumSize: UInt16
@@ -98,6 +100,10 @@ public struct QueueSet: Sendable {
         }
     }
 
+    /// From now on the driver isn't considered for an interrupt about this queue, until ``releaseInterrupt(_:)``.
+    mutating func holdInterrupt(_ queue: Int) { held |= 1 &<< UInt64(queue) }
+    mutating func releaseInterrupt(_ queue: Int) { held &= ~(1 &<< UInt64(queue)) }
+
     /// Stops everything until the next reset.
     mutating func fail(_ queue: Int, _ fault: QueueFault) {
         if failure == nil { failure = Failure(queue: queue, fault: fault) }
@@ -114,9 +120,9 @@ public struct QueueSet: Sendable {
 
     /// Considers the driver of each queue touched since the last call, and hands out the interrupts that are wanted.
     mutating func takeInterrupts(in memory: GuestMemory) -> UInt64 {
-        while touched != 0, failure == nil {
-            let queue = touched.trailingZeroBitCount
-            touched &= touched &- 1
+        while touched & ~held != 0, failure == nil {
+            let queue = (touched & ~held).trailingZeroBitCount
+            touched &= ~(1 &<< UInt64(queue))
             do throws(QueueFault) {
                 if try entries[queue].ring?.takeInterrupt(in: memory) == true { interrupts |= 1 &<< UInt64(queue) }
             } catch {
@@ -139,6 +145,7 @@ public struct QueueSet: Sendable {
         entries[queue] = Entry(layout: QueueLayout(size: maximumSize))
         interrupts &= ~(1 &<< UInt64(queue))
         touched &= ~(1 &<< UInt64(queue))
+        held &= ~(1 &<< UInt64(queue))
     }
 
     mutating func reset() {
@@ -158,6 +165,7 @@ public struct QueueSet: Sendable {
         let mask: UInt64 = .max >> UInt64(64 - count)
         try archive.integer(&interrupts, in: 0...mask)
         try archive.integer(&touched, in: 0...mask)
+        try archive.integer(&held, in: 0...mask)
         try archive.flag(&isServing)
     }
 }
