@@ -16,4 +16,7 @@ enum {
     outrigger_falloc_zero_range = 0x10
 };
 
+// lseek(2)
+enum { outrigger_seek_data = 3, outrigger_seek_hole = 4 };
+
 #endif

@@ -53,6 +53,8 @@ public final class Device {
     public let blocks: [(bus: DeviceBus, name: String, registers: RegisterBlock)]
     /// An image has been loaded.
     var hasFirmware = false
+    /// What is in the memories, page by page, as of the last snapshot that was made or gone back to.
+    var knownImages: [MemoryImage]
     /// Referenced weakly by those whom they serve.
     private let keptAlive: [AnyObject]
 
@@ -74,6 +76,7 @@ public final class Device {
         let recorder = TraceRecorder(on: scheduler, memory: sram.memory.pages)
         self.recorder = recorder
         interrupts = HostInterrupts(recorder)
+        knownImages = [rom.pages, sram.memory.pages, shared.pages, hostMemory].map { MemoryImage(size: $0.size) }
         let sharedRange = Self.sharedBase..<Self.sharedBase + UInt64(shared.pages.size)
         let map = MemoryMap()
         map.add("ROM", at: UInt32(bus.memory("ROM").offset), rom.pages.bytes, isReadOnly: true)

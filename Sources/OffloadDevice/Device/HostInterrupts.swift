@@ -1,5 +1,6 @@
 import Interconnect
 import PCIExpress
+import Simulation
 import Virtio
 
 /// What reaches the host of the functions' interrupts: counts, and somebody to tell.
@@ -30,6 +31,17 @@ public final class HostInterrupts: InterruptSink {
         guard counts.indices.contains(function) else { return }
         counts[function] &+= 1
         handler?(function, vector)
+    }
+}
+
+extension HostInterrupts: ArchivedModel {
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("host interrupts") { (archive, _) throws(SnapshotError) in
+            try archive.integers(&counts)
+            try archive.array(&unmaskedLines, limit: counts.count, blank: 0) { (archive, line) throws(SnapshotError) in
+                try archive.integer(&line, in: 0...counts.count - 1)
+            }
+        }
     }
 }
 

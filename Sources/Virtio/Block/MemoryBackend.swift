@@ -1,11 +1,56 @@
+import Simulation
+
 /// A medium in memory that takes room only for what was written.
 public final class MemoryBackend: BlockBackend {
     public struct State: Sendable {
         /// Chunks of ``MemoryBackend/chunkBytes``; an empty one reads as zero. A copy shares the chunks until one side writes.
         var chunks: [[UInt8]]
+
+        public let byteCount: UInt64
+
+        /// Zeroes.
+        public init(byteCount: UInt64) {
+            self.byteCount = byteCount
+            chunks = Array(repeating: [], count: Int((byteCount + UInt64(chunkBytes) - 1) / UInt64(chunkBytes)))
+        }
+
+        /// Calls `body` for each run of bytes that aren't all zero: whole pages within a chunk.
+        /// - Parameter page: bytes, a power of two up to that of a chunk.
+        public func forEachRun<Failure: Error>(
+            page: Int, _ body: (_ position: UInt64, _ bytes: ArraySlice<UInt8>) throws(Failure) -> Void
+        ) throws(Failure) {
+            for (number, chunk) in chunks.enumerated() where !chunk.isEmpty {
+                let isZero = chunk.withUnsafeBytes { bytes in
+                    stride(from: 0, to: bytes.count, by: page).map {
+                        UnsafeRawBufferPointer(rebasing: bytes[$0..<$0 + page]).isZero
+                    }
+                }
+                var first = 0
+                while first < isZero.count {
+                    guard !isZero[first] else {
+                        first += 1
+                        continue
+                    }
+                    let end = isZero[first...].firstIndex(of: true) ?? isZero.count
+                    try body(UInt64(number * chunkBytes + first * page), chunk[first * page..<end * page])
+                    first = end
+                }
+            }
+        }
+
+        /// Replaces bytes within one chunk.
+        /// - Returns: false, with nothing changed, if they aren't within one.
+        public mutating func replace(_ position: UInt64, with bytes: [UInt8]) -> Bool {
+            let offset = Int(position % UInt64(chunkBytes))
+            guard position / UInt64(chunkBytes) < UInt64(chunks.count), bytes.count <= chunkBytes - offset else { return false }
+            let chunk = Int(position / UInt64(chunkBytes))
+            if chunks[chunk].isEmpty { chunks[chunk] = [UInt8](repeating: 0, count: chunkBytes) }
+            chunks[chunk].replaceSubrange(offset..<offset + bytes.count, with: bytes)
+            return true
+        }
     }
 
-    static let chunkBytes = 1 << 16
+    public static let chunkBytes = 1 << 16
 
     public let byteCount: UInt64
     public let isReadOnly: Bool
@@ -16,8 +61,7 @@ public final class MemoryBackend: BlockBackend {
         guard byteCount > 0, byteCount % 512 == 0, byteCount <= 1 << 46 else { throw .size(path: "memory", bytes: byteCount) }
         self.byteCount = byteCount
         self.isReadOnly = isReadOnly
-        let chunks = (byteCount + UInt64(Self.chunkBytes) - 1) / UInt64(Self.chunkBytes)
-        state = State(chunks: Array(repeating: [], count: Int(chunks)))
+        state = State(byteCount: byteCount)
     }
 
     /// Bytes of memory that the medium takes.

@@ -1,0 +1,128 @@
+import Peripherals
+import RISCV
+import Simulation
+import Virtio
+
+// What a device's state consists of, and how it is saved and replaced.
+
+extension Device: ArchivedModel {
+    /// The models in the order of the format's sections. Device time comes first, since deadlines are armed in it; what a model looks at
+    /// while it loads comes before it.
+    private var models: [any ArchivedModel] {
+        let fabric: [any ArchivedModel] = [crossbar, toHost, fromHost, cores]
+        let blocks: [any ArchivedModel] = [
+            aclint, plic, uart, watchdog, systemController, self.fabric, analyzer, resourceManager, componentController, mailbox, log, sram,
+        ]
+        let virtio: [any ArchivedModel] = functions.flatMap { [$0.device, $0.transport] as [any ArchivedModel] }
+        return harts + [core] + fabric + blocks + [hierarchy] + virtio + [interrupts]
+    }
+
+    /// Everything but the contents of memories and disks.
+    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.section("device") { (archive, _) throws(SnapshotError) in
+            try scheduler.archive(&archive)
+            try archive.flag(&hasFirmware)
+            for model in models { try model.archive(&archive) }
+        }
+    }
+
+    /// The memories with their names in snapshots, and where harts see them, if they do.
+    var memories: [(name: String, pages: MemoryPages, base: UInt64?)] {
+        let bus = DeviceBus.firmware.map
+        return [
+            ("ROM", rom.pages, bus.memory("ROM").offset), ("SRAM", sram.memory.pages, bus.memory("SRAM").offset),
+            ("SHARED", shared.pages, Self.sharedBase), ("host", hostMemory, nil),
+        ]
+    }
+
+    // MARK: Snapshots
+
+    /// The device's state at this moment, which must not be in the middle of an access.
+    ///
+    /// Pages that didn't change since the last snapshot that was made or gone back to are shared with that one.
+    public func capture() -> Snapshot {
+        let images = zip(memories, knownImages).map { $0.pages.capture(after: $1) }
+        knownImages = images
+        return Snapshot(description: description, cycle: scheduler.now, models: savedModels(), memories: images, disks: disks)
+    }
+
+    /// Puts the device into the state of a snapshot, of this device or of another of the same description.
+    ///
+    /// Memory is changed in place, and only where it differs: who has mapped it goes on to see it. Whoever observes the device (traces,
+    /// a debugger, interrupt handlers) stays, and is told nothing.
+    /// - Throws: why the snapshot can't be taken; the device is as it was before.
+    public func restore(_ snapshot: Snapshot) throws(SnapshotError) {
+        try check(snapshot)
+        let before = savedModels()
+        do throws(SnapshotError) {
+            try loadModels(snapshot.models)
+        } catch {
+            do throws(SnapshotError) {
+                try loadModels(before)
+            } catch let second {
+                preconditionFailure("a device doesn't take its own state: \(second)")
+            }
+            throw error
+        }
+        for ((_, pages, base), image) in zip(memories, snapshot.memories) {
+            pages.restore(image) { offset, count in
+                if let base { core.memory.wasWritten(UInt32(base) + UInt32(offset), bytes: count) }
+            }
+        }
+        knownImages = snapshot.memories
+        for (function, disk) in zip(functions, snapshot.disks) {
+            if let backend = function.block.backend as? MemoryBackend, case .memory(let state) = disk { backend.state = state }
+        }
+    }
+
+    private func savedModels() -> [UInt8] {
+        var archive = StateArchive()
+        do throws(SnapshotError) {
+            try self.archive(&archive)
+        } catch {
+            preconditionFailure("saving refuses nothing: \(error)")
+        }
+        return archive.bytes
+    }
+
+    private func loadModels(_ bytes: [UInt8]) throws(SnapshotError) {
+        var archive = StateArchive(loading: bytes)
+        try self.archive(&archive)
+        try archive.finish()
+    }
+
+    private var disks: [Snapshot.Disk] {
+        functions.map { function in
+            if let memory = function.block.backend as? MemoryBackend { return .memory(memory.state) }
+            return .file(path: (function.block.backend as? FileBackend)?.path ?? "", byteCount: function.block.backend.byteCount)
+        }
+    }
+
+    /// Whether a snapshot is one of such a device.
+    private func check(_ snapshot: Snapshot) throws(SnapshotError) {
+        if snapshot.description != description {
+            let (mine, other) = (description.yaml.split(separator: "\n"), snapshot.description.yaml.split(separator: "\n"))
+            let place = zip(mine, other).enumerated().first { $1.0 != $1.1 }?.offset ?? min(mine.count, other.count)
+            func line(_ lines: [Substring]) -> String { place < lines.count ? "'\(lines[place])'" : "nothing" }
+            throw SnapshotError("snapshot: expected one of this machine with \(line(mine)), found \(line(other))")
+        }
+        for ((name, pages, _), image) in zip(memories, snapshot.memories) where pages.size != image.size {
+            throw SnapshotError("snapshot: memory \(name): expected \(pages.size) bytes, found \(image.size)")
+        }
+        for (function, disk) in zip(functions, snapshot.disks) {
+            let backend = function.block.backend
+            switch disk {
+            case .memory(let state):
+                guard backend is MemoryBackend, state.byteCount == backend.byteCount else {
+                    throw SnapshotError("snapshot: disk of \(function.function.address): expected \(backend.byteCount) bytes in memory, "
+                        + "found \(state.byteCount)")
+                }
+            case .file(let path, let byteCount):
+                guard byteCount == backend.byteCount else {
+                    throw SnapshotError("snapshot: disk of \(function.function.address): expected \(path) with \(byteCount) bytes, "
+                        + "found \(backend.byteCount)")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Peripherals
+import Simulation
+import Virtio
+
+/// Everything about a device at one moment: ``Device/capture(after:)`` makes one, ``Device/restore(_:)`` goes back to it. docs/snapshots.md.
+///
+/// It is a value: the pages of its memories are shared with other snapshots, and with nothing that changes.
+public struct Snapshot: Sendable {
+    /// The contents of one disk.
+    enum Disk: Sendable {
+        case memory(MemoryBackend.State)
+        /// The user's file is not copied: what it is.
+        case file(path: String, byteCount: UInt64)
+    }
+
+    /// The machine to which it belongs.
+    public let description: MachineDescription
+    /// Device time.
+    public let cycle: Cycle
+    /// What the models have archived.
+    let models: [UInt8]
+    /// By ``Device/memories``.
+    let memories: [MemoryImage]
+    /// By ``Device/functions``.
+    let disks: [Disk]
+
+    /// A checksum of all but memories and disks: equal devices have equal ones.
+    public var digest: UInt32 { CRC32C.of(models) }
+}
