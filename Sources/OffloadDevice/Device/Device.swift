@@ -187,16 +187,22 @@ public final class Device {
         return all.sorted { $0.2.number < $1.2.number }
     }
 
+    /// Bytes of ROM, SRAM, shared memory and host memory, in the order of snapshots.
+    static func memorySizes(_ description: MachineDescription) -> [Int] {
+        let map = DeviceBus.firmware.map
+        return ["ROM", "SRAM", "SHARED"].map { Int(map.memory($0).size) } + [Int(description.memory.host)]
+    }
+
     private static func makeMemories(
         _ description: MachineDescription
     ) throws(MachineError) -> (PlainMemory, ECCMemory, PlainMemory, MemoryPages) {
-        let bus = DeviceBus.firmware.map
+        let sizes = memorySizes(description)
         do {
             return (
-                PlainMemory(try MemoryPages(name: "outrigger-rom", size: Int(bus.memory("ROM").size)), isReadOnly: true),
-                ECCMemory(try MemoryPages(name: "outrigger-sram", size: Int(bus.memory("SRAM").size))),
-                PlainMemory(try MemoryPages(name: "outrigger-shared", size: Int(bus.memory("SHARED").size)), isReadOnly: false),
-                try MemoryPages(name: "outrigger-hostmem", size: Int(description.memory.host))
+                PlainMemory(try MemoryPages(name: "outrigger-rom", size: sizes[0]), isReadOnly: true),
+                ECCMemory(try MemoryPages(name: "outrigger-sram", size: sizes[1])),
+                PlainMemory(try MemoryPages(name: "outrigger-shared", size: sizes[2]), isReadOnly: false),
+                try MemoryPages(name: "outrigger-hostmem", size: sizes[3])
             )
         } catch {
             throw .memory(error)
@@ -217,7 +223,7 @@ public final class Device {
     }
 
     /// The disks of a description with their functions' indices, in the order of ``functions``.
-    private static func disks(_ description: MachineDescription) -> [(index: Int, disk: MachineDescription.Disk)] {
+    static func disks(_ description: MachineDescription) -> [(index: Int, disk: MachineDescription.Disk)] {
         let virtual = description.virtualFunctions
         return description.physicalFunctions.sorted { $0.number < $1.number }
             .map { (HierarchyDescription.index(ofFurther: $0.number), $0.disk) }

@@ -9,12 +9,19 @@ extension Device: ArchivedModel {
     /// The models in the order of the format's sections. Device time comes first, since deadlines are armed in it; what a model looks at
     /// while it loads comes before it.
     private var models: [any ArchivedModel] {
-        let fabric: [any ArchivedModel] = [crossbar, toHost, fromHost, cores]
+        var models: [any ArchivedModel] = [core, crossbar, toHost, fromHost, cores]
+        for hart in harts { models.append(hart) }
         let blocks: [any ArchivedModel] = [
-            aclint, plic, uart, watchdog, systemController, self.fabric, analyzer, resourceManager, componentController, mailbox, log, sram,
+            aclint, plic, uart, watchdog, systemController, fabric, analyzer, resourceManager, componentController, mailbox, log, sram,
         ]
-        let virtio: [any ArchivedModel] = functions.flatMap { [$0.device, $0.transport] as [any ArchivedModel] }
-        return harts + [core] + fabric + blocks + [hierarchy] + virtio + [interrupts]
+        models += blocks
+        models.append(hierarchy)
+        for function in functions {
+            models.append(function.device)
+            models.append(function.transport)
+        }
+        models.append(interrupts)
+        return models
     }
 
     /// Everything but the contents of memories and disks.
@@ -26,12 +33,12 @@ extension Device: ArchivedModel {
         }
     }
 
-    /// The memories with their names in snapshots, and where harts see them, if they do.
-    var memories: [(name: String, pages: MemoryPages, base: UInt64?)] {
+    /// The memories in the order of snapshots, and where harts see them, if they do.
+    private var memories: [(pages: MemoryPages, base: UInt64?)] {
         let bus = DeviceBus.firmware.map
         return [
-            ("ROM", rom.pages, bus.memory("ROM").offset), ("SRAM", sram.memory.pages, bus.memory("SRAM").offset),
-            ("SHARED", shared.pages, Self.sharedBase), ("host", hostMemory, nil),
+            (rom.pages, bus.memory("ROM").offset), (sram.memory.pages, bus.memory("SRAM").offset), (shared.pages, Self.sharedBase),
+            (hostMemory, nil),
         ]
     }
 
@@ -64,14 +71,16 @@ extension Device: ArchivedModel {
             }
             throw error
         }
-        for ((_, pages, base), image) in zip(memories, snapshot.memories) {
+        for ((pages, base), image) in zip(memories, snapshot.memories) {
             pages.restore(image) { offset, count in
                 if let base { core.memory.wasWritten(UInt32(base) + UInt32(offset), bytes: count) }
             }
         }
         knownImages = snapshot.memories
         for (function, disk) in zip(functions, snapshot.disks) {
-            if let backend = function.block.backend as? MemoryBackend, case .memory(let state) = disk { backend.state = state }
+            guard let contents = disk.contents else { continue }
+            if let memory = function.block.backend as? MemoryBackend { memory.state = contents }
+            function.externalBackend?.known = contents
         }
     }
 
@@ -93,8 +102,9 @@ extension Device: ArchivedModel {
 
     private var disks: [Snapshot.Disk] {
         functions.map { function in
-            if let memory = function.block.backend as? MemoryBackend { return .memory(memory.state) }
-            return .file(path: (function.block.backend as? FileBackend)?.path ?? "", byteCount: function.block.backend.byteCount)
+            let backend = function.block.backend
+            let contents = (backend as? MemoryBackend)?.state ?? function.externalBackend?.known
+            return Snapshot.Disk(byteCount: backend.byteCount, contents: contents)
         }
     }
 
@@ -106,23 +116,10 @@ extension Device: ArchivedModel {
             func line(_ lines: [Substring]) -> String { place < lines.count ? "'\(lines[place])'" : "nothing" }
             throw SnapshotError("snapshot: expected one of this machine with \(line(mine)), found \(line(other))")
         }
-        for ((name, pages, _), image) in zip(memories, snapshot.memories) where pages.size != image.size {
-            throw SnapshotError("snapshot: memory \(name): expected \(pages.size) bytes, found \(image.size)")
-        }
-        for (function, disk) in zip(functions, snapshot.disks) {
-            let backend = function.block.backend
-            switch disk {
-            case .memory(let state):
-                guard backend is MemoryBackend, state.byteCount == backend.byteCount else {
-                    throw SnapshotError("snapshot: disk of \(function.function.address): expected \(backend.byteCount) bytes in memory, "
-                        + "found \(state.byteCount)")
-                }
-            case .file(let path, let byteCount):
-                guard byteCount == backend.byteCount else {
-                    throw SnapshotError("snapshot: disk of \(function.function.address): expected \(path) with \(byteCount) bytes, "
-                        + "found \(backend.byteCount)")
-                }
-            }
+        // The sizes of memories and of disks in memory follow from the description.
+        for (function, disk) in zip(functions, snapshot.disks) where disk.byteCount != function.block.backend.byteCount {
+            throw SnapshotError("snapshot: disk of \(function.function.address): expected \(disk.byteCount) bytes, "
+                + "found a file of \(function.block.backend.byteCount)")
         }
     }
 }

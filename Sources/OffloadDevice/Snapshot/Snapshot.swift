@@ -6,11 +6,10 @@ import Virtio
 ///
 /// It is a value: the pages of its memories are shared with other snapshots, and with nothing that changes.
 public struct Snapshot: Sendable {
-    /// The contents of one disk.
-    enum Disk: Sendable {
-        case memory(MemoryBackend.State)
-        /// The user's file is not copied: what it is.
-        case file(path: String, byteCount: UInt64)
+    struct Disk: Sendable {
+        var byteCount: UInt64
+        /// What is on it. A file of the user's is not copied: of it this is what the device knows, while a recording or a replay runs.
+        var contents: MemoryBackend.State?
     }
 
     /// The machine to which it belongs.

@@ -63,14 +63,16 @@ public struct MemoryImage: Sendable {
         if !run.isEmpty { try body(next - run.count, run) }
     }
 
-    /// Replaces pages from `first` on by whole pages of bytes.
-    mutating func replace(_ first: Int, with bytes: UnsafeRawBufferPointer) {
-        for number in 0..<bytes.count / Self.pageSize {
-            let source = bytes.baseAddress! + number * Self.pageSize
-            let (group, place) = (first + number).quotientAndRemainder(dividingBy: Self.groupPages)
-            var pages = groups[group]?.pages ?? Array(repeating: nil, count: Self.groupPages)
-            pages[place] = source.isZeroPage ? nil : Page(copying: source)
-            groups[group] = Group(pages)
+    /// Replaces the pages from `first` on, which the memory has, by whole pages of bytes.
+    public mutating func replace(_ first: Int, with bytes: [UInt8]) {
+        bytes.withUnsafeBytes { bytes in
+            for number in 0..<bytes.count / Self.pageSize {
+                let source = bytes.baseAddress! + number * Self.pageSize
+                let (group, place) = (first + number).quotientAndRemainder(dividingBy: Self.groupPages)
+                var pages = groups[group]?.pages ?? Array(repeating: nil, count: Self.groupPages)
+                pages[place] = source.isZeroPage ? nil : Page(copying: source)
+                groups[group] = Group(pages)
+            }
         }
     }
 

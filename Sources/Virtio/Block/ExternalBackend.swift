@@ -12,7 +12,7 @@ public final class ExternalBackend: BlockBackend {
     /// What the device knows of the medium, while a recording runs or in a replay.
     private var image: MemoryBackend?
     /// Where what is known of a piece lies while it is read.
-    private var known: [UInt8] = []
+    private var knownPiece: [UInt8] = []
 
     /// - Parameter function: PCI function index of the disk.
     public init(_ medium: any BlockBackend, function: Int) {
@@ -37,10 +37,16 @@ public final class ExternalBackend: BlockBackend {
         if medium != nil { image = external == nil ? nil : try MemoryBackend(byteCount: byteCount) }
     }
 
+    /// What the device knows of the medium, for snapshots; nil, and not to be set, unless a recording or a replay runs.
+    public var known: MemoryBackend.State? {
+        get { image?.state }
+        set { if let newValue { image?.state = newValue } }
+    }
+
     public func read(_ position: UInt64, into bytes: UnsafeMutableRawBufferPointer) throws(BackendError) {
         guard let external, let image else { return try direct { (medium) throws(BackendError) in try medium.read(position, into: bytes) } }
         try perform(external) { (medium) throws(BackendError) in try medium.read(position, into: bytes) }
-        if known.count < bytes.count { known = [UInt8](repeating: 0, count: bytes.count) }
+        if knownPiece.count < bytes.count { knownPiece = [UInt8](repeating: 0, count: bytes.count) }
         try withKnown(bytes.count) { (known) throws(BackendError) in
             try image.read(position, into: known)
             let found = external.isReplaying ? nil : UnsafeRawBufferPointer(bytes)
@@ -102,7 +108,7 @@ public final class ExternalBackend: BlockBackend {
 
     private func withKnown(_ count: Int, _ body: (UnsafeMutableRawBufferPointer) throws(BackendError) -> Void) throws(BackendError) {
         var failure: BackendError?
-        known.withUnsafeMutableBytes { buffer in
+        knownPiece.withUnsafeMutableBytes { buffer in
             do throws(BackendError) {
                 try body(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
             } catch {

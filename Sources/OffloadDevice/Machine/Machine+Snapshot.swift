@@ -1,0 +1,23 @@
+import Simulation
+
+// Snapshots of a running machine: docs/snapshots.md.
+
+extension Machine {
+    /// The device's state now, at the present time of the pace.
+    public func capture() -> Snapshot {
+        lock.lock()
+        defer { lock.unlock() }
+        catchUp()
+        return device.capture()
+    }
+
+    /// Puts the device into the state of a snapshot and goes on from there, at the machine's own pace.
+    /// - Throws: why the snapshot can't be taken; the device is as it was before.
+    public func restore(_ snapshot: Snapshot) throws(SnapshotError) {
+        lock.lock()
+        defer { lock.unlock() }
+        try device.restore(snapshot)
+        if clock.followsWallClock { clock.anchor(at: device.scheduler.now) }
+        settle()
+    }
+}
