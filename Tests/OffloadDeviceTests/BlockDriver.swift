@@ -3,13 +3,14 @@ import Testing
 
 /// A driver of a virtio block function, as small as it can be: one queue, one request at a time, through BARs and host memory alone.
 struct BlockDriver {
-    let machine: Machine
+    /// To be changed only for one in the same state.
+    var machine: Machine
     let function: Int
     /// The BAR with the virtio registers.
     private let bar: Int
     /// Offset in host memory of this driver's ring and buffers.
     let offset: Int
-    private var submitted: UInt16 = 0
+    private(set) var submitted: UInt16 = 0
 
     private static let entries: UInt16 = 8
     private var memory: UnsafeMutableRawPointer { machine.hostMemory.bytes.baseAddress! + offset }
