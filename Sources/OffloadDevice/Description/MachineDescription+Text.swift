@@ -6,7 +6,8 @@ extension MachineDescription {
         var lines = [
             "clock: \(clockHertz)", "harts: \(harts)", "quantum: \(quantum)",
             "memory: {host: \(memory.host)}",
-            "latency: {hop: \(latency.hop), registers: \(latency.registers), shared_memory: \(latency.sharedMemory), pcie: \(latency.pcie)}",
+            "latency:",
+            "  {hop: \(latency.hop), registers: \(latency.registers), shared_memory: \(latency.sharedMemory), pcie: \(latency.pcie)}",
             "link: {bandwidth: \(link.bandwidth), latency: \(link.latency)}",
             "medium: {bandwidth: \(medium.bandwidth), latency: \(medium.latency)}",
             "service: {cores: \(service.cores), cost: \(service.cost)}",

@@ -21,6 +21,7 @@ extension Device: ArchivedModel {
             models.append(function.transport)
         }
         models.append(interrupts)
+        models.append(recorder)
         return models
     }
 
