@@ -49,6 +49,10 @@ let package = Package(
         module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("Tracing", ["Registers"]),
 
+        // What a firmware image says about itself.
+        .systemLibrary(name: "CDwarf", pkgConfig: "libdw", providers: [.apt(["libdw-dev"])]),
+        module("FirmwareInfo", ["RISCV", "CDwarf"]),
+
         // One device out of all of them.
         module("OffloadDevice", [
             "Registers", "RegisterMaps", "Simulation", "RISCV", "Interconnect", "Peripherals", "PCIExpress", "Virtio", "Tracing", yams,
@@ -101,6 +105,7 @@ let package = Package(
         tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"], exclude: ["Golden"]),
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
+        tests("FirmwareInfo", ["RISCV"]),
         tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"]),
         tests("Debugging", ["OffloadDevice", "Simulation"]),
         tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),

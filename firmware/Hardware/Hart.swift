@@ -38,6 +38,9 @@ public enum Hart {
         while true { waitForInterrupt() }
     }
 
+    /// Keeps the words of the stack from its pointer on, for those who trace a crash back.
+    public static func keepFaultStack(from stackPointer: UInt32) { runtime_keep_fault_stack(stackPointer) }
+
     /// The firmware's memory besides its stack.
     public static var storage: Storage {
         Storage(

@@ -44,7 +44,11 @@ extension OffloadManager {
             if count >= UInt32(AdminCommand.byteCount) { opcode = command.opcode }
             return check(command, readable: chain.isMalformed ? 0 : count, room: room, in: chain, data: base)
         }
-        trace.record(.command, UInt32(opcode), UInt32(answer.status.rawValue) | UInt32(answer.qualifier.rawValue) << 16, at: Hart.cycle)
+        if let opcode = AdminOpcode(rawValue: opcode) {
+            trace.record(TraceRing.Command(opcode: opcode, status: answer.status, qualifier: answer.qualifier), at: Hart.cycle)
+        } else {
+            trace.record(TraceRing.UnknownCommand(code: opcode, status: answer.status, qualifier: answer.qualifier), at: Hart.cycle)
+        }
         if answer.status != .ok { counters.count(.commandsRefused) }
         guard room >= header else { return 0 }
         put(AdminResult(answer.status, answer.qualifier, resultBytes: answer.resultBytes), at: 0, in: chain)

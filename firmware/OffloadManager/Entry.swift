@@ -11,8 +11,9 @@ import Hardware
 /// Where every trap ends, on a stack of its own. The watchdog restarts the firmware.
 @c(offload_fault) public func offloadFault(_ frame: UnsafePointer<UInt32>) -> Never {
     let fault = FaultFrame(frame)
+    Hart.keepFaultStack(from: fault.x(2))
     let trace = Hart.storage.trace
-    TraceRing(trace.baseAddress!, count: trace.count).record(.fault, fault.cause, fault.pc, at: Hart.cycle)
+    TraceRing(trace.baseAddress!, count: trace.count).record(TraceRing.Fault(cause: fault.cause, pc: fault.pc), at: Hart.cycle)
     fault.report(to: FirmwareBus())
     Hart.halt()
 }

@@ -61,7 +61,7 @@ public struct OffloadManager: ~Copyable {
         announced = arena.table(of: BandwidthPolicy.owners, repeating: 0)
         let system = hw.sysctl
         resetCause = system.resetCause.rawValue
-        trace.record(.boot, resetCause, system.resetCount.count, at: Hart.cycle)
+        trace.record(TraceRing.Boot(causes: resetCause, starts: system.resetCount.count), at: Hart.cycle)
         hw.mailbox.firmware = .init(state: .booting)
         hw.mailbox.firmwareVersion = .init(
             patch: UInt32(Self.version.patch), minor: UInt32(Self.version.minor), major: UInt32(Self.version.major))
@@ -198,7 +198,7 @@ public struct OffloadManager: ~Copyable {
                 served &+= 1
             case .broken(let defect, let place):
                 counters.count(.queueDefects)
-                trace.record(.queueBroken, defect.rawValue, place, at: Hart.cycle)
+                trace.record(TraceRing.QueueBroken(defect: defect, place: place), at: Hart.cycle)
                 console.log("admin queue broken: defect, place", defect.rawValue, place)
                 events.post(.queueError, severity: .error, at: interrupts.now, UInt64(defect.rawValue), UInt64(place))
                 queue.disable()
@@ -218,12 +218,12 @@ public struct OffloadManager: ~Copyable {
         counters.count(.windows)
         if sampler.missed != missedBefore {
             counters.count(.windowsMissed, by: sampler.missed &- missedBefore)
-            trace.record(.windowsMissed, sampler.missed &- missedBefore, at: start)
+            trace.record(TraceRing.WindowsMissed(count: sampler.missed &- missedBefore), at: start)
         }
         if policy.endWindow(active: window.active) { commitShares() }
         let cycles = Hart.cycle &- start
         counters[.windowCyclesMax] = max(counters[.windowCyclesMax], cycles)
-        trace.record(.window, window.number, cycles, at: start)
+        trace.record(TraceRing.Window(number: window.number, cycles: cycles), at: start)
     }
 
     private mutating func commitShares() {
@@ -234,14 +234,14 @@ public struct OffloadManager: ~Copyable {
         guard result.reason == .none else {
             policy.rejected()
             counters.count(.commitsRejected)
-            trace.record(.rejected, result.reason.rawValue, result.owner, at: Hart.cycle)
+            trace.record(TraceRing.Rejected(reason: result.reason.rawValue, owner: result.owner), at: Hart.cycle)
             events.post(.partitionRejected, owner: Int(result.owner), severity: .warning, at: interrupts.now, UInt64(result.rawValue))
             return
         }
         policy.committed()
         unannounced = unannounced.union(changing)
         counters.count(.commits)
-        trace.record(.committed, partitions.generation, changing.count, at: Hart.cycle)
+        trace.record(TraceRing.Committed(generation: partitions.generation, owners: changing.count), at: Hart.cycle)
     }
 
     /// Tells the host of shares that have changed, a few in each pass: of what happens in between, it hears the sum.

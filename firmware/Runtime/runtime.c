@@ -7,6 +7,7 @@
 #define NOINIT __attribute__((section(".noinit"), used))
 
 struct runtime_fault_frame offload_fault_frame NOINIT;
+struct runtime_fault_stack offload_fault_stack NOINIT;
 uint32_t offload_trace[runtime_trace_words] NOINIT;
 uint32_t offload_counters[runtime_counter_words];
 uint32_t *runtime_trace(void) { return offload_trace; }
@@ -14,13 +15,24 @@ uint32_t *runtime_counters(void) { return offload_counters; }
 static uint64_t arena[runtime_arena_bytes / 8];
 void *runtime_arena(void) { return arena; }
 
-extern char __text_start[], __text_end[], __rodata_end[], __stack_guard[], __stack_bottom[], __sram_end[];
+extern char __text_start[], __text_end[], __rodata_end[], __stack_guard[], __stack_bottom[], __stack_top[], __sram_end[];
 uint32_t runtime_text_start(void) { return (uint32_t)__text_start; }
 uint32_t runtime_text_end(void) { return (uint32_t)__text_end; }
 uint32_t runtime_rodata_end(void) { return (uint32_t)__rodata_end; }
 uint32_t runtime_stack_guard(void) { return (uint32_t)__stack_guard; }
 uint32_t runtime_stack_bottom(void) { return (uint32_t)__stack_bottom; }
 uint32_t runtime_sram_end(void) { return (uint32_t)__sram_end; }
+
+// A stack pointer that is no place in the stack keeps nothing: reading there could fault.
+void runtime_keep_fault_stack(uint32_t stack_pointer) {
+    const uint32_t *top = (const uint32_t *)__stack_top;
+    const uint32_t *word = (const uint32_t *)(stack_pointer & ~3u);
+    offload_fault_stack.address = (uint32_t)word;
+    for (int n = 0; n < runtime_fault_stack_words; n++) {
+        int is_stack = word + n >= (const uint32_t *)__stack_bottom && word + n < top;
+        offload_fault_stack.words[n] = is_stack ? word[n] : 0;
+    }
+}
 
 // Stack protector. The guard is a constant, against accidents: no attacker chooses the firmware's input and reads its memory.
 const uintptr_t __stack_chk_guard = 0x5f3700df;

@@ -54,6 +54,14 @@ struct runtime_fault_frame {
     uint32_t status;
 };
 
+// The top of the stack at that trap, so that hosts can trace it back after a restart too: its address, then its words.
+enum { runtime_fault_stack_words = 512 };
+struct runtime_fault_stack {
+    uint32_t address;
+    uint32_t words[runtime_fault_stack_words];
+};
+void runtime_keep_fault_stack(uint32_t stack_pointer);
+
 // The firmware's memory besides its stack (OffloadManager/Trace.swift, Counters.swift, Arena.swift); debuggers find the first two by
 // their symbols. The trace survives a restart.
 enum { runtime_trace_words = 4 + 512 * 4, runtime_counter_words = 32, runtime_arena_bytes = 4096 };
