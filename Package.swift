@@ -77,7 +77,8 @@ let package = Package(
         .executableTarget(
             name: "outrigger",
             dependencies: [
-                "HostFilesystem", "OffloadDevice", "Debugging", "Tracing", "RISCV", "Registers", "CNamespace", argumentParser, logging,
+                "HostFilesystem", "OffloadDevice", "Debugging", "FirmwareInfo", "Tracing", "RISCV", "Registers", "CNamespace",
+                argumentParser, logging,
             ],
             swiftSettings: strict),
         .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),

@@ -50,12 +50,13 @@ extension DebugInformation {
     /// Program counters of a call stack, innermost first: that of the hart, then addresses of return.
     ///
     /// It goes on across a trap: what was running when the trap came is the trap handler's caller.
-    public func callStack(of registers: HartRegisters, _ word: WordReader) -> [UInt32] {
-        stack(of: registers, word).map(\.pc)
+    /// - Parameter isWaiting: the hart is in `wfi`: its program counter is behind that instruction.
+    public func callStack(of registers: HartRegisters, isWaiting: Bool = false, _ word: WordReader) -> [UInt32] {
+        stack(of: registers, isWaiting: isWaiting, word).map(\.pc)
     }
 
-    private func stack(of registers: HartRegisters, _ word: WordReader) -> [(pc: UInt32, isCall: Bool)] {
-        var registers = registers, isCall = false, hasTrapped = false
+    private func stack(of registers: HartRegisters, isWaiting: Bool, _ word: WordReader) -> [(pc: UInt32, isCall: Bool)] {
+        var registers = registers, isCall = isWaiting, hasTrapped = false
         var stack: [(pc: UInt32, isCall: Bool)] = []
         while stack.count < Self.deepestStack {
             stack.append((registers.pc, isCall))
@@ -91,7 +92,7 @@ extension DebugInformation {
 
     /// The registers with which the trap handler at `pc` was entered; nil if this is none.
     private func trappedRegisters(at pc: UInt32, _ word: WordReader) -> HartRegisters? {
-        guard let name = image.symbol(containing: pc)?.name, name == Self.trapEntry || name == "halt",
+        guard let name = symbol(containing: pc)?.name, name == Self.trapEntry || name == "halt",
             let frame = image.symbol(Self.trapFrame)
         else { return nil }
         var registers: [UInt32] = []
@@ -104,7 +105,10 @@ extension DebugInformation {
     }
 
     /// The calls that led to where a hart is, innermost first, with those that were inlined.
-    public func backtrace(of registers: HartRegisters, _ word: WordReader) -> [Frame] {
-        stack(of: registers, word).flatMap { frame in frames(at: frame.pc, lookup: frame.isCall ? frame.pc &- 1 : frame.pc) }
+    /// - Parameter isWaiting: the hart is in `wfi`: its program counter is behind that instruction.
+    public func backtrace(of registers: HartRegisters, isWaiting: Bool = false, _ word: WordReader) -> [Frame] {
+        stack(of: registers, isWaiting: isWaiting, word).flatMap { frame in
+            frames(at: frame.pc, lookup: frame.isCall ? frame.pc &- 1 : frame.pc)
+        }
     }
 }

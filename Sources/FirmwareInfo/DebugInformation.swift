@@ -96,6 +96,8 @@ public final class DebugInformation: Sendable {
     let types: TypeTable
     /// Ranges of functions by address, and the function of each.
     private let places: [(range: Range<UInt32>, function: Int)]
+    /// Symbols in code, by address, without the assembler's own labels.
+    private let symbols: [ELFImage.Symbol]
 
     /// - Parameter elf: the bytes of an ELF file.
     public init(_ elf: [UInt8]) throws(DebugInformationError) {
@@ -113,6 +115,14 @@ public final class DebugInformation: Sendable {
         frames = CallFrameTable(content.rows)
         places = functions.enumerated().flatMap { number, function in function.ranges.map { ($0, number) } }
             .sorted { $0.0.lowerBound < $1.0.lowerBound }
+        let image = image
+        symbols = image.symbols.filter { !$0.name.hasPrefix(".L") && image.isCode($0.address) }
+    }
+
+    /// The last symbol at or before an address in code; one without a size reaches up to the next.
+    func symbol(containing pc: UInt32) -> ELFImage.Symbol? {
+        guard image.isCode(pc), let symbol = symbols.last(startingAtOrBefore: pc, by: \.address) else { return nil }
+        return symbol.size == 0 || pc &- symbol.address < symbol.size ? symbol : nil
     }
 
     /// The function in which an address lies; for code without debug information, one made of the symbol.
@@ -120,7 +130,7 @@ public final class DebugInformation: Sendable {
         if let place = places.last(startingAtOrBefore: pc, by: \.range.lowerBound), place.range.contains(pc) {
             return functions[place.function]
         }
-        guard let symbol = image.symbol(containing: pc), image.isCode(pc) else { return nil }
+        guard let symbol = symbol(containing: pc) else { return nil }
         let end = symbol.size > 0 ? symbol.address &+ symbol.size : max(pc &+ 1, symbol.address &+ 1)
         guard end > symbol.address else { return nil }
         return FirmwareFunction(
@@ -137,7 +147,7 @@ public final class DebugInformation: Sendable {
             return base == name || base.hasSuffix("." + name) || base.hasSuffix(" " + name)
         }
         if !named.isEmpty { return named }
-        return image.symbols.filter { $0.name == name && image.isCode($0.address) }.compactMap { function(containing: $0.address) }
+        return symbols.filter { $0.name == name }.compactMap { function(containing: $0.address) }
     }
 
     /// The line to which the instruction at an address belongs.

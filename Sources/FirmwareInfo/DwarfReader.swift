@@ -204,7 +204,8 @@ struct DwarfReader {
     /// The compiler's prefix map leaves `./` before some of the names.
     private static func normalized(_ path: String) -> String {
         var path = path[...]
-        while path.hasPrefix("./") { path = path.dropFirst(2) }
+        while path.hasPrefix("./") || path.hasPrefix("//") { path = path.dropFirst(path.hasPrefix("//") ? 1 : 2) }
+        if path == "/<compiler-generated>" { path = path.dropFirst() }
         return String(path)
     }
 
@@ -214,7 +215,9 @@ struct DwarfReader {
         var offset = dwarf_ranges(&entry, 0, &base, &start, &end)
         while offset > 0, ranges.count < Self.mostRanges {
             // The linker leaves the addresses of what it has dropped at 0.
-            if start < end, let first = UInt32(exactly: start), let last = UInt32(exactly: end), image.isCode(first), image.isCode(last - 1) {
+            if start < end, let first = UInt32(exactly: start), let last = UInt32(exactly: end), image.isCode(first),
+                image.isCode(last - 1)
+            {
                 ranges.append(first..<last)
             }
             offset = dwarf_ranges(&entry, offset, &base, &start, &end)
@@ -289,7 +292,9 @@ struct DwarfReader {
                 var start: Dwarf_Addr = 0, stop: Dwarf_Addr = 0
                 let returnColumn = dwarf_frame_info(frame, &start, &stop, nil)
                 let next = max(min(stop, end), at + 2)
-                if let row = row(of: frame, UInt32(at)..<UInt32(clamping: next), returnColumn: Int(returnColumn)) { content.rows.append(row) }
+                if let row = row(of: frame, UInt32(at)..<UInt32(clamping: next), returnColumn: Int(returnColumn)) {
+                    content.rows.append(row)
+                }
                 at = next
             }
         }

@@ -16,12 +16,18 @@ public protocol FirmwareMemory {
 /// A hart at one moment.
 public struct HartView: Equatable, Sendable {
     public var registers: HartRegisters
-    /// For people: `running`, `waiting (wfi)`, `off`.
-    public var activity: String
+    public var activity: Activity
     /// The memory from the stack pointer on, of the same moment as the registers; what memory says later may be newer.
     public var stack: [UInt8]
 
-    public init(registers: HartRegisters, activity: String, stack: [UInt8]) {
+    /// With the names that people see.
+    public enum Activity: String, Sendable {
+        case running
+        case waiting = "waiting (wfi)"
+        case off
+    }
+
+    public init(registers: HartRegisters, activity: Activity, stack: [UInt8]) {
         self.registers = registers
         self.activity = activity
         self.stack = stack
@@ -59,10 +65,19 @@ func word(of bytes: [UInt8], at offset: UInt32) -> UInt32? {
 extension DebugInformation {
     /// The call stack of a hart as it was when looked at.
     public func backtrace(of hart: HartView, in memory: any FirmwareMemory) -> [Frame] {
-        backtrace(of: hart.registers) { address in
+        backtrace(of: hart.registers, isWaiting: hart.activity == .waiting) { address in
             if let word = hart.stackWord(address) { return word }
             return (try? memory.bytes(at: address, count: 4)).flatMap { $0 }.flatMap { word(of: $0, at: 0) }
         }
+    }
+
+    /// Whether a memory holds this image's code.
+    public func isLoaded(in memory: any FirmwareMemory) throws -> Bool {
+        for segment in image.segments where segment.isExecutable && !segment.fileBytes.isEmpty {
+            guard let bytes = try memory.bytes(at: segment.address, count: segment.fileBytes.count) else { return false }
+            guard bytes.elementsEqual(image.contents(of: segment)) else { return false }
+        }
+        return true
     }
 
     /// How a number is shown: decimal, addresses in hexadecimal, those of code with their function.

@@ -33,8 +33,8 @@ enum SwiftNames {
     /// Behind `function signature specialization <...> of `, `generic specialization <...> of `, `merged ` and the like.
     private static func endOfSpecialization(_ text: Substring) -> Substring.Index? {
         if text.hasPrefix("merged ") { return text.index(text.startIndex, offsetBy: 7) }
-        let isSpecialization = ["function signature specialization <", "generic specialization <", "generic not re-abstracted specialization <"]
-            .contains { text.hasPrefix($0) }
+        let kinds = ["function signature specialization <", "generic specialization <", "generic not re-abstracted specialization <"]
+        let isSpecialization = kinds.contains { text.hasPrefix($0) }
         guard isSpecialization, var at = text.firstIndex(of: "<") else { return nil }
         var depth = 0
         while at < text.endIndex {

@@ -97,6 +97,9 @@ public final class MemoryRegion {
 
     var end: UInt64 { base + size }
 
+    /// The bytes as they stand, to look at.
+    public var contents: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes, count: Int(size)) }
+
     @inline(__always)
     func contains(_ address: UInt32) -> Bool { UInt64(address) &- base < size }
 

@@ -45,6 +45,7 @@ struct Fault: ParsableCommand {
         for row in stride(from: 0, to: 32, by: 4) {
             print("  " + (row..<(row + 4)).map { "x\($0)".column(4) + hex(fault.registers[$0]).column(12) }.joined())
         }
+        print("  'outrigger firmware faults' says in which function, and how it got there")
         if clear { try interface.clearFault() }
     }
 }

@@ -6,20 +6,25 @@ import Registers
 struct LiveRegisters {
     private var values: [String: UInt64] = [:]
 
-    init(mountPoint: String) throws(UsageError) {
+    /// The debug files of the device that is mounted.
+    static func debugFolder(mountPoint: String) throws(UsageError) -> String {
         let folder = mountPoint + "/sys/kernel/debug/outrigger"
         guard let directory = opendir(folder) else {
             throw UsageError("\(mountPoint): no mounted device: it has no sys/kernel/debug/outrigger")
         }
         defer { closedir(directory) }
-        var path: String?
         while let entry = readdir(directory) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            if !name.hasPrefix(".") { path = folder + "/" + name + "/regs" }
+            if !name.hasPrefix(".") { return folder + "/" + name }
         }
-        guard let path, let file = fopen(path, "r") else { throw UsageError("\(folder): no device in it has a file 'regs'") }
+        throw UsageError("\(folder): no device in it")
+    }
+
+    init(mountPoint: String) throws(UsageError) {
+        let path = try Self.debugFolder(mountPoint: mountPoint) + "/regs"
+        guard let file = fopen(path, "r") else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
         defer { fclose(file) }
         var line: UnsafeMutablePointer<CChar>?, capacity = 0
         defer { free(line) }
@@ -38,6 +43,9 @@ struct LiveRegisters {
         }
         return value
     }
+
+    /// By name, `BLOCK.REGISTER` or `BLOCK.REGISTER[INDEX]`; nil for one that the device doesn't show.
+    subscript(_ name: String) -> UInt64? { values[name] }
 
     /// nil for a register that the device doesn't show, such as one that can only be written.
     func value(of block: BusMap.Block, _ register: RegisterDescription, element: Int) -> UInt64? {

@@ -116,19 +116,7 @@ struct Run: ParsableCommand {
         return description
     }
 
-    /// The firmware that was asked for, or the one that tools/firmware put beside this program's build folder.
-    private func firmwarePath() throws -> String {
-        if let firmware { return firmware }
-        guard let program = realpath("/proc/self/exe", nil) else { throw UsageError("/proc/self/exe: \(String(cString: strerror(errno)))") }
-        defer { free(program) }
-        var folder = String(cString: program)[...]
-        while let slash = folder.lastIndex(of: "/") {
-            folder = folder[..<slash]
-            let candidate = folder + "/build/firmware/offload-manager.elf"
-            if access(String(candidate), R_OK) == 0 { return String(candidate) }
-        }
-        throw UsageError("no firmware: build it by tools/firmware, or name one by --firmware")
-    }
+    private func firmwarePath() throws -> String { try firmware ?? FirmwareFile.built() }
 
     private static func announce(_ path: String) throws {
         let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)

@@ -21,8 +21,8 @@ struct LookingInsideTests {
         let trace = try FirmwareTrace(information, memory)
         #expect(trace.written == 4)
         let lines = trace.records.map { record in
-            "\(record.number) \(record.cycle) \(record.kind) "
-                + record.fields.map { "\($0.name)=\($0.text)" }.joined(separator: " ") + (record.repeats > 0 ? " x\(record.repeats + 1)" : "")
+            let fields = record.fields.map { "\($0.name)=\($0.text)" }.joined(separator: " ")
+            return "\(record.number) \(record.cycle) \(record.kind) \(fields)" + (record.repeats > 0 ? " x\(record.repeats + 1)" : "")
         }
         #expect(lines == [
             "0 100 boot causes=5 starts=7", "1 200 window number=9 cycles=1000 x2",

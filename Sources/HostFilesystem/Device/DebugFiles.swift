@@ -22,6 +22,7 @@ extension DeviceTree {
         addConsole(to: folder)
         addTrace(to: folder)
         addFirmware(to: folder)
+        addFirmwareFiles(to: folder)
         folder.add("inject", AttributeFile(
             show: { () throws(Errno) in Injection.usage },
             store: { (text, _) throws(Errno) in try Injection(text).perform(on: machine) }))
