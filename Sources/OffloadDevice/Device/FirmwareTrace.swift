@@ -10,7 +10,7 @@ struct FirmwareTrace {
     /// Words before the first record: magic, version, records that fit, records that were written; and words of a record: cycle, kind,
     /// payload.
     private static let headWords = 4, recordWords = 4
-    private static let magic: UInt32 = 0x6f74_7263, version: UInt32 = 1
+    private static let magic: UInt32 = 0x6f74_7263, version: UInt32 = 2
 
     struct State: Equatable {
         /// Of the ring in the memory; no bytes: the firmware has none.
