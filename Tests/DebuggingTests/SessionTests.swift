@@ -1,6 +1,7 @@
 import Debugging
 import OffloadDevice
 import Testing
+import Tracing
 
 /// A debugger's packets against a whole device.
 @Suite struct SessionTests {
@@ -66,7 +67,7 @@ import Testing
     @Test func registersOfBlocks() throws {
         let rig = try Rig()
         nonisolated(unsafe) var events: [(initiator: String, isWrite: Bool)] = []
-        rig.machine.onAccess { events.append(("\($0.initiator)", $0.isWrite)) }
+        rig.machine.onEvent { if case .access(let event) = $0 { events.append(("\(event.initiator)", event.isWrite)) } }
         let before = rig.ask("m2000004,4")
         #expect(events.isEmpty)
         #expect(rig.ask("M2000004,4:\(before == "00000000" ? "01000000" : "00000000")") == "OK")
