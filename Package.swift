@@ -47,7 +47,7 @@ let package = Package(
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("PCIExpress", ["Registers", "Simulation", "Interconnect"]),
         module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
-        module("Tracing", ["Registers"]),
+        module("Tracing", ["Registers", histogram]),
 
         // What a firmware image says about itself.
         .systemLibrary(name: "CDwarf", pkgConfig: "libdw", providers: [.apt(["libdw-dev"])]),

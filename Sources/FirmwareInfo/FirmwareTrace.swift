@@ -70,11 +70,13 @@ public struct FirmwareTrace {
 }
 
 /// What the image says of the kinds of records.
-private struct RecordKinds {
-    private let names: [String]
+public struct RecordKinds: Sendable {
+    /// By number.
+    public let names: [String]
     private let layouts: [StructureLayout?]
 
-    init(_ information: DebugInformation) throws(DebugInformationError) {
+    /// - Throws: if the image has no records, or not such as are laid out in eight bytes.
+    public init(_ information: DebugInformation) throws(DebugInformationError) {
         guard let kinds = information.types.type(endingIn: "TraceRing.Kind"), !kinds.cases.isEmpty else {
             throw .unexpected("the image's debug information has no TraceRing.Kind")
         }
@@ -95,7 +97,9 @@ private struct RecordKinds {
 
     func name(of kind: UInt32) -> String { kind < names.count ? names[Int(kind)] : "kind \(kind)" }
 
-    func fields(of kind: UInt32, _ payload: [UInt8], _ information: DebugInformation) -> [FirmwareTrace.Record.Field] {
+    /// The members of a record's payload, or its words where the image doesn't know the kind.
+    /// - Parameter payload: eight bytes.
+    public func fields(of kind: UInt32, _ payload: [UInt8], _ information: DebugInformation) -> [FirmwareTrace.Record.Field] {
         guard kind < names.count, let layout = layouts[Int(kind)], layout.size <= payload.count else {
             return ([0, 4] as [UInt32]).map { offset in
                 let value = UInt64(word(of: payload, at: offset) ?? 0)

@@ -170,7 +170,7 @@ private func lowered(_ byte: UInt8) -> UInt8 {
 }
 
 /// Up to three of the names, those that take the fewest edits to reach; none that shares less than half with `name`.
-private func nearest(_ name: String, _ names: [String]) -> [String] {
+package func nearest(_ name: String, _ names: [String]) -> [String] {
     let wanted = name.utf8.map(lowered)
     return names.enumerated()
         .map { (distance: distance(wanted, $1.utf8.map(lowered)), place: $0, name: $1) }

@@ -18,16 +18,20 @@ public struct TraceDecoder: Sendable {
     let wires: [String]
     let records: [String]
     let maps: [BusMap]
+    /// Of the firmware, if its image is at hand.
+    public let symbols: (any TraceSymbols)?
 
     /// - Parameters:
     ///   - names: of a recorded trace, those of its own metadata.
     ///   - catalogue, maps: what this program knows.
-    public init(_ names: TraceNames, catalogue: RegisterCatalogue, maps: [BusMap]) {
+    public init(_ names: TraceNames, catalogue: RegisterCatalogue, maps: [BusMap], symbols: (any TraceSymbols)? = nil) {
         known = names.registers.map { Known(name: printable($0), entry: catalogue.entry(named: $0)) }
         buses = names.buses.map(printable)
         wires = names.wires.map(printable)
-        records = names.records.map(printable)
+        // The trace's own names are right whatever image is given.
+        records = (names.records.isEmpty ? symbols?.recordKinds ?? [] : names.records).map(printable)
         self.maps = maps
+        self.symbols = symbols
     }
 
     /// `WA.VM[3].READS`, with `+4` when the access begins inside of it; `firmware:0x10090000` where there is no register.
@@ -55,7 +59,12 @@ public struct TraceDecoder: Sendable {
     }
 
     func recordName(_ kind: UInt16) -> String {
-        Int(kind) < records.count && !records[Int(kind)].isEmpty ? records[Int(kind)] : "kind\(kind)"
+        Int(kind) < records.count ? records[Int(kind)] : "kind\(kind)"
+    }
+
+    /// The payload of a record: the members' names and values, or words.
+    func members(ofRecord kind: UInt16, _ arguments: [UInt32]) -> [(name: String, value: String)] {
+        symbols?.members(ofRecord: kind, arguments) ?? arguments.enumerated().map { ("word\($0)", "0x\(hex($1))") }
     }
 
     /// The access's address on its bus; nil for a register that this program doesn't know.
@@ -77,69 +86,4 @@ public struct TraceDecoder: Sendable {
         }
         return map.memories.first { address >= $0.offset && address - $0.offset < $0.size }.map { ($0.name, $0.software == .na) }
     }
-}
-
-/// The classes of events, by their names in views and filters.
-public enum TraceClass: String, Sendable, CaseIterable {
-    case access, interrupt, dma, queue, fault, log
-}
-
-extension TraceEvent {
-    public var kind: TraceClass {
-        switch self {
-        case .access: .access
-        case .interrupt: .interrupt
-        case .dma: .dma
-        case .queue: .queue
-        case .fault: .fault
-        case .log: .log
-        }
-    }
-
-    /// The program counter of the hart whose event it is: of an access, of a trap the instruction that didn't execute, of a fault.
-    public var pc: UInt32? {
-        switch self {
-        case .access(let event): event.initiator.kind == .hart ? event.origin : nil
-        case .interrupt(let event): if case .trap(_, _, let pc, _) = event.step { pc } else { nil }
-        case .fault(let event): event.initiator.kind == .hart ? event.origin : nil
-        case .dma, .queue, .log: nil
-        }
-    }
-
-    /// The host program whose event it is.
-    public var pid: UInt32? {
-        switch self {
-        case .access(let event): event.initiator.kind == .host ? event.origin : nil
-        case .fault(let event): event.initiator.kind == .host ? event.origin : nil
-        case .interrupt, .dma, .queue, .log: nil
-        }
-    }
-
-    /// How it went, of what has a status.
-    public var status: BusStatus? {
-        switch self {
-        case .access(let event): event.status
-        case .dma(let event): event.status
-        case .interrupt, .queue, .fault, .log: nil
-        }
-    }
-
-    /// Something went wrong: a fault, or an access or a transfer that wasn't `ok`.
-    public var isFault: Bool {
-        if case .fault = self { return true }
-        return status.map { $0 != .ok } ?? false
-    }
-}
-
-/// What a cause of a trap is called (RISC-V Privileged Architecture, table 14).
-func trapName(_ cause: UInt32) -> String {
-    let names: [UInt32: String] = cause >> 31 == 1
-        ? [3: "software interrupt", 7: "timer interrupt", 11: "external interrupt"]
-        : [
-            0: "instruction address misaligned", 1: "instruction access fault", 2: "illegal instruction", 3: "breakpoint",
-            4: "load address misaligned", 5: "load access fault", 6: "store address misaligned", 7: "store access fault",
-            8: "environment call from U-mode", 11: "environment call from M-mode",
-        ]
-    let code = cause & 0x7fff_ffff
-    return names[code] ?? "\(cause >> 31 == 1 ? "interrupt" : "exception") \(code)"
 }

@@ -24,6 +24,8 @@ private struct ParsedVCD {
     var timescale = ""
     /// By full name, `device.TIMER.CTRL.mode`: identifier code and width.
     var variables: [String: (code: String, width: Int)] = [:]
+    /// Codes of variables that have no value but moments.
+    var events: Set<String> = []
     /// By identifier code, in the order of time; nil is x.
     var changes: [String: [(time: UInt64, value: UInt64?)]] = [:]
 
@@ -53,17 +55,18 @@ private struct ParsedVCD {
                 guard try section().isEmpty, scopes.popLast() != nil else { throw Mistake(text: "upscope") }
             case "$var":
                 let body = try section()
-                guard body.count == 4 || body.count == 5, body[0] == "reg", let width = Int(body[1]), width > 0,
+                guard body.count == 4 || body.count == 5, body[0] == "reg" || body[0] == "event", let width = Int(body[1]), width > 0,
                     body[3].wholeMatch(of: /[A-Za-z_][A-Za-z0-9_$]*/) != nil, (width == 1) == (body.count == 4),
                     width == 1 || body[4] == "[\(width - 1):0]", widths.updateValue(width, forKey: String(body[2])) == nil,
                     variables.updateValue((String(body[2]), width), forKey: (scopes + [body[3]]).joined(separator: ".")) == nil
                 else { throw Mistake(text: "var \(body)") }
+                if body[0] == "event" { events.insert(String(body[2])) }
             case "$enddefinitions":
                 guard try section().isEmpty, scopes.isEmpty else { throw Mistake(text: "open scopes: \(scopes)") }
                 isDeclaring = false
             case "$dumpvars": isDumping = true
             case "$end":
-                guard isDumping, changes.count == widths.count else { throw Mistake(text: "dumpvars lacks signals") }
+                guard isDumping, changes.count + events.count == widths.count else { throw Mistake(text: "dumpvars lacks signals") }
                 isDumping = false
             case _ where isDeclaring: throw Mistake(text: "'\(word)' among declarations")
             case _ where word.first == "#":
@@ -88,7 +91,11 @@ private struct ParsedVCD {
 }
 
 @Suite struct VCDTests {
-    private func export(_ events: [AccessEvent], frequency: UInt64 = 1_000_000_000) throws -> String {
+    private func export(_ accesses: [AccessEvent], frequency: UInt64 = 1_000_000_000) throws -> String {
+        try export(accesses.map { .access($0) }, frequency: frequency)
+    }
+
+    private func export(_ events: [TraceEvent], frequency: UInt64 = 1_000_000_000) throws -> String {
         var export = VCDExport(try makeDecoder(), frequency: frequency)
         for event in events { export.declare(event) }
         export.begin()
@@ -132,7 +139,23 @@ private struct ParsedVCD {
         let events = makeSpacedEvents(seed: 3, count: 100).filter { $0.target == .register(1, element: 2, byte: 0) }
         let dump = try ParsedVCD(try export(events))
         #expect(dump.variables.keys.sorted() == ["device.TIMER.VM_2_COUNT.VM_2_COUNT", "device.TIMER.VM_2_COUNT.value"])
-        #expect(try ParsedVCD(try export([])).variables.isEmpty)
+        #expect(try ParsedVCD(try export([] as [TraceEvent])).variables.isEmpty)
+    }
+
+    @Test func linesVectorsTrapsAndDepthsAreSignals() throws {
+        let dump = try ParsedVCD(try export(makeEveryKind()))
+        func changes(_ name: String) throws -> [String] {
+            let variable = try #require(dump.variables[name], "\(name) of \(dump.variables.keys.sorted())")
+            return (dump.changes[variable.code] ?? []).map { "\($0.time):\($0.value.map { String($0, radix: 16) } ?? "x")" }
+        }
+        #expect(try changes("device.interrupts.PLIC.TIMER") == ["101:0", "102:1", "120:0"])
+        #expect(try changes("device.interrupts.hart0.external") == ["101:0", "103:1"])
+        #expect(try changes("device.interrupts.fn2.vector1") == ["114:1"])
+        #expect(try changes("device.interrupts.fn64.INTx") == ["101:0", "115:1"])
+        #expect(try changes("device.hart0.mcause") == ["101:x", "104:8000000b"])
+        #expect(try changes("device.hart0.mepc") == ["101:x", "104:80000010"])
+        #expect(try changes("device.queues.fn2.queue1_depth") == ["101:x", "106:0", "108:1", "109:2", "112:1"])
+        #expect(dump.events.count == 1)
     }
 
     @Test(arguments: [
@@ -189,7 +212,7 @@ private struct Message {
         // At half a gigahertz, a cycle is two nanoseconds.
         let decoder = try makeDecoder(), events = makeEvents(seed: seed, count: 500)
         var export = PerfettoExport(decoder, frequency: 500_000_000)
-        for event in events { export.add(event) }
+        for event in events { export.add(.access(event)) }
         export.finish()
         let packets = try Message(export.takeOutput()[...]).messages(1)
         #expect(packets.allSatisfy { $0.number(10) == 1 })
@@ -208,6 +231,8 @@ private struct Message {
                 let time = try #require(packet.number(8))
                 // Tracks are described before their events.
                 let trackName = try #require(names[track])
+                // What the hart executed has slices of its own.
+                if event.text(22) == "function" || trackName == "hart0 functions" { continue }
                 switch event.number(9) {
                 case 1:
                     #expect(open[track] == nil)
@@ -225,7 +250,7 @@ private struct Message {
             }
         }
         #expect(open.isEmpty)
-        #expect(parents["hart0"] == 1 && parents["TIMER"] == 2)
+        #expect(parents["hart0"].flatMap { names[$0] } == "initiators" && parents["TIMER"].flatMap { names[$0] } == "blocks")
         #expect(instants == events.count { if case .register = $0.target { true } else { false } })
         for initiator in Set(events.map { "\($0.initiator)" }) {
             let own = events.filter { "\($0.initiator)" == initiator }, found = try #require(slices[initiator])
@@ -239,5 +264,43 @@ private struct Message {
                 #expect(slice.annotations.first { $0.text(10) == "status" }?.text(6) == "\(event.status)")
             }
         }
+    }
+
+    @Test func everyClassHasItsTracks() throws {
+        var export = PerfettoExport(try makeDecoder(), frequency: 1_000_000_000)
+        for event in makeEveryKind() { export.add(event) }
+        export.finish()
+        var paths: [UInt64: String] = [:], lines: [String] = []
+        for packet in try Message(export.takeOutput()[...]).messages(1) {
+            for track in try packet.messages(60) {
+                let name = try #require(track.text(2)), uuid = try #require(track.number(1))
+                paths[uuid] = (track.number(5).flatMap { paths[$0] }.map { $0 + "/" } ?? "") + name
+                #expect(track.blobs[8] == nil || name == "depth")
+            }
+            for event in try packet.messages(11) {
+                let path = try #require(event.number(11).flatMap { paths[$0] }), time = try #require(packet.number(8))
+                let what = switch event.number(9) {
+                case 1: "begin \(event.text(23) ?? "")"
+                case 2: "end"
+                case 3: "at \(event.text(23) ?? "")"
+                default: "= \(event.number(30).map(String.init) ?? "")"
+                }
+                lines.append("\(time) \(path) \(what)")
+            }
+        }
+        let expected = [
+            "102 interrupts/PLIC.TIMER begin PLIC.TIMER", "120 interrupts/PLIC.TIMER end",
+            "103 interrupts/hart0.external begin hart0.external",
+            "120 interrupts/hart0.external end", "104 initiators/hart0 at external", "114 interrupts/fn2.messages at vector 1",
+            "115 interrupts/fn64.INTx begin INTx", "120 interrupts/fn64.INTx end",
+            "106 queues/fn2 queue 1 at doorbell", "108 queues/fn2 queue 1/requests begin request 5", "108 queues/fn2 queue 1/depth = 1",
+            "109 queues/fn2 queue 1/requests begin request 6", "112 queues/fn2 queue 1/requests end", "120 queues/fn2 queue 1/requests end",
+            "107 DMA/dma2 at read", "110 DMA/dma2 at write", "111 faults/dma2 at iommu", "117 faults/hart0 at bus",
+            "118 firmware/console at ready \u{1b}[31m\"quoted\"\u{202e}", "119 firmware/records at boot",
+            "101 firmware/hart0 functions begin Timer.start(_:)", "104 firmware/hart0 functions end",
+            "104 firmware/hart0 functions begin main",
+            "120 firmware/hart0 functions end",
+        ]
+        for line in expected { #expect(lines.contains(line), "\(line) in \(lines)") }
     }
 }

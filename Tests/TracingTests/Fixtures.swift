@@ -93,7 +93,8 @@ func makeDecoder() throws -> TraceDecoder {
 func makeDecoder(_ maps: [BusMap]) -> TraceDecoder {
     let catalogue = RegisterCatalogue(maps)
     return TraceDecoder(
-        TraceNames(catalogue, buses: maps, wires: ["PLIC.TIMER", "hart0.external"], records: ["", "boot"]), catalogue: catalogue, maps: maps)
+        TraceNames(catalogue, buses: maps, wires: ["PLIC.TIMER", "hart0.external"], records: ["boot", "stage"]), catalogue: catalogue,
+        maps: maps, symbols: TestSymbols())
 }
 
 /// Small random numbers from a seed.

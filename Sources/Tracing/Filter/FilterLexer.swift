@@ -5,6 +5,8 @@ struct FilterToken {
         case word(String)
         /// A number, and what follows it without a space: `10us`.
         case number(UInt64, unit: FilterUnit?)
+        /// What was between quotation marks.
+        case string(String)
         case comparison(FilterComparison)
         case open, close, upTo
         case end
@@ -19,6 +21,8 @@ struct FilterLexer {
     private let text: String
     private let bytes: [UInt8]
     private var position = 0
+    /// Bytes before `position` that are no columns: outside of strings everything is ASCII, in them people count characters.
+    private var shift = 0
 
     init(_ text: String) {
         self.text = text
@@ -34,16 +38,17 @@ struct FilterLexer {
 
     private mutating func next() throws(FilterError) -> FilterToken {
         while let byte = peek(), byte == 0x20 || (0x09...0x0d).contains(byte) { position += 1 }
-        let start = position
-        guard let byte = peek() else { return FilterToken(kind: .end, column: start) }
-        if Self.isDigit(byte) { return FilterToken(kind: try number(), column: start) }
-        if Self.isWordStart(byte) { return FilterToken(kind: .word(word()), column: start) }
+        let start = position, column = position - shift
+        guard let byte = peek() else { return FilterToken(kind: .end, column: column) }
+        if Self.isDigit(byte) { return FilterToken(kind: try number(), column: column) }
+        if Self.isWordStart(byte) { return FilterToken(kind: .word(word()), column: column) }
+        if byte == UInt8(ascii: "\"") { return FilterToken(kind: .string(try string()), column: column) }
         let signs: [(String, FilterToken.Kind)] =
             FilterComparison.allCases.map { ($0.rawValue, .comparison($0)) } + [("(", .open), (")", .close), ("..", .upTo)]
         // Longer signs come first among those that begin alike: `<=` before `<`.
         for (sign, kind) in signs where bytes[start...].starts(with: sign.utf8) {
             position += sign.utf8.count
-            return FilterToken(kind: kind, column: start)
+            return FilterToken(kind: kind, column: column)
         }
         let hint = byte == UInt8(ascii: "=") ? ": equality is '=='" : byte == UInt8(ascii: "!") ? ": negation is 'not'" : ""
         throw error("'\(character(at: start))' means nothing here\(hint)", at: start)
@@ -95,6 +100,37 @@ struct FilterLexer {
         return String(decoding: bytes[start..<position], as: UTF8.self)
     }
 
+    /// Text up to the next quotation mark; a backslash takes its meaning from a quotation mark and from a backslash.
+    private mutating func string() throws(FilterError) -> String {
+        let start = position
+        var content: [UInt8] = []
+        position += 1
+        while let byte = peek(), byte != UInt8(ascii: "\"") {
+            if byte == UInt8(ascii: "\\") {
+                position += 1
+                guard let next = peek(), next == UInt8(ascii: "\"") || next == UInt8(ascii: "\\") else {
+                    throw error("'\"' or '\\' expected after '\\'", at: position)
+                }
+            } else if byte < 0x20 || byte == 0x7f {
+                throw error("a character that can be printed expected", at: position)
+            }
+            content.append(bytes[position])
+            position += 1
+        }
+        guard peek() != nil else { throw error("'\"' expected at the end of this string", at: start) }
+        position += 1
+        shift += position - start - String(decoding: bytes[start..<position], as: UTF8.self).count
+        return String(decoding: content, as: UTF8.self)
+    }
+
+    /// Whether a name is one word for the lexer.
+    static func isWord(_ text: String) -> Bool {
+        var lexer = FilterLexer(text)
+        guard let first = lexer.peek(), isWordStart(first) else { return false }
+        _ = lexer.word()
+        return lexer.peek() == nil
+    }
+
     private func peek() -> UInt8? { position < bytes.count ? bytes[position] : nil }
 
     private func character(at byte: Int) -> Character {
@@ -102,8 +138,7 @@ struct FilterLexer {
     }
 
     private func error(_ message: String, at byte: Int) -> FilterError {
-        // Everything up to here was ASCII: bytes are columns.
-        FilterError(message: message, expression: text, column: byte)
+        FilterError(message: message, expression: text, column: String(decoding: bytes[..<byte], as: UTF8.self).count)
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

@@ -8,7 +8,7 @@ extension FilterExpression {
 }
 
 /// Recursive descent over the grammar of ``FilterExpression``.
-private struct FilterParser {
+struct FilterParser {
     let text: String
     let tokens: [FilterToken]
     private var position = 0
@@ -17,10 +17,9 @@ private struct FilterParser {
     private static let deepest = 200
 
     /// Words that can't be names of places. Names of blocks are found in any case: `READ` is a block, if there is one.
-    private static let keywords: Set = [
-        "and", "or", "not", "in", "read", "write", "fault", "changed", "initiator", "status", "time", "wait", "size", "pc", "pid",
-        "address", "old", "new",
-    ]
+    static let keywords: Set<String> = Set(
+        ["and", "or", "not", "in", "read", "write", "changed", "text"] + TraceClass.allCases.map(\.rawValue)
+            + FilterAttribute.allCases.map(\.rawValue) + FilterQuantity.words.map(\.description))
 
     init(text: String, tokens: [FilterToken]) {
         self.text = text; self.tokens = tokens
@@ -59,34 +58,48 @@ private struct FilterParser {
         if accept("write") { return .write }
         if accept("fault") { return .fault }
         if accept("changed") { return .changed(try placeInParentheses()) }
-        if accept("initiator") {
-            let isEqual = try equality()
-            return .initiator(try name("an initiator"), isEqual: isEqual)
+        if accept("text") {
+            guard accept("contains") else { throw unexpected("'contains'") }
+            guard case .string(let text) = current else { throw unexpected("text in quotation marks") }
+            position += 1
+            return .text(text)
         }
-        if accept("status") {
+        for attribute in FilterAttribute.allCases where accept(attribute.rawValue) {
             let isEqual = try equality()
-            return .status(try name("a status"), isEqual: isEqual)
+            return .attribute(attribute, try name("a name"), isEqual: isEqual)
+        }
+        // `queue` is both: alone a class of events, compared a quantity.
+        for kind in TraceClass.allCases where current == .word(kind.rawValue) && (kind != .queue || !startsComparison(after: 1)) {
+            position += 1
+            return .kind(kind)
         }
         if accept("pc") { return acceptFunction() ? .function(try name("a function")) : try comparison(of: .pc) }
-        for quantity in [FilterQuantity.time, .wait, .size, .pid, .address] where accept(quantity.description) {
-            return try comparison(of: quantity)
-        }
         if accept("old") { return try comparison(of: current == .open ? .oldOf(try placeInParentheses()) : .old) }
         if accept("new") { return try comparison(of: current == .open ? .newOf(try placeInParentheses()) : .new) }
-        let place = try name("a condition: a block, a register, a field, a quantity to compare, read, write, fault or changed(...)")
-        return startsComparison ? try comparison(of: .newOf(place)) : .accesses(place)
+        for quantity in FilterQuantity.words where accept(quantity.description) { return try comparison(of: quantity) }
+        let place = try place(
+            "a condition: a block, a register, a field, a quantity or an attribute to compare, a class of events, read, write, fault, "
+                + "changed(...) or text contains \"...\"")
+        return startsComparison(after: 0) ? try comparison(of: .newOf(place)) : .accesses(place)
     }
 
     /// Takes `in` if a name follows it rather than a number.
     private mutating func acceptFunction() -> Bool {
-        guard current == .word("in"), case .word(let word) = tokens[position + 1].kind, !Self.keywords.contains(word) else { return false }
+        guard current == .word("in") else { return false }
+        switch tokens[position + 1].kind {
+        case .string: break
+        case .word(let word) where !Self.keywords.contains(word): break
+        default: return false
+        }
         position += 1
         return true
     }
 
-    private var startsComparison: Bool {
-        if case .comparison = current { return true }
-        return current == .word("in")
+    private func startsComparison(after count: Int) -> Bool {
+        // The last token is the end, and `count` is at most 1 before it.
+        let next = tokens[min(position + count, tokens.count - 1)].kind
+        if case .comparison = next { return true }
+        return next == .word("in")
     }
 
     private mutating func comparison(of quantity: FilterQuantity) throws(FilterError) -> FilterExpression {
@@ -108,25 +121,22 @@ private struct FilterParser {
                 position += 1
                 return .number(value)
             }
-            guard quantity == .time || quantity == .wait else { throw error("a number without a unit expected: \(quantity) is no time") }
+            guard quantity.isTime else { throw error("a number without a unit expected: \(quantity) is no time") }
             position += 1
             return .duration(value, unit)
         }
         switch quantity {
-        case .oldOf, .newOf:
-            // Any word: a value's name may be a keyword, `read`.
-            guard case .word(let word) = current else { throw unexpected("a number or the name of a field's value") }
-            position += 1
-            return .name(FilterName(word, column: tokens[position - 1].column))
+        case .oldOf, .newOf: return .name(try name("a number or the name of a field's value"))
+        case .cause: return .name(try name("a number or the name of a cause"))
         case .time, .wait: throw unexpected("a number of cycles, or one with a unit")
-        case .pc where isName: throw error("a number expected; for a function: pc in NAME")
+        case .pc where isPlace: throw error("a number expected; for a function: pc in NAME")
         default: throw unexpected("a number")
         }
     }
 
     private mutating func placeInParentheses() throws(FilterError) -> FilterName {
         try expect(.open, "'('")
-        let place = try name("a register or a field")
+        let place = try place("a register or a field")
         try expect(.close, "')'")
         return place
     }
@@ -139,18 +149,28 @@ private struct FilterParser {
         return comparison == .equal
     }
 
+    /// Any word, as names of values may be words of the grammar, or a string.
     private mutating func name(_ expected: String) throws(FilterError) -> FilterName {
-        guard isName, case .word(let word) = current else { throw unexpected(expected) }
-        let name = FilterName(word, column: tokens[position].column)
-        position += 1
-        return name
+        let column = tokens[position].column
+        switch current {
+        case .word(let text), .string(let text):
+            position += 1
+            return FilterName(text, column: column)
+        default: throw unexpected(expected)
+        }
+    }
+
+    private mutating func place(_ expected: String) throws(FilterError) -> FilterName {
+        guard isPlace, case .word(let word) = current else { throw unexpected(expected) }
+        defer { position += 1 }
+        return FilterName(word, column: tokens[position].column)
     }
 
     // MARK: Tokens
 
     private var current: FilterToken.Kind { tokens[position].kind }
 
-    private var isName: Bool {
+    private var isPlace: Bool {
         if case .word(let word) = current { return !Self.keywords.contains(word) }
         return false
     }
@@ -170,6 +190,7 @@ private struct FilterParser {
         let found = switch current {
         case .word(let word): "'\(word)'"
         case .number(let value, let unit): "'\(value)\(unit?.rawValue ?? "")'"
+        case .string(let text): FilterName.quoted(text)
         case .comparison(let comparison): "'\(comparison.rawValue)'"
         case .open: "'('"
         case .close: "')'"

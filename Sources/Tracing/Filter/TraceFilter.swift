@@ -2,27 +2,26 @@ import Registers
 
 /// A filter expression made ready for one trace: names looked up, times in cycles, comparisons as ranges.
 public struct TraceFilter: Sendable {
-    /// The addresses of a firmware's functions of a name; more than one when several have it.
-    public typealias FunctionLookup = (String) -> [ClosedRange<UInt32>]
-
-    private indirect enum Node: Sendable {
+    indirect enum Node: Sendable {
         case any([Node])
         case all([Node])
         case not(Node)
-        case write, fault
+        case kind(TraceClass)
+        case write(Bool)
+        case fault
         case accesses(Place)
         case changed(Place)
-        /// By the initiator's raw value.
-        case initiators([Bool])
-        case status(BusStatus)
-        case functions([ClosedRange<UInt32>])
+        /// By the number that ``TraceFilter/code(of:_:)`` gives.
+        case attribute(FilterAttribute, wanted: [Bool], isEqual: Bool)
+        case functions([Range<UInt32>])
+        case text(String)
         /// Nothing is in a range whose end lies before its start.
         case within(Quantity, from: UInt64, to: UInt64)
         case outside(Quantity, UInt64)
     }
 
     /// Registers of the trace, perhaps one element of an array, perhaps one field.
-    private struct Place: Sendable {
+    struct Place: Sendable {
         /// By number.
         var registers: [Bool]
         var element: UInt16?
@@ -37,8 +36,8 @@ public struct TraceFilter: Sendable {
         func value(_ register: UInt64) -> UInt64 { (register & mask) >> shift }
     }
 
-    private enum Quantity: Sendable {
-        case time, wait, size, pc, pid, address, old, new
+    enum Quantity: Sendable {
+        case named(FilterQuantity)
         case oldOf(Place), newOf(Place)
     }
 
@@ -53,195 +52,161 @@ public struct TraceFilter: Sendable {
     }
 
     /// - Parameters:
+    ///   - decoder: without symbols of a firmware image, a filter that asks for a function is an error.
     ///   - frequency: fabric cycles per second, for times with a unit.
-    ///   - functions: nil when no firmware image is at hand; a filter that asks for a function is then an error.
     /// - Throws: ``FilterError`` for what isn't as the grammar of ``FilterExpression`` wants it, and for names that mean nothing.
     public init(
-        _ text: String, _ decoder: TraceDecoder, frequency: UInt64 = 1_000_000_000, functions: FunctionLookup? = nil
+        _ text: String, _ decoder: TraceDecoder, frequency: UInt64 = 1_000_000_000
     ) throws(FilterError) {
-        let resolver = Resolver(text: text, decoder: decoder, frequency: frequency, functions: functions)
+        let resolver = FilterResolver(text: text, decoder: decoder, frequency: frequency)
         root = try resolver.node(try FilterExpression(parsing: text))
         self.decoder = decoder
     }
 
     /// Whether the filter lets an event through.
     public func matches(_ event: TraceEvent) -> Bool {
-        guard let root else { return true }
-        guard case .access(let event) = event else { return false }
-        return matches(root, event)
+        root.map { matches($0, event) } ?? true
     }
 
-    private func matches(_ node: Node, _ event: AccessEvent) -> Bool {
+    private func matches(_ node: Node, _ event: TraceEvent) -> Bool {
         switch node {
-        case .any(let parts): parts.contains { matches($0, event) }
-        case .all(let parts): parts.allSatisfy { matches($0, event) }
-        case .not(let inner): !matches(inner, event)
-        case .write: event.isWrite
-        case .fault: event.status != .ok
-        case .accesses(let place): place.includes(event.target)
-        case .changed(let place): place.includes(event.target) && (event.old ^ event.new) & place.mask != 0
-        case .initiators(let wanted): wanted[Int(event.initiator.rawValue) & 0x7ff]
-        case .status(let status): event.status == status
-        case .functions(let ranges): event.initiator.kind == .hart && ranges.contains { $0.contains(event.origin) }
-        case .within(let quantity, let low, let high): value(quantity, event).map { $0 >= low && $0 <= high } ?? false
-        case .outside(let quantity, let other): value(quantity, event).map { $0 != other } ?? false
+        case .any(let parts): return parts.contains { matches($0, event) }
+        case .all(let parts): return parts.allSatisfy { matches($0, event) }
+        case .not(let inner): return !matches(inner, event)
+        case .kind(let kind): return event.kind == kind
+        case .write(let isWrite): return event.isWrite == isWrite
+        case .fault: return event.isFault
+        case .accesses(let place):
+            if case .access(let event) = event { return place.includes(event.target) }
+            return false
+        case .changed(let place):
+            guard case .access(let event) = event else { return false }
+            return place.includes(event.target) && (event.old ^ event.new) & place.mask != 0
+        case .attribute(let attribute, let wanted, let isEqual):
+            guard let code = Self.code(of: attribute, event, intx: decoder.wires.count) else { return false }
+            return (code < wanted.count && wanted[code]) == isEqual
+        case .functions(let ranges): return event.pc.map { pc in ranges.contains { $0.contains(pc) } } ?? false
+        case .text(let text): return self.text(event)?.contains(text) ?? false
+        case .within(let quantity, let low, let high): return value(quantity, event).map { $0 >= low && $0 <= high } ?? false
+        case .outside(let quantity, let other): return value(quantity, event).map { $0 != other } ?? false
         }
     }
 
-    private func value(_ quantity: Quantity, _ event: AccessEvent) -> UInt64? {
-        switch quantity {
-        case .time: return event.time
-        case .wait: return event.wait
-        case .size: return UInt64(event.size)
-        case .pc: return event.initiator.kind == .hart ? UInt64(event.origin) : nil
-        case .pid: return event.initiator.kind == .host ? UInt64(event.origin) : nil
-        case .address: return decoder.address(event)
-        case .old:
-            if case .register = event.target { return event.old }
+    /// The number of an event's attribute; nil if it has none.
+    /// - Parameter intx: the number of INTx among the lines, after all wires.
+    private static func code(of attribute: FilterAttribute, _ event: TraceEvent, intx: Int) -> Int? {
+        switch (attribute, event) {
+        case (.initiator, _): return Int(event.initiator.rawValue)
+        case (.status, _): return event.status.map { Int($0.rawValue) }
+        case (.line, .interrupt(let event)):
+            switch event.step {
+            case .line(let wire, _): return Int(wire)
+            case .message(_, nil, _): return intx
+            case .message, .trap: return nil
+            }
+        case (.step, .interrupt(let event)): return FilterStep(event).rawValue
+        case (.step, .queue(let event)): return FilterStep(event).rawValue
+        case (.kind, .fault(let event)): return Int(event.kind.rawValue)
+        case (.record, .log(let event)):
+            if case .record(let kind, _) = event.content { return Int(kind) }
             return nil
-        case .new: return event.new
-        case .oldOf(let place): return place.includes(event.target) ? place.value(event.old) : nil
-        case .newOf(let place): return place.includes(event.target) ? place.value(event.new) : nil
+        case (.line, _), (.step, _), (.kind, _), (.record, _): return nil
         }
     }
 
-    // MARK: Resolving names
-
-    private struct Resolver {
-        let text: String
-        let decoder: TraceDecoder
-        let frequency: UInt64
-        let functions: FunctionLookup?
-
-        func node(_ expression: FilterExpression) throws(FilterError) -> Node {
-            switch expression {
-            case .or(let parts): return .any(try nodes(parts))
-            case .and(let parts): return .all(try nodes(parts))
-            case .not(let inner): return .not(try node(inner))
-            case .write: return .write
-            case .read: return .not(.write)
-            case .fault: return .fault
-            case .accesses(let name): return .accesses(try place(name).place)
-            case .changed(let name): return .changed(try place(name).place)
-            case .initiator(let name, let isEqual):
-                let node = Node.initiators(try initiators(name))
-                return isEqual ? node : .not(node)
-            case .status(let name, let isEqual):
-                guard let status = BusStatus.allCases.first(where: { "\($0)" == name.text }) else {
-                    throw error("a status expected: \(BusStatus.allCases.map { "\($0)" }.joined(separator: ", "))", name)
-                }
-                return isEqual ? .status(status) : .not(.status(status))
-            case .function(let name):
-                guard let functions else { throw error("a function has addresses only with a firmware image", name) }
-                let ranges = functions(name.text)
-                guard !ranges.isEmpty else { throw error("the firmware has no function '\(name.text)'", name) }
-                return .functions(ranges)
-            case .compare(let quantity, let comparison, let literal):
-                let (quantity, encodings) = try resolve(quantity)
-                let value = try number(literal, encodings)
-                return switch comparison {
-                case .equal: .within(quantity, from: value, to: value)
-                case .notEqual: .outside(quantity, value)
-                case .lessOrEqual: .within(quantity, from: 0, to: value)
-                case .less: value == 0 ? .within(quantity, from: 1, to: 0) : .within(quantity, from: 0, to: value - 1)
-                case .greaterOrEqual: .within(quantity, from: value, to: .max)
-                case .greater: value == .max ? .within(quantity, from: 1, to: 0) : .within(quantity, from: value + 1, to: .max)
-                }
-            case .range(let quantity, let low, let high):
-                let (quantity, encodings) = try resolve(quantity)
-                return .within(quantity, from: try number(low, encodings), to: try number(high, encodings))
+    private func text(_ event: TraceEvent) -> String? {
+        switch event {
+        case .fault(let event): event.name
+        case .log(let event):
+            switch event.content {
+            case .line(let text): text
+            case .record(let kind, _): decoder.recordName(kind)
             }
+        case .access, .interrupt, .dma, .queue: nil
         }
+    }
 
-        private func nodes(_ expressions: [FilterExpression]) throws(FilterError) -> [Node] {
-            var nodes: [Node] = []
-            for expression in expressions { nodes.append(try node(expression)) }
-            return nodes
+    private func value(_ quantity: Quantity, _ event: TraceEvent) -> UInt64? {
+        switch quantity {
+        case .named(.time): return event.time
+        case .named(.pc): return event.pc.map(UInt64.init)
+        case .named(.pid): return event.pid.map(UInt64.init)
+        case .named(.function):
+            let kind = event.initiator.kind
+            return kind == .host || kind == .dma ? UInt64(event.initiator.number) : nil
+        case .named(let quantity): return value(quantity, event)
+        case .oldOf(let place):
+            guard case .access(let event) = event, place.includes(event.target) else { return nil }
+            return place.value(event.old)
+        case .newOf(let place):
+            guard case .access(let event) = event, place.includes(event.target) else { return nil }
+            return place.value(event.new)
         }
+    }
 
-        private func resolve(_ quantity: FilterQuantity) throws(FilterError) -> (Quantity, [FieldDescription.Encoding]) {
+    private func value(_ quantity: FilterQuantity, _ event: TraceEvent) -> UInt64? {
+        switch event {
+        case .access(let event):
             switch quantity {
-            case .time: return (.time, [])
-            case .wait: return (.wait, [])
-            case .size: return (.size, [])
-            case .pc: return (.pc, [])
-            case .pid: return (.pid, [])
-            case .address: return (.address, [])
-            case .old: return (.old, [])
-            case .new: return (.new, [])
-            case .oldOf(let name), .newOf(let name):
-                guard name.text.contains(".") else {
-                    throw error("'\(name.text)' has no value: a register or a field expected, BLOCK.REGISTER or BLOCK.REGISTER.FIELD", name)
-                }
-                let (place, encodings) = try place(name)
-                if case .oldOf = quantity { return (.oldOf(place), encodings) }
-                return (.newOf(place), encodings)
+            case .wait: return event.wait
+            case .size: return UInt64(event.size)
+            case .address: return decoder.address(event)
+            case .old: if case .register = event.target { return event.old } else { return nil }
+            case .new: return event.new
+            default: return nil
             }
+        case .interrupt(let event):
+            switch (quantity, event.step) {
+            case (.level, .line(_, let level)), (.level, .message(_, nil, let level)): return level ? 1 : 0
+            case (.vector, .message(_, let vector?, _)): return UInt64(vector)
+            case (.cause, .trap(_, let cause, _, _)): return UInt64(cause)
+            case (.handler, .trap(_, _, _, let handler)): return UInt64(handler)
+            default: return nil
+            }
+        case .dma(let event):
+            switch quantity {
+            case .address: return event.address
+            case .bytes: return UInt64(event.bytes)
+            default: return nil
+            }
+        case .queue(let event):
+            let isRequest = event.step == .taken || event.step == .completed
+            switch quantity {
+            case .queue: return UInt64(event.queue)
+            case .depth: return UInt64(event.depth)
+            case .head: return isRequest ? UInt64(event.head) : nil
+            case .bytes: return isRequest ? UInt64(event.bytes) : nil
+            default: return nil
+            }
+        case .fault(let event):
+            switch quantity {
+            case .address: return event.address
+            case .queue: return event.kind == .queue ? UInt64(event.origin) : nil
+            default: return nil
+            }
+        case .log: return nil
         }
+    }
+}
 
-        private func number(_ literal: FilterLiteral, _ encodings: [FieldDescription.Encoding]) throws(FilterError) -> UInt64 {
-            switch literal {
-            case .number(let value): return value
-            case .duration(let amount, let unit):
-                guard let perSecond = unit.perSecond else { return amount }
-                // Saturates: a time past the end of all time is as good as the end.
-                let (high, low) = amount.multipliedFullWidth(by: frequency)
-                return high >= perSecond ? .max : perSecond.dividingFullWidth((high, low)).quotient
-            case .name(let name):
-                if let value = encodings.first(where: { $0.name == name.text })?.value { return value }
-                let known = encodings.isEmpty ? "; it has no named values" : ": \(encodings.map(\.name).joined(separator: ", "))"
-                throw error("a number or the name of one of the field's values expected" + known, name)
-            }
+/// The names of the attribute `step`, in the order of their numbers.
+enum FilterStep: Int, CaseIterable {
+    case line, message, trap, doorbell, taken, completed, notified
+
+    init(_ event: InterruptEvent) {
+        self = switch event.step {
+        case .line, .message(_, nil, _): .line
+        case .message: .message
+        case .trap: .trap
         }
+    }
 
-        private func place(_ name: FilterName) throws(FilterError) -> (place: Place, encodings: [FieldDescription.Encoding]) {
-            guard name.text.contains(".") else {
-                let registers = decoder.known.map { $0.block.lowercased() == name.text.lowercased() }
-                guard registers.contains(true) else {
-                    throw error("no block '\(name.text)' in this trace, and no other word of the grammar", name)
-                }
-                return (Place(registers: registers), [])
-            }
-            let location = try location(name)
-            let registerName = "\(location.block.name).\(location.register.name)"
-            var place = Place(registers: decoder.known.map { $0.name == registerName })
-            guard place.registers.contains(true) else { throw error("no register '\(registerName)' in this trace", name) }
-            if name.text.contains("[") { place.element = UInt16(location.element) }
-            if let field = location.field {
-                place.mask = field.mask
-                place.shift = UInt64(field.lsb)
-            }
-            return (place, location.field?.encodings ?? [])
-        }
-
-        private func location(_ name: FilterName) throws(FilterError) -> RegisterLocation {
-            var complaint = "'\(name.text)': no such register"
-            for (index, map) in decoder.maps.enumerated() {
-                do {
-                    return try map.location(named: name.text)
-                } catch {
-                    // The first bus is the one with most blocks: its nearest names help most.
-                    let block = name.text.prefix { $0 != "." }.lowercased()
-                    if index == 0 || map.blocks.contains(where: { $0.name.lowercased() == block }) { complaint = error.description }
-                }
-            }
-            throw error(complaint, name)
-        }
-
-        /// The initiators that a word means.
-        private func initiators(_ name: FilterName) throws(FilterError) -> [Bool] {
-            let wanted = (0..<0x800).map { (raw: UInt16) in
-                let initiator = Initiator(rawValue: raw)
-                return initiator.description == name.text || "\(initiator.kind)" == name.text
-            }
-            guard wanted.contains(true) else {
-                throw error("an initiator (hart0, host0, host1, dma1, debugger, device) or a kind of them (hart, host, dma) expected", name)
-            }
-            return wanted
-        }
-
-        private func error(_ message: String, _ name: FilterName) -> FilterError {
-            FilterError(message: message, expression: text, column: name.column)
+    init(_ event: QueueEvent) {
+        self = switch event.step {
+        case .doorbell: .doorbell
+        case .taken: .taken
+        case .completed: .completed
+        case .notified: .notified
         }
     }
 }

@@ -1,180 +1,204 @@
 import Registers
 
-/// Turns accesses into a Perfetto trace (perfetto.dev, "Synthetic track events"): a row of `TracePacket` with track events.
+/// Turns events into a Perfetto trace (perfetto.dev, "Synthetic track events").
 ///
-/// Each initiator is a track with a slice for each access, from its issue to when it came back; each block is a track with an
-/// instant for each access to it. The slices carry the values, the fields that changed, program counter or process, and the status.
+/// - Each initiator is a track with a slice for each access, from its issue to when it came back, and an instant for each trap; each
+///   block is a track with an instant for each access to it. They carry values, fields that changed, who it was, and the status.
+/// - Each interrupt line is a track with a slice while it is high; each function's messages and transfers are tracks with instants.
+/// - Each virtqueue is a track with a slice for each request, from taken to completed, and a counter of its depth.
+/// - Faults and the firmware's log are tracks. With symbols, each hart has one of the functions that it was seen in.
 public struct PerfettoExport {
-    // Field numbers of perfetto/protos: trace.proto, trace_packet.proto, track_descriptor.proto, track_event.proto, debug_annotation.proto.
-    private enum Trace { static let packet = 1 }
-    private enum Packet { static let timestamp = 8, sequence = 10, event = 11, track = 60 }
-    private enum Track { static let uuid = 1, name = 2, parent = 5 }
-    private enum Event { static let annotation = 4, type = 9, track = 11, category = 22, name = 23 }
-    private enum EventType { static let begin: UInt64 = 1, end: UInt64 = 2, instant: UInt64 = 3 }
-    private enum Annotation { static let unsigned = 3, string = 6, pointer = 7, name = 10 }
-
-    /// Numbers of the tracks: the two groups, then initiators by their raw value, then blocks as they come.
-    private enum TrackNumber {
-        static let initiators: UInt64 = 1, blocks: UInt64 = 2, firstInitiator: UInt64 = 0x1000, firstBlock: UInt64 = 0x2000
-    }
-
-    private var output: [UInt8] = []
-
+    private var tracks: PerfettoTracks
     private let decoder: TraceDecoder
-    private let frequency: UInt64
-    /// By the initiator's raw value: whether its track is described, and when its open slice ends.
-    private var isDescribed = [Bool](repeating: false, count: 0x400)
-    private var openUntil = [UInt64?](repeating: nil, count: 0x400)
-    private var blocks: [Substring: UInt64] = [:]
+    /// By the initiator: when its open slice ends.
+    private var openUntil: [Initiator: UInt64] = [:]
+    /// By track: a line that is high.
+    private var high: Set<UInt64> = []
+    private var requests: [Queue: Requests] = [:]
+    private var executing: [Int: Execution] = [:]
+    private var last: UInt64 = 0
 
-    /// - Parameter frequency: fabric cycles per second.
+    private struct Queue: Hashable {
+        let function: UInt8, queue: UInt16
+    }
+
+    /// What a queue's device has. Requests overlap, slices of a track must not: each request takes the first track that is free.
+    private struct Requests {
+        /// By head.
+        var lanes: [UInt16: Int] = [:]
+        var isBusy: [Bool] = []
+    }
+
+    /// A hart was seen in one function and not in another since.
+    private struct Execution {
+        let function: String
+        let track: UInt64
+    }
+
+    /// - Parameters:
+    ///   - decoder: with symbols of a firmware image there are tracks of what the harts executed.
+    ///   - frequency: fabric cycles per second.
     public init(_ decoder: TraceDecoder, frequency: UInt64) {
+        tracks = PerfettoTracks(frequency: frequency)
         self.decoder = decoder
-        self.frequency = frequency
-        describe(TrackNumber.initiators, "initiators", parent: nil)
-        describe(TrackNumber.blocks, "blocks", parent: nil)
     }
 
-    /// Adds one access. Accesses come in the order of time.
-    public mutating func add(_ event: AccessEvent) {
-        let initiator = Int(event.initiator.rawValue) & 0x3ff
-        let track = TrackNumber.firstInitiator + UInt64(initiator)
-        if !isDescribed[initiator] {
-            isDescribed[initiator] = true
-            describe(track, "\(event.initiator)", parent: TrackNumber.initiators)
+    /// Adds one event. Events come in the order of time.
+    public mutating func add(_ event: TraceEvent) {
+        last = max(last, event.time)
+        sample(event)
+        switch event {
+        case .access(let event): add(event)
+        case .interrupt(let event): add(event)
+        case .dma(let event):
+            tracks.instant(
+                event.time, tracks.track("DMA", "dma\(event.function)"), event.isWrite ? "write" : "read", category: "dma",
+                [("address", .hexadecimal(event.address)), ("bytes", .number(UInt64(event.bytes))), ("status", .text("\(event.status)"))])
+        case .queue(let event): add(event)
+        case .fault(let event):
+            let origin: [(String, PerfettoTracks.Value)] = event.kind == .queue ? [("queue", .number(UInt64(event.origin)))] : []
+            tracks.instant(
+                event.time, tracks.track("faults", "\(event.initiator)"), "\(event.kind)", category: "fault",
+                [("name", .text(event.name)), ("address", .hexadecimal(event.address))] + origin + originArgument(.fault(event)))
+        case .log(let event):
+            switch event.content {
+            case .line(let text): tracks.instant(event.time, tracks.track("firmware", "console"), text, category: "log")
+            case .record(let kind, let arguments):
+                tracks.instant(
+                    event.time, tracks.track("firmware", "records"), decoder.recordName(kind), category: "log",
+                    decoder.members(ofRecord: kind, arguments).map { ($0.name, .text($0.value)) })
+            }
         }
-        close(initiator, at: event.time)
-        let annotations = annotations(event)
-        let verb = event.isWrite ? "write" : "read"
-        let name = decoder.name(event)
-        emit(event.time, track, EventType.begin, name: name, category: verb, annotations)
-        openUntil[initiator] = event.time &+ event.wait
-        guard case .register(let number, _, _) = event.target else { return }
-        let block = decoder.known[Int(number)].block
-        let register = name.dropFirst(block.utf8.count + 1)
-        emit(event.time, blockTrack(block), EventType.instant, name: "\(verb) \(register)", category: verb, annotations)
     }
 
-    /// Ends the slices that are open.
+    /// Ends the slices that are open: accesses when they came back, the others with the trace.
     public mutating func finish() {
-        for initiator in openUntil.indices { close(initiator, at: .max) }
+        for initiator in openUntil.keys.sorted(by: { $0.rawValue < $1.rawValue }) { close(initiator, at: .max) }
+        for track in high.sorted() { tracks.end(last, track) }
+        high.removeAll()
+        for queue in requests.keys.sorted(by: { ($0.function, $0.queue) < ($1.function, $1.queue) }) {
+            for lane in (requests[queue]?.lanes.values ?? [:].values).sorted() { tracks.end(last, track(of: queue, lane: lane)) }
+        }
+        requests.removeAll()
+        for hart in executing.keys.sorted() { executing[hart].map { tracks.end(last, $0.track) } }
+        executing.removeAll()
     }
 
     /// Hands over what has been written since the last time.
-    public mutating func takeOutput() -> [UInt8] {
-        defer { output.removeAll(keepingCapacity: true) }
-        return output
+    public mutating func takeOutput() -> [UInt8] { tracks.takeOutput() }
+
+    // MARK: Accesses
+
+    private mutating func add(_ event: AccessEvent) {
+        close(event.initiator, at: event.time)
+        let arguments = arguments(event)
+        let verb = event.isWrite ? "write" : "read"
+        let name = decoder.name(event)
+        tracks.begin(event.time, tracks.track("initiators", "\(event.initiator)"), name, category: verb, arguments)
+        openUntil[event.initiator] = event.time &+ event.wait
+        guard case .register(let number, _, _) = event.target else { return }
+        let block = decoder.known[Int(number)].block
+        let register = name.dropFirst(block.utf8.count + 1)
+        tracks.instant(event.time, tracks.track("blocks", String(block)), "\(verb) \(register)", category: verb, arguments)
     }
 
     /// Ends an initiator's slice. Slices of a track must not overlap in part: one that is still open when the next begins ends there,
     /// as happens when programs access one function at the same time.
-    private mutating func close(_ initiator: Int, at time: UInt64) {
-        guard let end = openUntil[initiator] else { return }
-        openUntil[initiator] = nil
-        emit(min(end, time), TrackNumber.firstInitiator + UInt64(initiator), EventType.end)
+    private mutating func close(_ initiator: Initiator, at time: UInt64) {
+        guard let end = openUntil.removeValue(forKey: initiator) else { return }
+        tracks.end(min(end, time), tracks.track("initiators", "\(initiator)"))
     }
 
-    private mutating func blockTrack(_ block: Substring) -> UInt64 {
-        if let track = blocks[block] { return track }
-        let track = TrackNumber.firstBlock + UInt64(blocks.count)
-        blocks[block] = track
-        describe(track, String(block), parent: TrackNumber.blocks)
-        return track
-    }
-
-    private func annotations(_ event: AccessEvent) -> [ProtobufWriter] {
-        func make(_ name: String, _ set: (inout ProtobufWriter) -> Void) -> ProtobufWriter {
-            var annotation = ProtobufWriter()
-            annotation.string(Annotation.name, name)
-            set(&annotation)
-            return annotation
-        }
-        var annotations: [ProtobufWriter] = []
+    private func arguments(_ event: AccessEvent) -> [(String, PerfettoTracks.Value)] {
+        var arguments: [(String, PerfettoTracks.Value)] = []
         if case .register(let number, _, _) = event.target {
-            annotations.append(make("old") { $0.varint(Annotation.pointer, event.old) })
-            let changes = decoder.known[Int(number)].description?.changes(from: event.old, to: event.new) ?? []
-            for (old, new) in changes {
-                let change = "\(TraceFormatter.value(old)) -> \(TraceFormatter.value(new))"
-                annotations.append(make(old.name) { $0.string(Annotation.string, change) })
+            arguments.append(("old", .hexadecimal(event.old)))
+            for (old, new) in decoder.known[Int(number)].description?.changes(from: event.old, to: event.new) ?? [] {
+                arguments.append((old.name, .text("\(TraceFormatter.value(old)) -> \(TraceFormatter.value(new))")))
             }
         }
-        annotations.append(make("new") { $0.varint(Annotation.pointer, event.new) })
-        annotations.append(make("status") { $0.string(Annotation.string, "\(event.status)") })
-        annotations.append(make("initiator") { $0.string(Annotation.string, "\(event.initiator)") })
-        if event.initiator.kind == .hart { annotations.append(make("pc") { $0.varint(Annotation.pointer, UInt64(event.origin)) }) }
-        if event.initiator.kind == .host { annotations.append(make("pid") { $0.varint(Annotation.unsigned, UInt64(event.origin)) }) }
-        return annotations
+        arguments += [
+            ("new", .hexadecimal(event.new)), ("status", .text("\(event.status)")), ("initiator", .text("\(event.initiator)")),
+        ]
+        return arguments + originArgument(.access(event))
     }
 
-    private mutating func describe(_ number: UInt64, _ name: String, parent: UInt64?) {
-        var track = ProtobufWriter()
-        track.varint(Track.uuid, number)
-        track.string(Track.name, name)
-        if let parent { track.varint(Track.parent, parent) }
-        var packet = ProtobufWriter()
-        packet.varint(Packet.sequence, 1)
-        packet.message(Packet.track, track)
-        append(packet)
+    private func originArgument(_ event: TraceEvent) -> [(String, PerfettoTracks.Value)] {
+        if let pc = event.pc { return [("pc", .hexadecimal(UInt64(pc)))] }
+        if let pid = event.pid { return [("pid", .number(UInt64(pid)))] }
+        return []
     }
 
-    private mutating func emit(
-        _ time: UInt64, _ track: UInt64, _ type: UInt64, name: String? = nil, category: String? = nil, _ annotations: [ProtobufWriter] = []
-    ) {
-        var event = ProtobufWriter()
-        event.varint(Event.type, type)
-        event.varint(Event.track, track)
-        if let category { event.string(Event.category, category) }
-        if let name { event.string(Event.name, name) }
-        for annotation in annotations { event.message(Event.annotation, annotation) }
-        var packet = ProtobufWriter()
-        packet.varint(Packet.timestamp, nanoseconds(time))
-        packet.varint(Packet.sequence, 1)
-        packet.message(Packet.event, event)
-        append(packet)
-    }
+    // MARK: Interrupts
 
-    private mutating func append(_ packet: ProtobufWriter) {
-        var trace = ProtobufWriter()
-        trace.message(Trace.packet, packet)
-        output += trace.bytes
-    }
-
-    /// Perfetto's timestamps are in nanoseconds.
-    private func nanoseconds(_ cycles: UInt64) -> UInt64 {
-        let (high, low) = cycles.multipliedFullWidth(by: 1_000_000_000)
-        return high >= frequency ? .max : frequency.dividingFullWidth((high, low)).quotient
-    }
-}
-
-/// One message in the wire format of Protocol Buffers (protobuf.dev, "Encoding"): a row of tagged fields.
-struct ProtobufWriter {
-    private(set) var bytes: [UInt8] = []
-
-    /// A field of wire type 0.
-    mutating func varint(_ field: Int, _ value: UInt64) {
-        raw(UInt64(field) << 3)
-        raw(value)
-    }
-
-    mutating func string(_ field: Int, _ text: String) {
-        raw(UInt64(field) << 3 | 2)
-        raw(UInt64(text.utf8.count))
-        bytes += text.utf8
-    }
-
-    mutating func message(_ field: Int, _ message: ProtobufWriter) {
-        raw(UInt64(field) << 3 | 2)
-        raw(UInt64(message.bytes.count))
-        bytes += message.bytes
-    }
-
-    /// Seven bits a byte, the least significant first; all but the last byte have their top bit set.
-    private mutating func raw(_ value: UInt64) {
-        var rest = value
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
+    private mutating func add(_ event: InterruptEvent) {
+        switch event.step {
+        case .line(let wire, let level):
+            let name = decoder.wireName(wire)
+            set(tracks.track("interrupts", name), name, level, at: event.time)
+        case .message(let function, nil, let level): set(tracks.track("interrupts", "fn\(function).INTx"), "INTx", level, at: event.time)
+        case .message(let function, let vector?, _):
+            tracks.instant(event.time, tracks.track("interrupts", "fn\(function).messages"), "vector \(vector)", category: "interrupt")
+        case .trap(let hart, let cause, let pc, let handler):
+            tracks.instant(
+                event.time, tracks.track("initiators", "hart\(hart)"), TrapCause.name(cause), category: "trap",
+                [("pc", .hexadecimal(UInt64(pc))), ("handler", .hexadecimal(UInt64(handler)))])
         }
-        bytes.append(UInt8(rest))
+    }
+
+    private mutating func set(_ track: UInt64, _ name: String, _ level: Bool, at time: UInt64) {
+        if level {
+            if high.insert(track).inserted { tracks.begin(time, track, name, category: "interrupt") }
+        } else if high.remove(track) != nil {
+            tracks.end(time, track)
+        }
+    }
+
+    // MARK: Virtqueues
+
+    private mutating func track(of queue: Queue, lane: Int) -> UInt64 {
+        tracks.track("queues", "fn\(queue.function) queue \(queue.queue)", "requests", lane: lane)
+    }
+
+    private mutating func add(_ event: QueueEvent) {
+        let queue = Queue(function: event.function, queue: event.queue), name = "fn\(event.function) queue \(event.queue)"
+        tracks.count(event.time, tracks.track("queues", name, "depth", isCounter: true), UInt64(event.depth))
+        switch event.step {
+        case .doorbell, .notified: tracks.instant(event.time, tracks.track("queues", name), "\(event.step)", category: "queue")
+        case .taken:
+            // A head that is taken again: its request vanished with a reset.
+            end(event.head, of: queue, at: event.time)
+            var requests = requests[queue] ?? Requests()
+            let lane = requests.isBusy.firstIndex(of: false) ?? requests.isBusy.count
+            if lane == requests.isBusy.count { requests.isBusy.append(true) } else { requests.isBusy[lane] = true }
+            requests.lanes[event.head] = lane
+            self.requests[queue] = requests
+            tracks.begin(
+                event.time, track(of: queue, lane: lane), "request \(event.head)", category: "queue",
+                [("head", .number(UInt64(event.head))), ("bytes", .number(UInt64(event.bytes)))])
+        case .completed: end(event.head, of: queue, at: event.time)
+        }
+    }
+
+    private mutating func end(_ head: UInt16, of queue: Queue, at time: UInt64) {
+        guard let lane = requests[queue]?.lanes.removeValue(forKey: head) else { return }
+        requests[queue]?.isBusy[lane] = false
+        tracks.end(time, track(of: queue, lane: lane))
+    }
+
+    // MARK: Functions
+
+    /// Whatever a hart did, it did it in a function: that lasts until the hart is seen in another.
+    private mutating func sample(_ event: TraceEvent) {
+        guard let symbols = decoder.symbols, event.initiator.kind == .hart, let pc = event.pc else { return }
+        let hart = event.initiator.number
+        let function = symbols.function(at: pc) ?? "0x\(hex(pc))"
+        if let execution = executing[hart] {
+            if execution.function == function { return }
+            tracks.end(event.time, execution.track)
+        }
+        let track = tracks.track("firmware", "hart\(hart) functions")
+        tracks.begin(event.time, track, function, category: "function")
+        executing[hart] = Execution(function: function, track: track)
     }
 }

@@ -43,13 +43,14 @@ public struct TraceFormatter {
             case .line(let wire, let level): return ("line", decoder.wireName(wire), Self.change(level))
             case .message(_, let vector?, _): return ("message", "vector \(vector)", "")
             case .message(_, nil, let level): return ("line", "INTx", Self.change(level))
-            case .trap(_, let cause, _, let handler): return ("trap", trapName(cause), "handler=\(hex(handler))")
+            case .trap(_, let cause, _, let handler): return ("trap", TrapCause.name(cause), "handler=\(hex(handler))")
             }
         case .dma(let event):
             return (event.isWrite ? "dma-write" : "dma-read", "0x\(hex(event.address))", "\(event.bytes) bytes")
         case .queue(let event):
             let isRequest = event.step == .taken || event.step == .completed
-            return ("\(event.step)", "queue \(event.queue)", (isRequest ? "head=\(event.head) bytes=\(event.bytes) " : "") + "depth=\(event.depth)")
+            let request = isRequest ? "head=\(event.head) bytes=\(event.bytes) " : ""
+            return ("\(event.step)", "queue \(event.queue)", request + "depth=\(event.depth)")
         case .fault(let event):
             let queue = event.kind == .queue ? ["queue=\(event.origin)"] : []
             let address = event.address == 0 ? [] : ["address=0x\(hex(event.address))"]
@@ -58,7 +59,8 @@ public struct TraceFormatter {
             switch event.content {
             case .line(let text): return ("log", printable(text), "")
             case .record(let kind, let arguments):
-                return ("log", decoder.recordName(kind), arguments.map { "0x\(hex($0))" }.joined(separator: " "))
+                let members = decoder.members(ofRecord: kind, arguments)
+                return ("log", decoder.recordName(kind), members.map { "\($0.name)=\(printable($0.value))" }.joined(separator: " "))
             }
         }
     }
@@ -94,7 +96,8 @@ public struct TraceFormatter {
             members += ["\"function\":\(event.function)", "\"direction\":\"\(event.isWrite ? "write" : "read")\""]
             members += ["\"address\":\"0x\(hex(event.address))\"", "\"bytes\":\(event.bytes)"]
         case .queue(let event):
-            members += ["\"function\":\(event.function)", "\"queue\":\(event.queue)", "\"step\":\"\(event.step)\"", "\"depth\":\(event.depth)"]
+            members += ["\"function\":\(event.function)", "\"queue\":\(event.queue)"]
+            members += ["\"step\":\"\(event.step)\"", "\"depth\":\(event.depth)"]
             if event.step == .taken || event.step == .completed { members += ["\"head\":\(event.head)", "\"bytes\":\(event.bytes)"] }
         case .fault(let event):
             members += ["\"kind\":\"\(event.kind)\"", "\"name\":\(quoted(event.name))", "\"address\":\"0x\(hex(event.address))\""]
@@ -104,7 +107,8 @@ public struct TraceFormatter {
             case .line(let text): members.append("\"text\":\(quoted(text))")
             case .record(let kind, let arguments):
                 members.append("\"record\":\(quoted(decoder.recordName(kind)))")
-                members.append("\"arguments\":[\(arguments.map { "\"0x\(hex($0))\"" }.joined(separator: ","))]")
+                let payload = decoder.members(ofRecord: kind, arguments).map { "\(quoted($0.name)):\(quoted($0.value))" }
+                members.append("\"payload\":{\(payload.joined(separator: ","))}")
             }
         }
         if let status = event.status { members.append("\"status\":\"\(status)\"") }
@@ -137,7 +141,7 @@ public struct TraceFormatter {
         case .message(let function, let vector?, _): ["\"function\":\(function)", "\"vector\":\(vector)"]
         case .message(let function, nil, let level): ["\"function\":\(function)", "\"line\":\"INTx\"", "\"level\":\(level ? 1 : 0)"]
         case .trap(_, let cause, _, let handler):
-            ["\"cause\":\"0x\(hex(cause))\"", "\"name\":\"\(trapName(cause))\"", "\"handler\":\"0x\(hex(handler))\""]
+            ["\"cause\":\"0x\(hex(cause))\"", "\"name\":\"\(TrapCause.name(cause))\"", "\"handler\":\"0x\(hex(handler))\""]
         }
     }
 }

@@ -1,8 +1,8 @@
 import Registers
 
-/// Who accessed what how often, what that cost, and what went wrong.
+/// Who did what how often, what that cost, and what went wrong.
 public struct TraceSummary {
-    private struct Counts {
+    struct AccessCounts {
         var reads: UInt64 = 0, writes: UInt64 = 0, faults: UInt64 = 0
         /// Cycles until the accesses came back.
         var waited: UInt64 = 0
@@ -16,46 +16,96 @@ public struct TraceSummary {
         }
     }
 
-    /// Accesses that are the same mistake: made by the same instruction at the same place, with the same outcome.
-    private struct Mistake: Hashable {
-        let name: String, reason: String, isWrite: Bool
+    /// Transfers of one function.
+    struct DMACounts {
+        var reads: UInt64 = 0, writes: UInt64 = 0, bytesRead: UInt64 = 0, bytesWritten: UInt64 = 0
+        /// Transfers none of whose bytes moved.
+        var refused: UInt64 = 0
+
+        mutating func add(_ event: DMAEvent) {
+            if event.isWrite { writes += 1 } else { reads += 1 }
+            guard event.status == .ok else { return refused += 1 }
+            if event.isWrite { bytesWritten &+= UInt64(event.bytes) } else { bytesRead &+= UInt64(event.bytes) }
+        }
+    }
+
+    /// Events that are the same mistake: made by the same instruction at the same place, with the same outcome.
+    struct Mistake: Hashable {
+        /// `read`, `write`, or `fault`.
+        let what: String
+        let name: String, reason: String
         let initiator: Initiator
         /// Program counter or process.
         let origin: UInt32
     }
 
     /// One mistake: how often, and the cycle of its first time.
-    private typealias RankedMistake = (mistake: Mistake, count: UInt64, first: UInt64)
+    typealias RankedMistake = (mistake: Mistake, count: UInt64, first: UInt64)
 
-    private let decoder: TraceDecoder
-    private let frequency: UInt64
-    private var total = Counts()
-    private var first: UInt64?
-    private var last: UInt64 = 0
+    let decoder: TraceDecoder
+    let frequency: UInt64
+    /// By class, in the order of ``TraceClass``.
+    private(set) var events = [UInt64](repeating: 0, count: TraceClass.allCases.count)
+    private(set) var accesses = AccessCounts()
+    private(set) var first: UInt64?
+    private(set) var last: UInt64 = 0
     /// By register number, elements of arrays together.
-    private var registers: [Counts]
-    private var elsewhere = Counts()
+    private var registers: [AccessCounts]
+    private var elsewhere = AccessCounts()
     /// By the initiator's raw value.
-    private var initiators = [Counts](repeating: Counts(), count: 0x400)
+    private var initiators = [AccessCounts](repeating: AccessCounts(), count: Initiator.Kind.allCases.count << 8)
+    /// By name.
+    private var interrupts: [String: UInt64] = [:]
+    /// By function.
+    private var transfers = [DMACounts](repeating: DMACounts(), count: 256)
+    private var queues = QueueStatistics()
     private var mistakes: [Mistake: (count: UInt64, first: UInt64)] = [:]
+    /// By hart: the instruction whose access failed last. The bus error that it takes for that is the same mistake.
+    private var failed: [Int: UInt32] = [:]
 
     /// - Parameter frequency: fabric cycles per second.
     public init(_ decoder: TraceDecoder, frequency: UInt64) {
         self.decoder = decoder
         self.frequency = frequency
-        registers = .init(repeating: Counts(), count: decoder.known.count)
+        registers = .init(repeating: AccessCounts(), count: decoder.known.count)
     }
 
-    /// Counts one access.
-    public mutating func add(_ event: AccessEvent) {
+    /// Counts one event. Events come in the order of time.
+    public mutating func add(_ event: TraceEvent) {
         if first == nil { first = event.time }
         last = event.time
-        total.add(event)
-        initiators[Int(event.initiator.rawValue) & 0x3ff].add(event)
+        events[event.kind.index] += 1
+        switch event {
+        case .access(let event): add(event)
+        case .interrupt(let event): interrupts[name(event), default: 0] += 1
+        case .dma(let event): transfers[Int(event.function)].add(event)
+        case .queue(let event): queues.add(event)
+        case .fault(let event): add(event)
+        case .log: break
+        }
+    }
+
+    private mutating func add(_ event: AccessEvent) {
+        accesses.add(event)
+        initiators[min(Int(event.initiator.rawValue), initiators.count - 1)].add(event)
         if case .register(let number, _, _) = event.target { registers[Int(number)].add(event) } else { elsewhere.add(event) }
+        if event.status != .ok, event.initiator.kind == .hart { failed[event.initiator.number] = event.origin }
         guard let (name, reason) = mistake(event) else { return }
-        let key = Mistake(name: name, reason: reason, isWrite: event.isWrite, initiator: event.initiator, origin: event.origin)
-        mistakes[key, default: (0, event.time)].count += 1
+        let what = event.isWrite ? "write" : "read"
+        add(Mistake(what: what, name: name, reason: reason, initiator: event.initiator, origin: event.origin), event.time)
+    }
+
+    private mutating func add(_ event: FaultEvent) {
+        if event.kind == .bus, failed.removeValue(forKey: event.initiator.number) == event.origin { return }
+        let place = event.kind == .queue ? " queue \(event.origin)" : event.address != 0 ? " 0x\(hex(event.address))" : ""
+        let isProgram = event.initiator.kind == .hart || event.initiator.kind == .host
+        add(Mistake(
+            what: "fault", name: "\(event.kind)\(place)", reason: printable(event.name), initiator: event.initiator,
+            origin: isProgram ? event.origin : 0), event.time)
+    }
+
+    private mutating func add(_ mistake: Mistake, _ time: UInt64) {
+        mistakes[mistake, default: (0, time)].count += 1
     }
 
     /// Whether something is wrong with an access: its status, or that it went to a range that is reserved.
@@ -69,9 +119,19 @@ public struct TraceSummary {
         return (decoder.name(event) + place, event.status == .ok ? "reserved" : "\(event.status)")
     }
 
-    // MARK: Ranking
+    private func name(_ event: InterruptEvent) -> String {
+        switch event.step {
+        // Each interrupt raises its line and lowers it again.
+        case .line(let wire, let level): "line \(decoder.wireName(wire)) \(level ? "raised" : "lowered")"
+        case .message(_, let vector?, _): "\(event.initiator) vector \(vector)"
+        case .message(_, nil, let level): "\(event.initiator) INTx \(level ? "raised" : "lowered")"
+        case .trap(_, let cause, _, _): "\(event.initiator) trap \(TrapCause.name(cause))"
+        }
+    }
 
-    private func ranked(by key: KeyPath<Counts, UInt64>, _ top: Int) -> [(name: String, counts: Counts)] {
+    // MARK: Rows
+
+    func rankedRegisters(by key: KeyPath<AccessCounts, UInt64>, _ top: Int) -> [(name: String, counts: AccessCounts)] {
         var rows = registers.indices.map { (name: decoder.known[$0].name, counts: registers[$0]) }
         rows.append(("no register", elsewhere))
         // Equals in the order of their names, so that two runs give the same text.
@@ -80,86 +140,39 @@ public struct TraceSummary {
                 .sorted { ($1.counts[keyPath: key], $0.name) < ($0.counts[keyPath: key], $1.name) }.prefix(top))
     }
 
-    private var rankedMistakes: [RankedMistake] {
+    var rankedMistakes: [RankedMistake] {
         mistakes.map { ($0.key, $0.value.count, $0.value.first) }.sorted { a, b in
             if a.count != b.count { return a.count > b.count }
             if a.first != b.first { return a.first < b.first }
-            return (a.mistake.name, a.mistake.initiator.rawValue, a.mistake.origin, a.mistake.isWrite ? 1 : 0)
-                < (b.mistake.name, b.mistake.initiator.rawValue, b.mistake.origin, b.mistake.isWrite ? 1 : 0)
+            return (a.mistake.name, a.mistake.initiator.rawValue, a.mistake.origin, a.mistake.what, a.mistake.reason)
+                < (b.mistake.name, b.mistake.initiator.rawValue, b.mistake.origin, b.mistake.what, b.mistake.reason)
         }
     }
 
-    private var activeInitiators: [(name: String, counts: Counts)] {
+    var activeInitiators: [(name: String, counts: AccessCounts)] {
         initiators.indices.filter { initiators[$0].accesses > 0 }.map { ("\(Initiator(rawValue: UInt16($0)))", initiators[$0]) }
     }
 
-    // MARK: Text
-
-    /// For people.
-    ///
-    /// - Parameter top: at most so many rows in each ranking.
-    public func text(top: Int) -> String {
-        guard let first else { return "no accesses\n" }
-        var lines = ["\(total.accesses) accesses, cycle \(first) to \(last) (\(microseconds(last - first)) us)", ""]
-        lines += table("initiators", activeInitiators)
-        lines += [""] + table("registers by accesses", ranked(by: \.accesses, top))
-        lines += [""] + table("registers by cycles waited", ranked(by: \.waited, top))
-        let mistakes = rankedMistakes
-        lines.append("")
-        if mistakes.isEmpty {
-            lines.append("no faults, no accesses to what is reserved")
-        } else {
-            lines.append(padded("faults and reserved accesses", 36) + "       count  status         by       at             first cycle")
-            for (mistake, count, first) in mistakes.prefix(top) {
-                let origin = switch mistake.initiator.kind {
-                case .hart: "pc=\(hex(mistake.origin))"
-                case .host where mistake.origin != 0: "pid=\(mistake.origin)"
-                default: ""
-                }
-                lines.append(
-                    padded("  \(mistake.isWrite ? "write" : "read") \(mistake.name)", 36) + padded("\(count)", 12, right: true) + "  "
-                        + padded(mistake.reason, 15) + padded("\(mistake.initiator)", 9) + padded(origin, 15) + "\(first)")
-            }
-            if mistakes.count > top { lines.append("  and \(mistakes.count - top) more") }
-        }
-        return lines.map { $0 + "\n" }.joined()
+    func rankedInterrupts(_ top: Int) -> [(name: String, count: UInt64)] {
+        Array(interrupts.map { (name: $0.key, count: $0.value) }.sorted { ($1.count, $0.name) < ($0.count, $1.name) }.prefix(top))
     }
 
-    private func table(_ title: String, _ rows: [(name: String, counts: Counts)]) -> [String] {
-        func line(_ name: String, _ columns: [String]) -> String {
-            padded(name, 36) + columns.map { padded($0, 12, right: true) }.joined()
-        }
-        return [line(title, ["accesses", "reads", "writes", "waited", "faults"])] + rows.map { name, counts in
-            line("  " + name, [counts.accesses, counts.reads, counts.writes, counts.waited, counts.faults].map { "\($0)" })
-        }
+    var activeFunctions: [(name: String, counts: DMACounts)] {
+        transfers.indices.filter { transfers[$0].reads + transfers[$0].writes > 0 }.map { ("dma\($0)", transfers[$0]) }
     }
 
-    /// With three decimals.
-    private func microseconds(_ cycles: UInt64) -> String {
-        let (high, low) = cycles.multipliedFullWidth(by: 1_000_000_000)
-        guard high < frequency else { return "\(UInt64.max / 1000)" }
-        let nanoseconds = frequency.dividingFullWidth((high, low)).quotient
-        let rest = String(nanoseconds % 1000)
-        return "\(nanoseconds / 1000)." + String(repeating: "0", count: 3 - rest.count) + rest
-    }
+    var activeQueues: [QueueStatistics.Row] { queues.rows }
+}
 
-    // MARK: JSON
-
-    /// The same as one JSON object, on one line.
-    public func json(top: Int) -> String {
-        func object(_ name: String, _ counts: Counts) -> String {
-            "{\"name\":\"\(name)\",\"accesses\":\(counts.accesses),\"reads\":\(counts.reads),\"writes\":\(counts.writes),"
-                + "\"waited\":\(counts.waited),\"faults\":\(counts.faults)}"
+extension TraceClass {
+    var index: Int {
+        switch self {
+        case .access: 0
+        case .interrupt: 1
+        case .dma: 2
+        case .queue: 3
+        case .fault: 4
+        case .log: 5
         }
-        func list(_ rows: [(name: String, counts: Counts)]) -> String { "[\(rows.map(object).joined(separator: ","))]" }
-        let mistakes = rankedMistakes
-        let mistakeObjects = mistakes.prefix(top).map { mistake, count, first in
-            let origin = mistake.initiator.kind == .hart ? "\"pc\":\"0x\(hex(mistake.origin))\"" : "\"pid\":\(mistake.origin)"
-            return "{\"name\":\"\(mistake.name)\",\"access\":\"\(mistake.isWrite ? "write" : "read")\",\"status\":\"\(mistake.reason)\","
-                + "\"initiator\":\"\(mistake.initiator)\",\(origin),\"count\":\(count),\"first\":\(first)}"
-        }
-        return "{\"accesses\":\(total.accesses),\"first\":\(first ?? 0),\"last\":\(last),\"initiators\":\(list(activeInitiators)),"
-            + "\"by_accesses\":\(list(ranked(by: \.accesses, top))),\"by_waited\":\(list(ranked(by: \.waited, top))),"
-            + "\"mistakes\":[\(mistakeObjects.joined(separator: ","))],\"distinct_mistakes\":\(mistakes.count)}"
     }
 }

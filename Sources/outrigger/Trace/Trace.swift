@@ -5,7 +5,7 @@ import Tracing
 
 struct Trace: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show, sum up, compare and convert recorded register traces.",
+        abstract: "Show, sum up, compare and convert recorded traces.",
         discussion: """
             A trace is recorded by 'outrigger run --trace'. It is in Common Trace Format 1.8: babeltrace2 reads it too. Every command \
             takes a filter expression after the trace; docs/tracing.md has the grammar. Without a command: print.
@@ -20,10 +20,9 @@ struct OpenTrace {
     var reader: TraceReader
     let decoder: TraceDecoder
     let filter: TraceFilter
-
     init(_ folder: String, _ options: TraceFilterOptions) throws {
         reader = try TraceReader(folder: folder)
-        decoder = TraceDecoder(reader.names, catalogue: .device, maps: DeviceBus.allCases.map(\.map))
+        decoder = TraceDecoder(reader.names, catalogue: .device, maps: DeviceBus.allCases.map(\.map), symbols: try options.symbols())
         filter = try options.filter(for: decoder, frequency: reader.frequency)
         for note in reader.notes { complain(note) }
     }
@@ -35,22 +34,16 @@ struct OpenTrace {
         }
         return nil
     }
-
-    mutating func nextAccess() throws(TraceError) -> AccessEvent? {
-        while let event = try next() {
-            if case .access(let event) = event { return event }
-        }
-        return nil
-    }
 }
 
 struct TracePrint: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "print",
-        abstract: "Print the accesses, one a line.",
+        abstract: "Print the events, one a line.",
         discussion: """
-            Shows each access with its device cycle, initiator, program counter or process, register, old and new value and the fields \
-            that changed. Example: outrigger trace run.ctf 'WA and initiator == hart0'
+            Shows each event with its device cycle, initiator, program counter or process, and what happened: accesses with register, old \
+            and new value and the fields that changed, interrupts, DMA transfers, steps of virtqueues, faults, and what the firmware logs.
+            Example: outrigger trace run.ctf 'WA and initiator == hart0 or interrupt'
             """)
 
     @Argument(help: "The trace's folder.", completion: .directory)

@@ -7,8 +7,9 @@ struct TraceExport: ParsableCommand {
         commandName: "export",
         abstract: "Convert a trace for a waveform viewer or for Perfetto.",
         discussion: """
-            vcd: registers and fields as signals (GTKWave and others). perfetto: a track for each initiator and each block \
-            (ui.perfetto.dev). The filter chooses the accesses that are converted, and so the signals.
+            vcd: registers, fields, interrupt lines and depths of virtqueues as signals (GTKWave and others). perfetto: tracks of harts, \
+            host programs, blocks, interrupts, virtqueues, and with --firmware of the functions that harts execute (ui.perfetto.dev). The \
+            filter chooses the events that are converted, and so the signals and tracks.
             Example: outrigger trace export run.ctf WDT --format vcd --output wdt.vcd
             """)
 
@@ -35,9 +36,9 @@ struct TraceExport: ParsableCommand {
         case .vcd:
             var export = VCDExport(trace.decoder, frequency: frequency)
             var declaring = trace
-            while let event = try declaring.nextAccess() { export.declare(event) }
+            while let event = try declaring.next() { export.declare(event) }
             export.begin()
-            while let event = try trace.nextAccess() {
+            while let event = try trace.next() {
                 export.add(event)
                 try file.write(export.takeOutput())
             }
@@ -45,7 +46,7 @@ struct TraceExport: ParsableCommand {
             try file.write(export.takeOutput())
         case .perfetto:
             var export = PerfettoExport(trace.decoder, frequency: frequency)
-            while let event = try trace.nextAccess() {
+            while let event = try trace.next() {
                 export.add(event)
                 try file.write(export.takeOutput())
             }

@@ -4,10 +4,10 @@ import Tracing
 struct TraceSum: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "summary",
-        abstract: "Count accesses by initiator and register, and rank what went wrong.",
+        abstract: "Count events by class, initiator, register, line, function and queue, and rank what went wrong.",
         discussion: """
-            Registers by accesses and by cycles waited; faults and accesses to what is unmapped or reserved, once for each place and \
-            program counter. Example: outrigger trace summary run.ctf 'initiator == hart'
+            Registers by accesses and by cycles waited; interrupts; DMA bytes; latencies of virtqueues; faults and accesses to what is \
+            unmapped or reserved, once for each place and program counter. Example: outrigger trace summary run.ctf 'initiator == hart'
             """)
 
     @Argument(help: "The trace's folder.", completion: .directory)
@@ -28,7 +28,7 @@ struct TraceSum: ParsableCommand {
     func run() throws {
         var trace = try OpenTrace(folder, options)
         var summary = TraceSummary(trace.decoder, frequency: trace.reader.frequency)
-        while let event = try trace.nextAccess() { summary.add(event) }
+        while let event = try trace.next() { summary.add(event) }
         print(json ? summary.json(top: top) + "\n" : summary.text(top: top), terminator: "")
     }
 }
@@ -36,9 +36,9 @@ struct TraceSum: ParsableCommand {
 struct TraceCompare: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff",
-        abstract: "Find the first access in which two traces differ.",
+        abstract: "Find the first event in which two traces differ.",
         discussion: """
-            Compares everything about each access but the process ids of host programs, which differ from run to run. The exit code is 0 \
+            Compares everything about each event but the process ids of host programs, which differ from run to run. The exit code is 0 \
             when the traces are the same, 1 when they differ, 2 when they can't be compared.
             Example: outrigger trace diff monday.ctf tuesday.ctf 'initiator == hart'
             """)
@@ -51,7 +51,7 @@ struct TraceCompare: ParsableCommand {
 
     @OptionGroup var options: TraceFilterOptions
 
-    @Option(help: "So many accesses before and from the difference on.")
+    @Option(help: "So many events before and from the difference on.")
     var context: Int = 3
 
     @Flag(help: "Process ids matter, too.")
@@ -77,18 +77,18 @@ struct TraceCompare: ParsableCommand {
         var a = try OpenTrace(first, options), b = try OpenTrace(second, options)
         let diff = TraceDiff(a.decoder, b.decoder, comparesProcesses: pids)
         let (divergence, common) = try diff.compare(
-            { () throws(TraceError) in try a.nextAccess() }, { () throws(TraceError) in try b.nextAccess() }, context: context)
+            { () throws(TraceError) in try a.next() }, { () throws(TraceError) in try b.next() }, context: context)
         guard let divergence else {
-            print("the same: \(common) accesses")
+            print("the same: \(common) events")
             return true
         }
-        print("\(common) accesses are the same, then:")
+        print("\(common) events are the same, then:")
         let ofFirst = TraceFormatter(a.decoder, usesColour: outputTakesColour)
         let ofSecond = TraceFormatter(b.decoder, usesColour: outputTakesColour)
-        for event in divergence.before { print("  " + ofFirst.line(.access(event))) }
+        for event in divergence.before { print("  " + ofFirst.line(event)) }
         for (sign, events, formatter) in [("-", divergence.first, ofFirst), ("+", divergence.second, ofSecond)] {
             if events.isEmpty { print("\(sign) the end") }
-            for event in events { print("\(sign) " + formatter.line(.access(event))) }
+            for event in events { print("\(sign) " + formatter.line(event)) }
         }
         return false
     }
