@@ -182,9 +182,15 @@ public final class Link: DeadlineTarget, PartitionSink {
     private func serve(at cycle: Cycle) {
         let now = FineCycle(cycle)
         while state.free <= now, state.queues.count > 0 {
-            // Back to back a piece begins in the very fraction of a cycle in which the one before ended.
-            let time = state.free.roundedUp == cycle ? state.free : now
-            guard let choice = state.choose(at: time, quantum: UInt64(configuration.quantum)) else { return }
+            // Back to back a piece begins in the very fraction of a cycle in which the one before ended, unless a limit allows it only in
+            // a later one of the same cycle.
+            var time = state.free.roundedUp == cycle ? state.free : now
+            var choice = state.choose(at: time, quantum: UInt64(configuration.quantum))
+            if choice == nil, time != now {
+                time = now
+                choice = state.choose(at: time, quantum: UInt64(configuration.quantum))
+            }
+            guard let choice else { return }
             state.serve(
                 choice, at: time, rate: configuration.rate, quantum: UInt64(configuration.quantum), latency: configuration.latency)
         }

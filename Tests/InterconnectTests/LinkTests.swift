@@ -19,10 +19,11 @@ private final class Traffic: CompletionSink {
     var refill: [UInt8: () -> UInt64] = [:]
     private var submitted: UInt64 = 0
 
-    init(bytesPerMicrosecond: UInt32 = 1000, latency: Cycle = 100) {
+    init(bytesPerMicrosecond: UInt32 = 1000, latency: Cycle = 100, quantum: UInt32 = 4096, burst: UInt32 = 16384) {
         link = Link(
             .init(
-                name: "test", rate: .init(bytesPerMicrosecond: bytesPerMicrosecond, cyclesPerMicrosecond: 1000), latency: latency),
+                name: "test", rate: .init(bytesPerMicrosecond: bytesPerMicrosecond, cyclesPerMicrosecond: 1000), latency: latency,
+                quantum: quantum, burst: burst),
             on: scheduler)
         port = link.attach(self)
     }
@@ -81,6 +82,25 @@ private func fluidShares(capacity: Double, _ partitions: [Partition]) -> [Double
         traffic.scheduler.advance(to: 1000)
         #expect(traffic.arrivals.count == 1000)
         #expect(traffic.arrivals.last?.cycle == 500)
+    }
+
+    /// The link may come free and a limit allow the next piece within the same cycle, in either order.
+    @Test(arguments: 1...40 as ClosedRange<UInt64>)
+    func limitsThatEndWithinACycleHoldNobodyUp(seed: UInt64) {
+        var random = SplitMix64(seed: seed)
+        let traffic = Traffic(bytesPerMicrosecond: UInt32.random(in: 1000...40_000, using: &random), quantum: 512, burst: 2048)
+        var table = [Partition](repeating: Partition(), count: 65)
+        for owner in 0...3 {
+            table[owner].guarantee = UInt16.random(in: 0...400, using: &random)
+            table[owner].limit = UInt32.random(in: 0...3, using: &random) * UInt32.random(in: 500...9000, using: &random)
+        }
+        traffic.link.partitionsCommitted(table, at: 0)
+        for _ in 0..<300 {
+            traffic.submit(UInt8.random(in: 0...3, using: &random), UInt64.random(in: 0...6000, using: &random))
+            traffic.scheduler.advance(to: traffic.scheduler.now + Cycle.random(in: 0...500, using: &random))
+        }
+        traffic.scheduler.advance(to: traffic.scheduler.now + 10_000_000)
+        #expect(traffic.arrivals.count == 300, "seed \(seed)")
     }
 
     @Test(arguments: 1...12 as ClosedRange<UInt64>)

@@ -5,18 +5,25 @@ import Simulation
 import Testing
 
 extension Fixture {
-    func save() throws -> [UInt8] {
+    fileprivate func save() throws -> [UInt8] {
         var archive = StateArchive()
         try scheduler.archive(&archive)
         try hierarchy.archive(&archive)
         return archive.bytes
     }
 
-    func load(_ bytes: [UInt8]) throws {
+    fileprivate func load(_ bytes: [UInt8]) throws {
         var archive = StateArchive(loading: bytes)
         try scheduler.archive(&archive)
         try hierarchy.archive(&archive)
         try archive.finish()
+    }
+
+    /// Gives the targets behind BARs what others held.
+    fileprivate func fillTargets(_ contents: [[[UInt8]?]]) {
+        for (targets, contents) in zip(targets, contents) {
+            for (target, bytes) in zip(targets, contents) { if let bytes { target?.bytes = bytes } }
+        }
     }
 }
 
@@ -123,8 +130,9 @@ struct StateTests {
         var random = SplitMix64(seed: seed)
         let rig = try Rig()
         _ = rig.work(&random, steps: 150)
-        // What targets behind BARs hold is not the hierarchy's.
         let saved = try rig.fixture.save()
+        // What is behind BARs is not the hierarchy's.
+        let contents = rig.fixture.targets.map { $0.map { $0?.bytes } }
         let after = random
         rig.fixture.events = []
         try rig.fixture.load(saved)
@@ -134,12 +142,14 @@ struct StateTests {
         let end = try rig.fixture.save()
         let fresh = try Rig()
         try fresh.fixture.load(saved)
+        fresh.fixture.fillTargets(contents)
         random = after
         #expect(fresh.work(&random, steps: 150) == uninterrupted, "seed \(seed): a fresh hierarchy")
         #expect(try fresh.fixture.save() == end, "seed \(seed): a fresh hierarchy's state")
         try rig.fixture.load(saved)
+        rig.fixture.fillTargets(contents)
         random = after
-        #expect(rig.work(&random, steps: 150).count == uninterrupted.count, "seed \(seed): the same hierarchy")
+        #expect(rig.work(&random, steps: 150) == uninterrupted, "seed \(seed): the same hierarchy")
         #expect(try rig.fixture.save() == end, "seed \(seed): the same hierarchy's state")
     }
 

@@ -160,6 +160,10 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         try archive.section("fn\(device.configuration.component).pci") { (archive, _) throws(SnapshotError) in
             try archive.integers(&state.queueVectors)
             try block.archive(&archive)
+            for vector in state.queueVectors.map(UInt64.init) + [block[VIRTIO_PCI.CONFIG_MSIX_VECTOR]] {
+                try archive.require(
+                    UInt64(accepted(vector)) == vector, "expected a vector below \(interrupts?.vectorCount ?? 0) or none, found \(vector)")
+            }
         }
         if archive.isLoading { show() }
     }
