@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from harness import BDF, Opened, Raises
+from harness import BDF, LIMIT, WORKLOADS, Opened, Raises
 
 VIRTUAL_FUNCTIONS = 4
 
@@ -342,6 +342,20 @@ def test_live_trace(device):
             seen += os.read(trace, 65536)
     line = next(line for line in seen.decode().splitlines() if "HOSTIF.MAGIC" in line)
     assert "host0" in line and "read32" in line and "0x5254554f" in line
+
+
+def test_live_trace_has_every_class_of_event(device):
+    """A block request and a command to the firmware, seen from outside while they happen."""
+    wanted = {"read32", "write32", "line", "message", "dma-read", "dma-write", "doorbell", "taken", "completed", "notified", "log"}
+    with Opened(device.debug / "trace", os.O_RDONLY) as trace:
+        device.agent("identify")
+        device.replay(WORKLOADS / "database.iolog", "--limit", 20)
+        seen = b""
+        while missing := wanted - {word for line in seen.decode(errors="replace").splitlines() for word in line.split()[2:4]}:
+            poller = select.poll()
+            poller.register(trace, select.POLLIN)
+            assert poller.poll(LIMIT * 1000), f"never came: {missing}"
+            seen += os.read(trace, 65536)
 
 
 def test_accesses_are_traced_by_process(device):

@@ -7,7 +7,7 @@ extension TraceSummary {
     public func json(top: Int) -> String {
         let mistakes = rankedMistakes
         let members: [(String, String)] = [
-            ("events", object(TraceClass.allCases.map { ($0.rawValue, "\(events[$0.index])") })),
+            ("events", object(TraceClass.allCases.map { ($0.rawValue, "\(count(of: $0))") })),
             ("first", "\(first ?? 0)"), ("last", "\(last)"), ("accesses", "\(accesses.accesses)"),
             ("initiators", list(activeInitiators)), ("by_accesses", list(rankedRegisters(by: \.accesses, top))),
             ("by_waited", list(rankedRegisters(by: \.waited, top))),

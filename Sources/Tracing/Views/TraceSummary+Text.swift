@@ -6,9 +6,10 @@ extension TraceSummary {
     /// - Parameter top: at most so many rows in each ranking.
     public func text(top: Int) -> String {
         guard let first else { return "no events\n" }
-        let total = events.reduce(0, +)
+        let classes = TraceClass.allCases.filter { count(of: $0) > 0 }
+        let total = classes.reduce(0) { $0 + count(of: $1) }
         var lines = ["\(total) events, cycle \(first) to \(last) (\(microseconds(last - first)) us)"]
-        lines.append("  " + TraceClass.allCases.filter { events[$0.index] > 0 }.map { "\($0) \(events[$0.index])" }.joined(separator: ", "))
+        lines.append("  " + classes.map { "\($0) \(count(of: $0))" }.joined(separator: ", "))
         if accesses.accesses > 0 {
             lines += table("initiators", Self.accessColumns, activeInitiators.map { ($0.name, Self.columns($0.counts)) })
             let byAccesses = rankedRegisters(by: \.accesses, top), byWaited = rankedRegisters(by: \.waited, top)

@@ -44,8 +44,7 @@ public struct TraceSummary {
 
     let decoder: TraceDecoder
     let frequency: UInt64
-    /// By class, in the order of ``TraceClass``.
-    private(set) var events = [UInt64](repeating: 0, count: TraceClass.allCases.count)
+    private var events: [TraceClass: UInt64] = [:]
     private(set) var accesses = AccessCounts()
     private(set) var first: UInt64?
     private(set) var last: UInt64 = 0
@@ -74,7 +73,7 @@ public struct TraceSummary {
     public mutating func add(_ event: TraceEvent) {
         if first == nil { first = event.time }
         last = event.time
-        events[event.kind.index] += 1
+        events[event.kind, default: 0] += 1
         switch event {
         case .access(let event): add(event)
         case .interrupt(let event): interrupts[name(event), default: 0] += 1
@@ -131,6 +130,8 @@ public struct TraceSummary {
 
     // MARK: Rows
 
+    func count(of kind: TraceClass) -> UInt64 { events[kind] ?? 0 }
+
     func rankedRegisters(by key: KeyPath<AccessCounts, UInt64>, _ top: Int) -> [(name: String, counts: AccessCounts)] {
         var rows = registers.indices.map { (name: decoder.known[$0].name, counts: registers[$0]) }
         rows.append(("no register", elsewhere))
@@ -162,17 +163,4 @@ public struct TraceSummary {
     }
 
     var activeQueues: [QueueStatistics.Row] { queues.rows }
-}
-
-extension TraceClass {
-    var index: Int {
-        switch self {
-        case .access: 0
-        case .interrupt: 1
-        case .dma: 2
-        case .queue: 3
-        case .fault: 4
-        case .log: 5
-        }
-    }
 }
