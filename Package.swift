@@ -107,7 +107,9 @@ let package = Package(
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("Tracing", ["Registers"]),
         tests("FirmwareInfo", ["RISCV"]),
-        tests("OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"]),
+        tests(
+            "OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"],
+            exclude: ["Golden"]),
         tests("Debugging", ["OffloadDevice", "Simulation", "Tracing"]),
         tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.

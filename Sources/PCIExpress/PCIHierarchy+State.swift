@@ -67,7 +67,7 @@ extension PCIFunction {
 extension ConfigurationSpace {
     fileprivate mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         var copy = bytes
-        try archive.integers(&copy)
+        try archive.sparseIntegers(&copy, block: 64)
         if archive.isLoading { replace(copy) }
     }
 }

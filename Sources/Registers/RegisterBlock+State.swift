@@ -6,7 +6,8 @@ extension RegisterBlock: ArchivedModel {
     /// Saves or replaces every value, with levels that hardware holds and accesses that are half done. Who observes the block stays.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.section(map.name) { (archive, _) throws(SnapshotError) in
-            try archive.memory(UnsafeMutableRawBufferPointer(start: values, count: slotCount * MemoryLayout<UInt64>.stride))
+            let value = MemoryLayout<UInt64>.stride
+            try archive.sparseMemory(UnsafeMutableRawBufferPointer(start: values, count: slotCount * value), block: 8 * value)
             // Models index by what their fields can hold: a bit outside all fields would lead them astray.
             for slot in 0..<slotCount where archive.isLoading {
                 let register = Int(registerOfSlot[slot])

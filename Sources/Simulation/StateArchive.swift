@@ -204,7 +204,9 @@ public struct StateArchive {
 
     /// An array of the configuration's length that is zero for the most part: of its blocks of `block` integers only those that aren't
     /// zero are stored.
-    public mutating func sparseIntegers(_ values: inout [UInt64], block: Int) throws(SnapshotError) {
+    public mutating func sparseIntegers<Value: FixedWidthInteger & BitwiseCopyable>(
+        _ values: inout [Value], block: Int
+    ) throws(SnapshotError) {
         try expectCount(values.count, "elements")
         for start in stride(from: 0, to: values.count, by: block) {
             let range = start..<min(start + block, values.count)

@@ -58,7 +58,7 @@ struct VirtioBenchmark: ParsableCommand {
 
 /// A driver that keeps a number of requests in flight: half reads, half writes, at random places. It uses the function as a host program
 /// does, by its BARs, its configuration space and host memory.
-private final class BlockDriver {
+final class BlockDriver {
     private static let diskBytes: UInt64 = 64 << 20
     private static let queueSize: UInt16 = 256
 

@@ -22,6 +22,12 @@ struct Run: ParsableCommand {
     @Option(help: ArgumentHelp("The firmware (ELF); what tools/firmware built without one.", valueName: "file"), completion: .file())
     var firmware: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Go on from a snapshot, with the machine and the firmware that are in it: docs/snapshots.md.", valueName: "file"),
+        completion: .file())
+    var restore: String?
+
     @Option(help: "What device time follows: 'realtime' the wall clock, 'max' nothing, 'lockstep' host accesses only.")
     var pace = PaceName.realtime
 
@@ -52,18 +58,15 @@ struct Run: ParsableCommand {
     func validate() throws {
         guard ratio > 0, ratio <= 1000 else { throw ValidationError("--ratio: a number above 0, at most 1000, expected, \(ratio) found") }
         if let vfs, !(0...64).contains(vfs) { throw ValidationError("--vfs: 0...64 expected, \(vfs) found") }
+        if restore != nil, firmware != nil || machine != nil || vfs != nil {
+            throw ValidationError("--restore: no --firmware, --machine or --vfs expected beside it; the snapshot has them all")
+        }
         guard polling <= 1_000_000 else { throw ValidationError("--polling: at most 1000000 microseconds expected, \(polling) found") }
     }
 
     func run() throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
-        let image = try Self.contents(of: firmwarePath())
-        let device = try Machine(description(), pace: machinePace)
-        do {
-            try device.loadFirmware(image)
-        } catch {
-            throw UsageError("\(try firmwarePath()): \(error)")
-        }
+        let device = try restore.map(restored) ?? booting()
         if let trace { try device.startTrace(folder: trace) }
         let tree = try DeviceTree(device, mountPoint: MountedTree.absolutePath(of: mount))
         let debugServer = try debugServer(of: device)
@@ -83,6 +86,30 @@ struct Run: ParsableCommand {
         if let ready { try Self.announce(ready) }
         try mounted.serve()
         if let failure = device.stopTrace() { complain("the trace is incomplete: \(failure)") }
+    }
+
+    /// A machine at the firmware's first instruction.
+    private func booting() throws -> Machine {
+        let image = try Self.contents(of: firmwarePath())
+        let device = try Machine(description(), pace: machinePace)
+        do {
+            try device.loadFirmware(image)
+        } catch {
+            throw UsageError("\(try firmwarePath()): \(error)")
+        }
+        return device
+    }
+
+    /// The machine of a snapshot, where it was.
+    private func restored(_ path: String) throws -> Machine {
+        let snapshot = try Snapshot(contentsOf: path)
+        let device = try Machine(snapshot.description, pace: machinePace)
+        do {
+            try device.restore(snapshot)
+        } catch {
+            throw UsageError("\(path): \(error)")
+        }
+        return device
     }
 
     private func debugServer(of device: Machine) throws -> DebugServer? {

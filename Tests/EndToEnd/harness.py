@@ -101,7 +101,8 @@ class Registers:
 
 
 class Device:
-    """One running device and its mount. `options` are those of `outrigger run`, `machine` the text of a machine description."""
+    """One running device and its mount. `options` are those of `outrigger run`, `machine` the text of a machine description; without
+    `firmware` the options say what it starts with."""
 
     def __init__(self, *options, pace="realtime", firmware=FIRMWARE, machine=None, mount=None):
         self.pace = pace
@@ -114,6 +115,8 @@ class Device:
         if machine is not None:
             (folder / "machine.yaml").write_text(machine + "\n")
             options += ("--machine", folder / "machine.yaml")
+        if firmware is not None:
+            options += ("--firmware", firmware)
         ready = folder / "ready"
         os.mkfifo(ready)
         self.resources = contextlib.ExitStack()
@@ -121,8 +124,8 @@ class Device:
         with Opened(ready, os.O_RDWR | os.O_NONBLOCK) as pipe, self.log.open("w") as log:
             # setpriv: however the tests end, the device unmounts and ends with them.
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", OUTRIGGER, "run", "--mount", self.mount, "--firmware", firmware,
-                 "--ready", ready, "--pace", pace, *map(str, options)],
+                ["setpriv", "--pdeathsig", "TERM", OUTRIGGER, "run", "--mount", self.mount, "--ready", ready, "--pace", pace,
+                 *map(str, options)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
             poller = select.poll()
             poller.register(pipe, select.POLLIN)

@@ -20,6 +20,28 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         #expect(try MachineDescription(yaml: "# nothing\n", file: "m") == MachineDescription())
     }
 
+    @Test func theOneTextOfADescriptionGivesIt() throws {
+        var description = MachineDescription()
+        description.clockHertz = 500_000_000
+        description.harts = 1
+        description.memory.host = 1 << 24
+        description.latency.sharedMemory = 3
+        description.link.bandwidth = 7_000_001
+        description.accelerators.fpga = 9
+        description.virtualFunctions.total = 5
+        description.virtualFunctions.enabled = 0
+        var disk = MachineDescription.Disk()
+        disk.size = 512
+        disk.serial = "a \"b\" \\ \u{7}\u{e9}"
+        disk.isReadOnly = true
+        description.virtualFunctions.disks[3] = disk
+        (disk.file, disk.size) = ("/some where/disk: #1.img", nil)
+        description.virtualFunctions.disks[2] = disk
+        description.physicalFunctions = [.init(number: 4, disk: disk), .init(number: 2)]
+        #expect(try MachineDescription(yaml: description.yaml, file: "m") == description, "\(description.yaml)")
+        #expect(try MachineDescription(yaml: MachineDescription().yaml, file: "m") == MachineDescription())
+    }
+
     @Test func everyKeyIsRead() throws {
         let description = try MachineDescription(
             yaml: """

@@ -31,7 +31,9 @@ struct HostLoad {
             let index = Int.random(in: 0..<drivers.count, using: &random)
             guard drivers[index].completed == drivers[index].submitted else { return }
             let count = 512 * Int.random(in: 1...16, using: &random)
-            for place in stride(from: 0, to: count, by: 8) { drivers[index].data.storeBytes(of: random.next(), toByteOffset: place, as: UInt64.self) }
+            for place in stride(from: 0, to: count, by: 8) {
+                drivers[index].data.storeBytes(of: random.next(), toByteOffset: place, as: UInt64.self)
+            }
             drivers[index].submit(
                 type: UInt32.random(in: 0...1, using: &random), sector: UInt64.random(in: 0...1000, using: &random), count: count)
         case 3: machine.write(0, 2, 0x10_0000 + 4 * .random(in: 0...7, using: &random), .random(in: 0...0xffff, using: &random))

@@ -175,7 +175,7 @@ import Testing
         var saving = StateArchive()
         try wide.block.archive(&saving)
         let bytes = saving.bytes
-        #expect(throws: SnapshotError("snapshot: TEST: R: expected bits of 0xff, found 0x100 (byte 38)")) {
+        #expect(throws: SnapshotError("snapshot: TEST: R: expected bits of 0xff, found 0x100 (byte 39)")) {
             var loading = StateArchive(loading: bytes)
             try narrow.block.archive(&loading)
         }

@@ -26,6 +26,7 @@ extension DeviceTree {
         folder.add("inject", AttributeFile(
             show: { () throws(Errno) in Injection.usage },
             store: { (text, _) throws(Errno) in try Injection(text).perform(on: machine) }))
+        folder.add("snapshot", AttributeFile(permissions: 0o400, bytes: { () throws(Errno) in machine.capture().bytes }))
         folder.add("metrics", AttributeFile(show: { () throws(Errno) in Metrics(machine).text }))
     }
 

@@ -191,7 +191,12 @@ extension WorkloadCounters: ArchivedState {
         try archive.integer(&covered)
         try archive.integer(&active.0)
         try archive.integer(&active.1, in: 0...1)
-        try archive.elements(&progress) { (archive, progress) throws(SnapshotError) in try progress.archive(&archive) }
+        try archive.elements(&progress) { (archive, progress) throws(SnapshotError) in
+            // Most owners have nothing.
+            var isThere = progress != WorkloadProgress()
+            try archive.flag(&isThere)
+            if isThere { try progress.archive(&archive) } else { progress = WorkloadProgress() }
+        }
         for slot in bounds.indices {
             try archive.cycle(&bounds[slot].start)
             try archive.cycle(&bounds[slot].end)

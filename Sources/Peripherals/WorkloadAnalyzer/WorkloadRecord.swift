@@ -65,7 +65,7 @@ enum WorkloadRecord {
 }
 
 /// What an owner or queue carries over from one window to the next.
-struct WorkloadProgress: Sendable {
+struct WorkloadProgress: Sendable, Equatable {
     /// Requests in flight, and since when there have been that many.
     var depth: UInt32 = 0
     var depthSince: Cycle = 0
