@@ -50,7 +50,7 @@ public struct StateArchive {
         end = bytes.count
     }
 
-    public var isLoading: Bool { direction == .loading }
+    @inlinable public var isLoading: Bool { direction == .loading }
 
     /// Ends reading: everything must have been read.
     public func finish() throws(SnapshotError) {
@@ -63,7 +63,7 @@ public struct StateArchive {
     }
 
     /// While loading: a value that was read must make sense.
-    public func require(_ condition: Bool, _ message: @autoclosure () -> String) throws(SnapshotError) {
+    @inlinable public func require(_ condition: Bool, _ message: @autoclosure () -> String) throws(SnapshotError) {
         guard condition || !isLoading else { throw error(message()) }
     }
 
@@ -106,32 +106,40 @@ public struct StateArchive {
 
     // MARK: Fields
 
-    public mutating func integer<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(SnapshotError) {
+    @inlinable public mutating func integer<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(SnapshotError) {
         let count = MemoryLayout<Value>.size
-        if isLoading {
-            let start = try take(count)
-            value = Value(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: start, as: Value.self) })
-        } else {
-            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-        }
+        if isLoading { value = Value(truncatingIfNeeded: try get(count)) } else { put(UInt64(truncatingIfNeeded: value), count) }
+    }
+
+    /// Reads an integer of `count` bytes, up to 8.
+    @usableFromInline mutating func get(_ count: Int) throws(SnapshotError) -> UInt64 {
+        let start = try take(count)
+        var value: UInt64 = 0
+        bytes.withUnsafeBytes { for byte in 0..<count { value |= UInt64($0[start &+ byte]) &<< UInt64(8 &* byte) } }
+        return value
+    }
+
+    /// Writes the lowest `count` bytes, up to 8.
+    @usableFromInline mutating func put(_ value: UInt64, _ count: Int) {
+        withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[..<count])) }
     }
 
     /// An integer within bounds: an index, a count, a length.
-    public mutating func integer<Value: FixedWidthInteger & BitwiseCopyable>(
+    @inlinable public mutating func integer<Value: FixedWidthInteger & BitwiseCopyable>(
         _ value: inout Value, in range: ClosedRange<Value>
     ) throws(SnapshotError) {
         try integer(&value)
         try require(range.contains(value), "expected \(range.lowerBound) to \(range.upperBound), found \(value)")
     }
 
-    public mutating func flag(_ value: inout Bool) throws(SnapshotError) {
+    @inlinable public mutating func flag(_ value: inout Bool) throws(SnapshotError) {
         var byte: UInt8 = value ? 1 : 0
         try integer(&byte, in: 0...1)
         value = byte == 1
     }
 
     /// An enumeration or an option set, by its raw value.
-    public mutating func raw<Value: RawRepresentable>(
+    @inlinable public mutating func raw<Value: RawRepresentable>(
         _ value: inout Value
     ) throws(SnapshotError) where Value.RawValue: FixedWidthInteger & BitwiseCopyable {
         var raw = value.rawValue
@@ -140,10 +148,10 @@ public struct StateArchive {
         value = known
     }
 
-    public mutating func state<Value: ArchivedState>(_ value: inout Value) throws(SnapshotError) { try value.archive(&self) }
+    @inlinable public mutating func state<Value: ArchivedState>(_ value: inout Value) throws(SnapshotError) { try value.archive(&self) }
 
     /// - Parameter blank: what a stored value is read into.
-    public mutating func optional<Value>(
+    @inlinable public mutating func optional<Value>(
         _ value: inout Value?, blank: @autoclosure () -> Value, _ field: (inout StateArchive, inout Value) throws(SnapshotError) -> Void
     ) throws(SnapshotError) {
         var isThere = value != nil
@@ -156,7 +164,7 @@ public struct StateArchive {
 
     /// An array of any length up to a limit.
     /// - Parameter blank: what stored elements are read into.
-    public mutating func array<Value>(
+    @inlinable public mutating func array<Value>(
         _ values: inout [Value], limit: Int, blank: @autoclosure () -> Value,
         _ field: (inout StateArchive, inout Value) throws(SnapshotError) -> Void
     ) throws(SnapshotError) {
@@ -175,7 +183,7 @@ public struct StateArchive {
     }
 
     /// An array whose length the model's configuration gives: its elements are replaced one by one.
-    public mutating func elements<Value>(
+    @inlinable public mutating func elements<Value>(
         _ values: inout [Value], _ field: (inout StateArchive, inout Value) throws(SnapshotError) -> Void
     ) throws(SnapshotError) {
         var count = UInt64(values.count)
@@ -185,35 +193,37 @@ public struct StateArchive {
     }
 
     /// The same of plain integers, all at once.
-    public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(_ values: inout [Value]) throws(SnapshotError) {
+    @inlinable public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(_ values: inout [Value]) throws(SnapshotError) {
         try expectCount(values.count, "elements")
         try integers(&values, in: values.indices)
     }
 
     /// Some of an array of plain integers, at places that other state gives.
-    public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(
+    @inlinable public mutating func integers<Value: FixedWidthInteger & BitwiseCopyable>(
         _ values: inout [Value], in range: Range<Int>
     ) throws(SnapshotError) {
         let size = MemoryLayout<Value>.size
         let start = isLoading ? try take(range.count * size) : 0
         values.withUnsafeMutableBytes {
-            let piece = UnsafeMutableRawBufferPointer(rebasing: $0[range.lowerBound * size..<range.upperBound * size])
-            if isLoading { load(piece, from: start) } else { bytes.append(contentsOf: UnsafeRawBufferPointer(piece)) }
+            move(UnsafeMutableRawBufferPointer(rebasing: $0[range.lowerBound * size..<range.upperBound * size]), start)
         }
     }
 
     /// An array of the configuration's length that is zero for the most part: of its blocks of `block` integers only those that aren't
     /// zero are stored.
-    public mutating func sparseIntegers<Value: FixedWidthInteger & BitwiseCopyable>(
+    @inlinable public mutating func sparseIntegers<Value: FixedWidthInteger & BitwiseCopyable>(
         _ values: inout [Value], block: Int
     ) throws(SnapshotError) {
         try expectCount(values.count, "elements")
-        for start in stride(from: 0, to: values.count, by: block) {
-            let range = start..<min(start + block, values.count)
-            var isThere = !isLoading && values[range].contains { $0 != 0 }
-            try flag(&isThere)
-            if isThere { try integers(&values, in: range) } else if isLoading { for place in range { values[place] = 0 } }
+        var failure: SnapshotError?
+        values.withUnsafeMutableBytes { buffer in
+            do throws(SnapshotError) {
+                try sparse(buffer, block: block * MemoryLayout<Value>.size)
+            } catch {
+                failure = error
+            }
         }
+        if let failure { throw failure }
     }
 
     /// A cycle of device time, or the cycle that never comes (`Cycle.max`).
@@ -259,6 +269,10 @@ public struct StateArchive {
     /// The same of memory that is zero for the most part: of its blocks of `block` bytes only those that aren't zero are stored.
     public mutating func sparseMemory(_ buffer: UnsafeMutableRawBufferPointer, block: Int) throws(SnapshotError) {
         try expectCount(buffer.count, "bytes")
+        try sparse(buffer, block: block)
+    }
+
+    @usableFromInline mutating func sparse(_ buffer: UnsafeMutableRawBufferPointer, block: Int) throws(SnapshotError) {
         for start in stride(from: 0, to: buffer.count, by: block) {
             let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[start..<min(start + block, buffer.count)])
             var isThere = !isLoading && !UnsafeRawBufferPointer(piece).isZero
@@ -267,26 +281,31 @@ public struct StateArchive {
         }
     }
 
-    private mutating func expectCount(_ expected: Int, _ what: StaticString) throws(SnapshotError) {
+    @usableFromInline mutating func expectCount(_ expected: Int, _ what: StaticString) throws(SnapshotError) {
         var count = UInt64(expected)
         try integer(&count)
         try require(count == UInt64(expected), "expected \(expected) \(what), found \(count)")
     }
 
     private mutating func copy(_ buffer: UnsafeMutableRawBufferPointer) throws(SnapshotError) {
-        if isLoading { load(buffer, from: try take(buffer.count)) } else { bytes.append(contentsOf: UnsafeRawBufferPointer(buffer)) }
+        move(buffer, isLoading ? try take(buffer.count) : 0)
     }
 
-    private func load(_ buffer: UnsafeMutableRawBufferPointer, from start: Int) {
+    /// Appends bytes, or copies what was read, which begins at `start`.
+    @usableFromInline mutating func move(_ buffer: UnsafeMutableRawBufferPointer, _ start: Int) {
         #if _endian(big)
         #error("Integers are stored as they lie in memory, and the format is little endian.")
         #endif
-        bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + buffer.count])) }
+        if isLoading {
+            bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + buffer.count])) }
+        } else {
+            bytes.append(contentsOf: UnsafeRawBufferPointer(buffer))
+        }
     }
 
     /// Skips bytes that are to be read.
     /// - Returns: where they begin.
-    private mutating func take(_ count: Int) throws(SnapshotError) -> Int {
+    @usableFromInline mutating func take(_ count: Int) throws(SnapshotError) -> Int {
         guard count <= end - position else { throw error("expected \(count) bytes, found \(end - position)") }
         defer { position += count }
         return position
