@@ -59,13 +59,14 @@ let package = Package(
         ]),
 
         // People's view of a running machine.
-        module("Debugging", ["OffloadDevice", "RISCV", "Registers"]),
+        module("Debugging", ["OffloadDevice", "FirmwareInfo", "RISCV", "Registers"]),
 
         // The host's view.
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
         module("HostFilesystem", [
-            "CFUSESession", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio", "Interconnect", "Tracing", "Registers", logging,
+            "CFUSESession", "Debugging", "FirmwareInfo", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio", "Interconnect", "Tracing",
+            "Registers", logging,
         ]),
 
         // The host agent: file paths only, no emulator module.
@@ -110,7 +111,7 @@ let package = Package(
         tests(
             "OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"],
             exclude: ["Golden"]),
-        tests("Debugging", ["OffloadDevice", "Simulation", "Tracing"]),
+        tests("Debugging", ["FirmwareInfo", "RISCV", "OffloadDevice", "Simulation", "Tracing"]),
         tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
         .executableTarget(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Debugging
+import FirmwareInfo
 import Glibc
 import HostFilesystem
 import Logging
@@ -68,7 +69,7 @@ struct Run: ParsableCommand {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let device = try restore.map(restored) ?? booting()
         if let trace { try device.startTrace(folder: trace) }
-        let tree = try DeviceTree(device, mountPoint: MountedTree.absolutePath(of: mount))
+        let tree = try DeviceTree(device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { try? DebugInformation(image) })
         let debugServer = try debugServer(of: device)
         var options = MountedTree.Options()
         options.polling = polling * 1000

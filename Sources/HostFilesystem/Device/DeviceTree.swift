@@ -1,3 +1,4 @@
+import FirmwareInfo
 import Logging
 import OffloadDevice
 import PCIExpress
@@ -29,6 +30,9 @@ public final class DeviceTree {
     /// The driver for programs: what a device's functions are bound to from the start.
     static let userDriver = "uio_pci_generic"
 
+    /// What is known of the firmware that the machine was started with; made when somebody needs it.
+    let firmware: () -> DebugInformation?
+
     let log = Logger(label: "outrigger.device")
 
     var root: Directory { nodes.root }
@@ -38,9 +42,12 @@ public final class DeviceTree {
     /// `sys/kernel/debug/outrigger/<bdf>`.
     var debugFolder: Directory { root.directory("sys/kernel/debug/outrigger/\(physicalAddress)") }
 
-    /// - Parameter mountPoint: where the tree will be mounted: an absolute path without symbolic links.
-    public init(_ machine: Machine, mountPoint: String) {
+    /// - Parameters:
+    ///   - mountPoint: where the tree will be mounted: an absolute path without symbolic links.
+    ///   - firmware: what is known of the machine's firmware, for call stacks.
+    public init(_ machine: Machine, mountPoint: String, firmware: @escaping () -> DebugInformation? = { nil }) {
         self.machine = machine
+        self.firmware = firmware
         self.mountPoint = mountPoint
         (physicalAddress, rootPortAddress) = machine.inspect {
             ("\($0.hierarchy.physicalFunction.address)", "\($0.hierarchy.rootPort.address)")

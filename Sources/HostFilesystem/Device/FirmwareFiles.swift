@@ -1,3 +1,4 @@
+import Debugging
 import OffloadDevice
 import RISCV
 
@@ -22,6 +23,35 @@ extension DeviceTree {
         folder.add("harts", AttributeFile(permissions: 0o400, show: { () throws(Errno) in
             machine.inspect { device in device.harts.map { Self.describe($0, device) }.joined() }
         }))
+        addProfile(to: folder)
+    }
+
+    /// `profile`: where the harts spend their cycles, while somebody has asked for it.
+    private func addProfile(to folder: Directory) {
+        let machine = machine, firmware = firmware
+        folder.add("profile", AttributeFile(
+            permissions: 0o600,
+            show: { () throws(Errno) in machine.inspect { device in device.profile.map(Self.describe) ?? "" } },
+            store: { (text, _) throws(Errno) in
+                let words = trimmed(text).split(separator: " ").map(String.init)
+                if words == ["stop"] { return machine.inspect { $0.stopProfile() } }
+                guard words.count == 2, words[0] == "start" else { throw .invalidArgument }
+                let interval = UInt64(try parseNumber(words[1]))
+                guard interval > 0 else { throw .invalidArgument }
+                let information = firmware()
+                machine.inspect { $0.startProfile(interval: interval, by: information) }
+            }))
+    }
+
+    /// A line `hartN CYCLES waiting`, and a line `hartN CYCLES PC CALLER...` for each place; by hart and address.
+    private static func describe(_ profile: ExecutionProfile) -> String {
+        var text = ""
+        for (hart, cycles) in profile.waiting.enumerated() { text += "hart\(hart) \(cycles) waiting\n" }
+        let places = profile.cycles.sorted { $0.key < $1.key }
+        for (place, cycles) in places {
+            text += "hart\(place.hart) \(cycles)" + place.stack.map { " 0x\(hex($0, 8))" }.joined() + "\n"
+        }
+        return text
     }
 
     /// Bytes of the stack that are shown with the registers, so that both are of one moment.

@@ -38,6 +38,8 @@ final class ManagementCore: ResetController, WireSink {
     let recorder: TraceRecorder
     /// While a debugger is attached: no part of the machine's own state.
     var debug: DebugControl?
+    /// While somebody asks where the harts spend their time. What a debugger makes them execute is not part of it.
+    var profile: ExecutionProfile?
     let quantum: Cycle
     /// Performs a firmware reset; set by the device.
     var onFirmwareReset: ((FirmwareResetCause) -> Void)?

@@ -120,7 +120,14 @@ extension ManagementCore {
     private func takeTurn(_ number: Int, until limit: Cycle) {
         let hart = harts[number]
         setLimit(limit, hart: number)
-        switch debug == nil ? hart.run(until: limit) : runDebugged(number, until: limit) {
+        let reason = if debug != nil {
+            runDebugged(number, until: limit)
+        } else if let profile {
+            profile.run(hart, until: limit)
+        } else {
+            hart.run(until: limit)
+        }
+        switch reason {
         case .waiting, .halted: state.awake[number] = false
         case .horizon, .breakpoint: break
         }

@@ -48,7 +48,10 @@ extension Machine {
     /// Before an access: brings a device that slept to the present. A busy one is where it is.
     func catchUp() {
         guard clock.followsWallClock, device.isIdle else { return }
-        carry(towards: clock.cycle)
+        let present = clock.cycle
+        carry(towards: present)
+        // A device that is slower than the wall clock would have ever more to make up for.
+        if clock.cycle &- present > clock.cycles(Self.longestLag) { clock.anchor(at: device.scheduler.now) }
     }
 
     // MARK: Rounds

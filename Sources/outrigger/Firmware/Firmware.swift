@@ -10,7 +10,10 @@ struct Firmware: ParsableCommand {
             Everything is found by the image's symbols and debug information, and read without the firmware's help: it may hang, or \
             have crashed. Example: outrigger firmware trace /mnt/device
             """,
-        subcommands: [FirmwareTraceCommand.self, FirmwareCountersCommand.self, FirmwareFaults.self, FirmwareBacktrace.self])
+        subcommands: [
+            FirmwareTraceCommand.self, FirmwareCountersCommand.self, FirmwareFaults.self, FirmwareBacktrace.self,
+            FirmwareProfile.self,
+        ])
 }
 
 /// Where to look, and by which image.
@@ -24,7 +27,9 @@ struct FirmwareOptions: ParsableArguments {
     @Flag(help: "Print JSON.")
     var json = false
 
-    func open() throws -> (information: DebugInformation, memory: any FirmwareMemory) {
+    func open() throws -> (information: DebugInformation, memory: LiveFirmware) { try Self.open(source, firmware) }
+
+    static func open(_ source: String, _ firmware: String?) throws -> (information: DebugInformation, memory: LiveFirmware) {
         let information = try FirmwareFile.information(firmware)
         let memory = try LiveFirmware(mountPoint: source)
         guard try information.isLoaded(in: memory) else {

@@ -29,8 +29,40 @@ final class LiveFirmware: FirmwareMemory {
 
     func register(_ name: String) -> UInt64? { registers[name] }
 
+    /// The text of a debug file.
+    func text(of name: String) throws -> String { String(decoding: try Run.contents(of: folder + "/" + name), as: UTF8.self) }
+
+    func write(_ text: String, to name: String) throws {
+        let file = open(folder + "/" + name, O_WRONLY | O_CLOEXEC)
+        guard file >= 0 else { throw UsageError("\(folder)/\(name): \(String(cString: strerror(errno)))") }
+        defer { close(file) }
+        guard Glibc.write(file, text, text.utf8.count) == text.utf8.count else {
+            throw UsageError("\(folder)/\(name): \(String(cString: strerror(errno)))")
+        }
+    }
+
+    /// Waits until so many device cycles have passed. Where the wall clock doesn't move device time, it is moved.
+    func letTimePass(_ cycles: UInt64) throws {
+        guard try time().pace.hasPrefix("realtime") else { return try write("advance \(cycles)\n", to: "time") }
+        let end = try time().cycle &+ cycles
+        while try time().cycle < end { usleep(2000) }
+    }
+
+    /// The file `time`: a line `cycle: N`, a line `pace: NAME`.
+    private func time() throws -> (cycle: UInt64, pace: String) {
+        var values: [Substring: String] = [:]
+        for line in try text(of: "time").split(separator: "\n") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            values[line[..<colon]] = String(line[colon...].dropFirst(2))
+        }
+        guard let cycle = values["cycle"].flatMap({ UInt64($0) }), let pace = values["pace"] else {
+            throw UsageError("\(folder)/time: 'cycle' and 'pace' expected")
+        }
+        return (cycle, pace)
+    }
+
     func harts() throws -> [HartView] {
-        let text = String(decoding: try Run.contents(of: folder + "/harts"), as: UTF8.self)
+        let text = try text(of: "harts")
         var values: [Substring: Substring] = [:]
         for line in text.split(separator: "\n") {
             guard let space = line.firstIndex(of: " ") else { continue }

@@ -1,0 +1,82 @@
+import ArgumentParser
+import FirmwareInfo
+import Glibc
+
+struct FirmwareProfile: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "profile", abstract: "Where the harts spend their cycles, by function.",
+        discussion: """
+            The device is looked at while it runs for so many cycles of its own time: with --pace realtime they pass by themselves, with \
+            another pace this command lets them pass. All cycles are accounted for; with --interval 1 each is where it was spent. The \
+            look changes nothing in what the device does. Example: outrigger firmware profile /mnt/device --cycles 10000000
+            """)
+
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case text, folded, json
+    }
+
+    @Argument(help: "Where a running device is mounted.", completion: .directory)
+    var source: String
+
+    @Option(help: ArgumentHelp("The firmware's image (ELF); what tools/firmware built without one.", valueName: "elf"), completion: .file())
+    var firmware: String?
+
+    @Option(help: "Device cycles to look for.")
+    var cycles: UInt64 = 100_000_000
+
+    @Option(help: "Executed cycles from one look at a hart's call stack to the next.")
+    var interval: UInt64 = 997
+
+    @Option(help: "'text': a table; 'folded': stacks and cycles, for flame graphs; 'json'.")
+    var format = Format.text
+
+    @Flag(help: "Inlined functions count as functions.")
+    var inlined = false
+
+    func validate() throws {
+        guard cycles > 0, interval > 0 else { throw ValidationError("--cycles and --interval: at least 1 expected") }
+    }
+
+    func run() throws {
+        let (information, memory) = try FirmwareOptions.open(source, firmware)
+        let profile = Profile(try samples(of: memory), information, inlined: inlined)
+        switch format {
+        case .text: printTable(profile)
+        case .folded: for (stack, cycles) in profile.stacks { print(stack.joined(separator: ";"), cycles) }
+        case .json:
+            print(JSON.object([
+                ("cycles", .number(profile.total)),
+                ("functions", .array(profile.rows.map { row in
+                    .object([
+                        ("function", .string(row.function)), ("exclusive", .number(row.exclusive)), ("inclusive", .number(row.inclusive)),
+                    ])
+                })),
+            ]).text)
+        }
+    }
+
+    private func samples(of memory: LiveFirmware) throws -> [Profile.Sample] {
+        try memory.write("start \(interval)\n", to: "profile")
+        defer { try? memory.write("stop\n", to: "profile") }
+        try memory.letTimePass(cycles)
+        return try memory.text(of: "profile").split(separator: "\n").map { line in
+            let words = line.split(separator: " ")
+            guard words.count >= 3, let hart = Int(words[0].dropFirst(4)), let cycles = UInt64(words[1]) else {
+                throw UsageError("\(source): a line of a profile expected, '\(line)' found")
+            }
+            return Profile.Sample(hart: hart, cycles: cycles, stack: words[2...].compactMap { UInt32($0.dropFirst(2), radix: 16) })
+        }
+    }
+
+    private func printTable(_ profile: Profile) {
+        func share(_ cycles: UInt64) -> String {
+            let permille = profile.total == 0 ? 0 : (cycles * 1000 + profile.total / 2) / profile.total
+            return rightColumn(permille / 10, 4) + ".\(permille % 10) %"
+        }
+        print("   exclusive           inclusive           function")
+        for row in profile.rows {
+            print("\(rightColumn(row.exclusive, 12))\(share(row.exclusive)) \(rightColumn(row.inclusive, 11))\(share(row.inclusive))  \(row.function)")
+        }
+        print("\(rightColumn(profile.total, 12)) cycles of all harts")
+    }
+}
