@@ -75,7 +75,8 @@ struct FirmwareProfile: ParsableCommand {
         }
         print("   exclusive           inclusive           function")
         for row in profile.rows {
-            print("\(rightColumn(row.exclusive, 12))\(share(row.exclusive)) \(rightColumn(row.inclusive, 11))\(share(row.inclusive))  \(row.function)")
+            let exclusive = rightColumn(row.exclusive, 12) + share(row.exclusive), inclusive = rightColumn(row.inclusive, 11) + share(row.inclusive)
+            print("\(exclusive) \(inclusive)  \(row.function)")
         }
         print("\(rightColumn(profile.total, 12)) cycles of all harts")
     }

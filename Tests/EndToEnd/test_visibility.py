@@ -1,0 +1,90 @@
+"""What `outrigger firmware` shows of a running and of a crashed firmware."""
+
+import json
+import subprocess
+
+from harness import FIRMWARE, OUTRIGGER, ROOT, complaint, run
+from test_firmware import boots, crash, symbol, wait_until_ready
+
+
+def look(device, command: str, *options):
+    """One command's output; JSON lines of `trace`, one value of the others."""
+    output = run(OUTRIGGER, "firmware", command, device.mount, "--json", *options).stdout
+    return [json.loads(line) for line in output.splitlines()] if command == "trace" else json.loads(output)
+
+
+def test_trace_records_and_counters_have_the_firmwares_names(start):
+    device = start("--vfs", "0", pace="lockstep")
+    wait_until_ready(device, 1)
+    device.agent("identify")
+    records = look(device, "trace")
+    assert records[0]["kind"] == "boot" and records[0]["fields"]["starts"] == 1
+    commands = [record["fields"] for record in records if record["kind"] == "command"]
+    assert {"opcode": "identify", "status": "ok", "qualifier": "none"} in commands
+    counters = look(device, "counters")
+    assert counters["commands"] == sum(record["times"] for record in records if record["kind"] == "command")
+    windows = [record for record in records if record["kind"] == "window"]
+    numbers = [record["fields"]["number"] for record in windows]
+    assert counters["windows"] == len(windows) and numbers == sorted(numbers)
+    # Looking changes nothing.
+    assert look(device, "counters") == counters and look(device, "trace") == records
+
+
+def test_a_crash_is_traced_back_to_its_lines_also_after_the_restart(start):
+    device = start("--vfs", "0", pace="lockstep")
+    wait_until_ready(device, 1)
+    assert look(device, "faults") is None
+    crash(device)
+    fault = look(device, "faults")
+    names = [frame["function"] for frame in fault["backtrace"]]
+    assert "OffloadManager.pass()" in names and names[-2:] == ["offload_main", "_start"]
+    # The first pass of the loop counts itself: the counter's word has the error.
+    frame = next(frame for frame in fault["backtrace"] if frame["function"] == "OffloadManager.pass()")
+    line = (ROOT / frame["file"]).read_text().splitlines()[frame["line"] - 1]
+    assert "counters.count(.passes)" in line
+    # The hart that is down says so by itself, with what it was doing when the trap came.
+    (hart, *_) = look(device, "backtrace")
+    below = [frame["function"] for frame in hart["backtrace"]]
+    assert below.index("offload_fault") < below.index("trap_entry") < below.index("OffloadManager.pass()")
+
+    wait_until_ready(device, 2)
+    assert look(device, "faults") == fault
+    assert "outrigger firmware faults" in device.agent("fault").stdout
+
+
+def test_a_waiting_hart_is_in_the_event_loop(start):
+    device = start("--vfs", "0", pace="lockstep")
+    wait_until_ready(device, 1)
+    device.advance(500_000)
+    first, second = look(device, "backtrace")
+    assert first["activity"] == "waiting (wfi)" and second["activity"] == "off"
+    assert "Interrupts.wait()" in [frame["function"] for frame in first["backtrace"]]
+
+
+def test_a_profile_accounts_for_every_cycle(start):
+    device = start("--vfs", "0", pace="lockstep")
+    wait_until_ready(device, 1)
+    # The firmware samples windows of a millisecond.
+    profile = look_at_profile(device, "--cycles", 10_000_000, "--interval", 1)
+    functions = {row["function"]: row for row in profile["functions"]}
+    assert sum(row["exclusive"] for row in profile["functions"]) == profile["cycles"]
+    assert 20_000_000 <= profile["cycles"] < 20_100_000, "two harts"
+    assert functions["OffloadManager.sampleWindow()"]["inclusive"] <= functions["OffloadManager.pass()"]["inclusive"]
+    assert functions["offload_main"]["inclusive"] + functions["(waiting)"]["exclusive"] == profile["cycles"]
+    folded = run(OUTRIGGER, "firmware", "profile", device.mount, "--cycles", 10_000_000, "--format", "folded").stdout.splitlines()
+    assert any(line.startswith("hart0;(waiting) ") for line in folded)
+
+
+def look_at_profile(device, *options):
+    return json.loads(run(OUTRIGGER, "firmware", "profile", device.mount, "--format", "json", *options).stdout)
+
+
+def test_another_image_is_refused(start, tmp_path):
+    device = start("--vfs", "0", pace="lockstep")
+    wait_until_ready(device, 1)
+    image = bytearray(FIRMWARE.read_bytes())
+    image[0x1100] ^= 0xff
+    (tmp_path / "other.elf").write_bytes(image)
+    said = complaint(OUTRIGGER, "firmware", "trace", device.mount, "--firmware", tmp_path / "other.elf")
+    assert "another firmware is loaded" in said
+    assert "no mounted device" in complaint(OUTRIGGER, "firmware", "trace", tmp_path)
