@@ -1,6 +1,5 @@
 import ArgumentParser
 import Debugging
-import FirmwareInfo
 import Glibc
 import HostFilesystem
 import Logging
@@ -69,7 +68,8 @@ struct Run: ParsableCommand {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let device = try restore.map(restored) ?? booting()
         if let trace { try device.startTrace(folder: trace) }
-        let tree = try DeviceTree(device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { try? DebugInformation(image) })
+        let tree = try DeviceTree(
+            device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { [firmware] in try? FirmwareFile.information(firmware) })
         let debugServer = try debugServer(of: device)
         var options = MountedTree.Options()
         options.polling = polling * 1000

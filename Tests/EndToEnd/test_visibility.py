@@ -30,7 +30,7 @@ def test_trace_records_and_counters_have_the_firmwares_names(start):
     assert look(device, "counters") == counters and look(device, "trace") == records
 
 
-def test_a_crash_is_traced_back_to_its_lines_also_after_the_restart(start):
+def test_a_crash_is_traced_back_to_its_lines_also_after_the_restart(start, tmp_path):
     device = start("--vfs", "0", pace="lockstep")
     wait_until_ready(device, 1)
     assert look(device, "faults") is None
@@ -46,6 +46,13 @@ def test_a_crash_is_traced_back_to_its_lines_also_after_the_restart(start):
     (hart, *_) = look(device, "backtrace")
     below = [frame["function"] for frame in hart["backtrace"]]
     assert below.index("offload_fault") < below.index("trap_entry") < below.index("OffloadManager.pass()")
+
+    # A snapshot has it all, without the device.
+    snapshot = tmp_path / "crash.snapshot"
+    snapshot.write_bytes((device.debug / "snapshot").read_bytes())
+    for command in ("faults", "backtrace", "trace", "counters"):
+        live = run(OUTRIGGER, "firmware", command, device.mount).stdout
+        assert run(OUTRIGGER, "firmware", command, snapshot).stdout == live
 
     wait_until_ready(device, 2)
     assert look(device, "faults") == fault

@@ -1,5 +1,7 @@
 import ArgumentParser
+import Debugging
 import FirmwareInfo
+import Glibc
 import OffloadDevice
 import Registers
 
@@ -18,7 +20,7 @@ struct Firmware: ParsableCommand {
 
 /// Where to look, and by which image.
 struct FirmwareOptions: ParsableArguments {
-    @Argument(help: "Where a running device is mounted.", completion: .directory)
+    @Argument(help: "Where a running device is mounted, or a snapshot.", completion: .file())
     var source: String
 
     @Option(help: ArgumentHelp("The firmware's image (ELF); what tools/firmware built without one.", valueName: "elf"), completion: .file())
@@ -27,15 +29,35 @@ struct FirmwareOptions: ParsableArguments {
     @Flag(help: "Print JSON.")
     var json = false
 
-    func open() throws -> (information: DebugInformation, memory: LiveFirmware) { try Self.open(source, firmware) }
+    func open() throws -> (information: DebugInformation, memory: any FirmwareMemory) {
+        let memory: any FirmwareMemory = try Self.isFile(source) ? Self.device(of: source) : LiveFirmware(mountPoint: source)
+        return (try Self.information(firmware, of: memory, source), memory)
+    }
 
-    static func open(_ source: String, _ firmware: String?) throws -> (information: DebugInformation, memory: LiveFirmware) {
+    /// The image, which must be the one that is loaded in a memory.
+    static func information(_ firmware: String?, of memory: any FirmwareMemory, _ source: String) throws -> DebugInformation {
         let information = try FirmwareFile.information(firmware)
-        let memory = try LiveFirmware(mountPoint: source)
         guard try information.isLoaded(in: memory) else {
             throw UsageError("\(source): another firmware is loaded there; name its image by --firmware")
         }
-        return (information, memory)
+        return information
+    }
+
+    private static func isFile(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
+    /// The device of a snapshot, which never runs.
+    private static func device(of path: String) throws -> Device {
+        let snapshot = try Snapshot(contentsOf: path)
+        let device = try Device(snapshot.description)
+        do {
+            try device.restore(snapshot)
+        } catch {
+            throw UsageError("\(path): \(error)")
+        }
+        return device
     }
 }
 

@@ -38,7 +38,8 @@ struct FirmwareProfile: ParsableCommand {
     }
 
     func run() throws {
-        let (information, memory) = try FirmwareOptions.open(source, firmware)
+        let memory = try LiveFirmware(mountPoint: source)
+        let information = try FirmwareOptions.information(firmware, of: memory, source)
         let profile = Profile(try samples(of: memory), information, inlined: inlined)
         switch format {
         case .text: printTable(profile)
