@@ -5,7 +5,7 @@
 /// table look-up and a few bit operations. Not thread-safe: it belongs to one device, behind that device's lock.
 public final class RegisterBlock {
     public let map: RegisterMap
-    /// What the owner of several blocks tells them apart by, in events.
+    /// The number that the owner of several blocks gives this one's first register; its other registers follow.
     public let number: Int
 
     @usableFromInline let layouts: UnsafeMutablePointer<RegisterLayout>
@@ -17,28 +17,12 @@ public final class RegisterBlock {
     /// The address space that `slotAt` covers: up to the end of the last register.
     @usableFromInline let coveredBytes: UInt64
     @usableFromInline let control: UnsafeMutablePointer<Control>
+    /// Where the memory is that ``setTap(_:)`` was given.
+    @usableFromInline let tap: UnsafeMutablePointer<UnsafeMutablePointer<RegisterTap>?>
     let cells: UnsafeMutablePointer<Cell>
     let fields: UnsafeMutablePointer<FieldLayout>
     let interruptTerms: [InterruptTerm]
     let slotCount: Int
-
-    /// Is told of every access while set, and of those that failed or set reserved bits.
-    public var observer: (any RegisterObserver)? {
-        get { observerBox?.observer }
-        set {
-            observerBox = newValue.map(ObserverBox.init)
-            watch.pointee = observerBox.map(Unmanaged.passUnretained)
-        }
-    }
-    private var observerBox: ObserverBox?
-
-    /// The same for accesses, which use it without counting references.
-    @usableFromInline let watch: UnsafeMutablePointer<Unmanaged<ObserverBox>?>
-
-    @usableFromInline final class ObserverBox {
-        let observer: any RegisterObserver
-        init(_ observer: any RegisterObserver) { self.observer = observer }
-    }
 
     /// What rarely used semantics need beside the value.
     struct Cell: Sendable {
@@ -73,7 +57,7 @@ public final class RegisterBlock {
         values = .allocate(copying: [UInt64](repeating: 0, count: slotCount))
         cells = .allocate(copying: [Cell](repeating: Cell(), count: slotCount))
         control = .allocate(copying: [Control()])
-        watch = .allocate(copying: [nil])
+        tap = .allocate(copying: [nil])
         reset(.powerOn)
     }
 
@@ -85,7 +69,7 @@ public final class RegisterBlock {
         values.deallocate()
         cells.deallocate()
         control.deallocate()
-        watch.deallocate()
+        tap.deallocate()
     }
 
     // MARK: The bus side
@@ -118,7 +102,8 @@ public final class RegisterBlock {
             let reserved = data & ~layout.pointee.defined
             if layout.pointee.flags.contains(.writeEffects) || events.set | events.clear != 0 {
                 guard write(layout, slot, data: data, lanes: lanes, events: events) else {
-                    note(access, slot, old: old, new: old, reserved: reserved)
+                    if reserved != 0 { control.pointee.reservedBitWrites &+= 1 }
+                    tell(offset, slot, old: old, new: old)
                     return .ok
                 }
             } else {
@@ -127,7 +112,8 @@ public final class RegisterBlock {
             let new = values[slot]
             model.didWrite(index, element, old: old, new: new, access)
             if layout.pointee.singlePulse != 0 { values[slot] &= ~layout.pointee.singlePulse }
-            if watch.pointee != nil || reserved != 0 { note(access, slot, old: old, new: new, reserved: reserved) }
+            if reserved != 0 { control.pointee.reservedBitWrites &+= 1 }
+            tell(offset, slot, old: old, new: new)
         } else {
             guard layout.pointee.readable != 0 else { return failed(.writeOnly, access, slot) }
             model.willRead(index, element, access)
@@ -135,7 +121,7 @@ public final class RegisterBlock {
             let value = layout.pointee.flags.contains(.readEffects) ? read(layout, slot, lanes: lanes) : old
             access.value = (value & layout.pointee.readable & lanes) &>> shift
             model.didRead(index, element, value: value, access)
-            if watch.pointee != nil { note(access, slot, old: old, new: values[slot], reserved: 0) }
+            tell(offset, slot, old: old, new: values[slot])
         }
         return .ok
     }
@@ -189,7 +175,21 @@ public final class RegisterBlock {
         return software.canRead ? nil : .writeOnly
     }
 
-    // MARK: What went wrong, and who hears of it
+    // MARK: What became of accesses
+
+    /// Leaves what each access from now on does in `tap`; nil ends that. The memory must outlive that.
+    public func setTap(_ tap: UnsafeMutablePointer<RegisterTap>?) { self.tap.pointee = tap }
+
+    @inlinable @inline(__always)
+    func tell(_ offset: UInt64, _ slot: Int, old: UInt64, new: UInt64) {
+        guard let tap = tap.pointee else { return }
+        let register = Int(registerOfSlot[slot]), layout = layouts + register
+        tap.pointee.register = UInt16(truncatingIfNeeded: number &+ register)
+        tap.pointee.element = UInt16(truncatingIfNeeded: slot &- layout.pointee.firstSlot)
+        tap.pointee.byte = UInt8(truncatingIfNeeded: offset & (layout.pointee.bytes &- 1))
+        tap.pointee.old = old
+        tap.pointee.new = new
+    }
 
     /// Accesses that ended with this status, ever.
     public func failures(_ status: BusStatus) -> UInt64 {
@@ -205,27 +205,8 @@ public final class RegisterBlock {
             let place = Int(status.rawValue & 7) * 8
             counts.storeBytes(of: counts.load(fromByteOffset: place, as: UInt64.self) &+ 1, toByteOffset: place, as: UInt64.self)
         }
-        let value = slot < 0 ? 0 : values[slot]
-        tell(access, slot, old: value, new: value, reserved: 0, status)
+        if slot >= 0 { tell(access.address, slot, old: values[slot], new: values[slot]) }
         return status
-    }
-
-    @usableFromInline @inline(never)
-    func note(_ access: BusAccess, _ slot: Int, old: UInt64, new: UInt64, reserved: UInt64) {
-        if reserved != 0 { control.pointee.reservedBitWrites &+= 1 }
-        tell(access, slot, old: old, new: new, reserved: reserved, .ok)
-    }
-
-    private func tell(_ access: BusAccess, _ slot: Int, old: UInt64, new: UInt64, reserved: UInt64, _ status: BusStatus) {
-        guard let observer = watch.pointee else { return }
-        var event = RegisterEvent(
-            block: number, register: nil, element: 0, old: old, new: new, reservedBits: reserved, status: status, access: access)
-        if slot >= 0 {
-            let register = Int(registerOfSlot[slot])
-            event.register = RegisterIndex(rawValue: register)
-            event.element = slot &- layouts[register].firstSlot
-        }
-        observer._withUnsafeGuaranteedRef { $0.observer.registerAccessed(event) }
     }
 }
 

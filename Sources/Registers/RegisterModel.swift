@@ -45,32 +45,22 @@ public struct CoincidentEvents: Sendable {
     public static var none: CoincidentEvents { @inlinable get { .init() } }
 }
 
-/// One access to a register block, as it went: what traces record.
-public struct RegisterEvent: Sendable {
-    /// ``RegisterBlock/number`` of the block.
-    public var block: Int
-    /// nil where no register answered: an unmapped address, or a memory window.
-    public var register: RegisterIndex?
-    public var element: Int
-    /// The register's value before and after.
+/// Which register the last access met, and what it did to it. Several blocks leave it in one piece of memory, where who made the access
+/// finds it: a store or two in place of a call, for every access of a device that is traced.
+@frozen public struct RegisterTap: Sendable {
+    /// ``RegisterBlock/number`` and on from there; ``none`` until an access meets a register.
+    public var register: UInt16
+    public var element: UInt16
+    /// The first byte of the register that was accessed.
+    public var byte: UInt8
+    /// The register's value before and after; the same where the access was refused.
     public var old: UInt64
     public var new: UInt64
-    /// The bits of a write that were set where the register has no field.
-    public var reservedBits: UInt64
-    public var status: BusStatus
-    /// With the address relative to the block, the data written or read, the time at its end.
-    public var access: BusAccess
 
-    @inlinable public init(
-        block: Int, register: RegisterIndex?, element: Int, old: UInt64, new: UInt64, reservedBits: UInt64, status: BusStatus,
-        access: BusAccess
-    ) {
-        self.block = block; self.register = register; self.element = element; self.old = old; self.new = new
-        self.reservedBits = reservedBits; self.status = status; self.access = access
+    /// No register: an unmapped address, or a memory window.
+    @inlinable public static var none: UInt16 { .max }
+
+    @inlinable public init() {
+        register = Self.none; element = 0; byte = 0; old = 0; new = 0
     }
-}
-
-/// Is told of register accesses.
-public protocol RegisterObserver: AnyObject {
-    func registerAccessed(_ event: borrowing RegisterEvent)
 }

@@ -1,168 +1,116 @@
 import Registers
 
-/// The bytes of a trace: Common Trace Format 1.8.3, little endian, everything aligned to bytes.
+/// The bytes of a trace: Common Trace Format 1.8.3, little endian.
 ///
-/// A folder holds the file `metadata` (section 7, as plain text) and one stream file for each initiator. A stream is a row of
-/// packets (section 5), each with its own time range, so that a trace that was cut off is readable up to its last whole packet.
+/// A folder holds the file `metadata` (section 7, as plain text; see ``TraceMetadata``), and for each initiator a stream in one file or
+/// several. A file is a row of packets (section 5), each with its time range and a checksum. `index/` has where the packets of each finished
+/// file are, in LTTng's format. Only what both babeltrace2 and Trace Compass read is used.
 enum TraceLayout {
     static let magic: UInt32 = 0xc1fc_1fc1
     /// The version of this layout, in the metadata's environment. A reader takes its own only.
-    static let version = 1
+    static let version = 2
 
-    /// Packet header and context.
+    /// Packet header and context: where the fields are.
     enum Packet {
-        static let magic = 0, identity = 4, streamClass = 20
-        static let begin = 24, end = 32, contentBits = 40, packetBits = 48, sequence = 56, initiator = 64
-        static let headerBytes = 66
+        static let magic = 0, identity = 4, streamClass = 20, streamInstance = 24, originBase = 28
+        static let begin = 32, end = 40, contentBits = 48, sequence = 56, initiator = 64, packetBits = 72, checksum = 80
+        static let headerBytes = 88
+        /// Bytes of the initiator's name, zero-padded.
+        static let initiatorBytes = 8
         /// A packet is written when it is this long: large enough that the cost of a system call doesn't show.
-        static let capacity = 256 << 10
-    }
+        static let capacity = 64 << 10
 
-    /// Events. Each begins with its number (1 byte) and the low half of the time (4 bytes).
-    enum Event {
-        static let access32: UInt8 = 0, access64: UInt8 = 1, elsewhere: UInt8 = 2
-        static let time = 1, operation = 5
-        // Register accesses: number, origin, element, wait and byte, then old and new value of 4 or 8 bytes each.
-        static let register = 6, origin = 8, element = 12, waitAndByte = 14, values = 16
-        static let access32Bytes = 24, access64Bytes = 32
-        // Accesses elsewhere: bus, wait, origin, address, value.
-        static let bus = 6, elsewhereWait = 7, elsewhereOrigin = 9, address = 13, value = 21, elsewhereBytes = 29
-
-        static func length(_ event: UInt8) -> Int? {
-            switch event {
-            case access32: access32Bytes
-            case access64: access64Bytes
-            case elsewhere: elsewhereBytes
-            default: nil
+        /// What ``checksum`` is to be: FNV-1a over 64-bit words of all but `packetBits`, which changes when another packet follows, and
+        /// the checksum itself. No change of a single word leaves it as it was.
+        static func checksum(_ packet: UnsafeRawPointer, bytes: Int) -> UInt64 {
+            var hash = EventHash.start
+            for place in stride(from: 0, to: packetBits, by: 8) {
+                hash = EventHash.mixed(hash, UInt64(littleEndian: packet.loadUnaligned(fromByteOffset: place, as: UInt64.self)))
             }
+            var place = headerBytes
+            while place + 8 <= bytes {
+                hash = EventHash.mixed(hash, UInt64(littleEndian: packet.loadUnaligned(fromByteOffset: place, as: UInt64.self)))
+                place += 8
+            }
+            var rest: UInt64 = 0
+            for index in 0..<max(bytes - place, 0) {
+                rest |= UInt64(packet.load(fromByteOffset: place + index, as: UInt8.self)) << UInt64(8 * index)
+            }
+            return EventHash.mixed(hash, rest)
         }
     }
 
-    static let longestWait: UInt64 = 8191
-
-    /// Identifies traces of this layout with these registers (FNV-1a of the metadata's own text, twice).
-    static func identity(of text: String) -> [UInt8] {
-        var bytes: [UInt8] = []
-        for offset: UInt64 in [0xcbf2_9ce4_8422_2325, 0x84222325_cbf29ce4] {
-            var hash = offset
-            for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-            withUnsafeBytes(of: hash.littleEndian) { bytes += $0 }
-        }
-        return bytes
+    /// The header of an event: its number in 6 bits, and 10 bits of its time; or, where the time is further from the event before or
+    /// the number doesn't fit, 63 in that place, and the number in 8 bits and 32 bits of the time.
+    enum Header {
+        static let identifierBits: UInt64 = 6, timeBits: UInt64 = 10, extended: UInt8 = 63
+        static let compactBytes = 2, extendedBytes = 6
+        /// Times further apart than this begin a new packet, which has them in full.
+        static let span: UInt64 = 1 << 32
     }
 
-    /// The metadata (TSDL).
-    static func metadata(_ names: TraceNames, frequency: UInt64) -> (text: String, identity: [UInt8]) {
-        let registers = names.registers.enumerated().map { "\"\($1)\" = \($0)" }.joined(separator: ",\n        ")
-        let busNames = names.buses.enumerated().map { "\"\($1)\" = \($0)" }.joined(separator: ", ")
-        let operations = ["read", "write"].enumerated().flatMap { write, verb in
-            [8, 16, 32, 64].enumerated().map { "\(verb)\($1) = \(write * 4 + $0)" }
-        }.joined(separator: ", ")
-        let statuses = BusStatus.allCases.map { "\($0) = \($0.rawValue)" }.joined(separator: ", ")
-        let body = """
-            env {
-                domain = "outrigger";
-                tracer_name = "outrigger";
-                layout = \(version);
-            };
+    /// The numbers of the events.
+    enum Event {
+        /// Below this, an access in the short form; the bits of the number say which fields it has.
+        static let shortAccesses: UInt8 = 32
+        /// In the number of a short access: log2 of the bytes of a value; the values differ; an element; 2 bytes of wait instead of 1.
+        static let widthMask: UInt8 = 3, changed: UInt8 = 4, element: UInt8 = 8, longWait: UInt8 = 16
+        static let access: UInt8 = 32, elsewhere: UInt8 = 33, line: UInt8 = 34, message: UInt8 = 35, lineMessage: UInt8 = 36
+        static let trap: UInt8 = 37, dma: UInt8 = 38, queue: UInt8 = 39, fault: UInt8 = 40, log: UInt8 = 41, record: UInt8 = 42
+        static let end: UInt8 = 43
+        /// The most that one takes, its header and what an encoder stores beyond its end included.
+        static let longest = 1100
+    }
 
-            clock {
-                name = device;
-                description = "fabric cycles since power-on";
-                freq = \(frequency);
-                offset = 0;
-            };
+    /// Bits of the low half of a program counter or process that short accesses have; the rest is in the packet's `origin_base`.
+    static let originBits: UInt32 = 24
+    /// Registers that short accesses can tell.
+    static let shortRegisters: UInt16 = 1 << 12
 
-            typealias integer { size = 8; align = 8; signed = false; } := u8;
-            typealias integer { size = 16; align = 8; signed = false; } := u16;
-            typealias integer { size = 16; align = 8; signed = false; base = 16; } := x16;
-            typealias integer { size = 32; align = 8; signed = false; base = 16; } := x32;
-            typealias integer { size = 64; align = 8; signed = false; base = 16; } := x64;
-            typealias integer { size = 64; align = 8; signed = false; } := u64;
-            typealias integer { size = 64; align = 8; signed = false; map = clock.device.value; } := cycles;
+    /// Files of LTTng's index, version 1.1: big endian.
+    enum Index {
+        static let magic: UInt32 = 0xc1f1_dcc1
+        static let headerBytes = 16, entryBytes = 72
+    }
 
-            typealias enum : integer { size = 4; align = 1; signed = false; } { \(operations) } := operation_t;
-            typealias enum : integer { size = 4; align = 1; signed = false; } { \(statuses) } := status_t;
-            typealias enum : u16 {
-                    \(registers)
-            } := register_t;
-            typealias enum : u8 { \(busNames) } := bus_t;
+    /// The file of a stream; with a number where a trace is in several pieces.
+    static func fileName(_ initiator: Initiator, piece: Int) -> String { piece == 0 ? "\(initiator)" : "\(initiator)_\(piece)" }
 
-            stream {
-                id = 0;
-                packet.context := struct {
-                    cycles timestamp_begin;
-                    cycles timestamp_end;
-                    u64 content_size;
-                    u64 packet_size;
-                    u64 packet_seq_num;
-                    x16 initiator;
-                };
-                event.header := struct {
-                    u8 id;
-                    integer { size = 32; align = 8; signed = false; map = clock.device.value; } timestamp;
-                };
-            };
+    /// The initiator and the piece that a file's name tells: `hart0`, `host12_3`; nil for any other name.
+    static func stream(named name: String) -> (initiator: Initiator, piece: Int)? {
+        let parts = name.split(separator: "_", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let initiator = Initiator(named: parts[0]) else { return nil }
+        if parts.count == 1 { return (initiator, 0) }
+        guard let piece = Int(parts[1]), piece > 0, "\(piece)" == parts[1] else { return nil }
+        return (initiator, piece)
+    }
+}
 
-            """ + [(0, "access32", "x32"), (1, "access64", "x64")].map { id, name, value in
-            """
-            event {
-                name = "\(name)"; id = \(id); stream_id = 0;
-                fields := struct {
-                    operation_t operation;
-                    status_t status;
-                    register_t register;
-                    x32 origin;
-                    u16 element;
-                    integer { size = 3; align = 1; signed = false; } byte;
-                    integer { size = 13; align = 1; signed = false; } wait;
-                    \(value) old;
-                    \(value) new;
-                };
-            };
-
-            """
-        }.joined() + """
-            event {
-                name = "elsewhere"; id = 2; stream_id = 0;
-                fields := struct {
-                    operation_t operation;
-                    status_t status;
-                    bus_t bus;
-                    u16 wait;
-                    x32 origin;
-                    x64 address;
-                    x64 value;
-                };
-            };
-
-            """
-        let identity = identity(of: body)
-        let digits = identity.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        var uuid = ""
-        for (place, digit) in digits.enumerated() {
-            if [8, 12, 16, 20].contains(place) { uuid += "-" }
-            uuid.append(digit)
+extension Initiator {
+    /// The initiator that is described so; nil if none is.
+    init?(named name: some StringProtocol) {
+        let letters = name.prefix { !$0.isNumber }, digits = name.dropFirst(letters.count)
+        guard let kind = Kind.allCases.first(where: { "\($0)" == letters }), let number = UInt8(digits.isEmpty ? "0" : digits) else {
+            return nil
         }
-        let head = """
-            /* CTF 1.8 */
-            typealias integer { size = 8; align = 8; signed = false; } := uint8_t;
-            typealias integer { size = 32; align = 8; signed = false; } := uint32_t;
+        self.init(rawValue: UInt16(kind.rawValue) << 8 | UInt16(number))
+        guard description == name else { return nil }
+    }
+}
 
-            trace {
-                major = 1;
-                minor = 8;
-                uuid = "\(uuid)";
-                byte_order = le;
-                packet.header := struct {
-                    uint32_t magic;
-                    uint8_t uuid[16];
-                    uint32_t stream_id;
-                };
-            };
+/// Hashes of traces: FNV-1a (Fowler, Noll, Vo) over 64-bit words.
+enum EventHash {
+    static let start: UInt64 = 0xcbf2_9ce4_8422_2325
 
+    @inline(__always) static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 { (hash ^ word) &* 0x100_0000_01b3 }
 
-            """
-        return (head + body, identity)
+    /// With the slots of an event.
+    @inline(__always) static func mixed(_ hash: UInt64, _ slot: UnsafePointer<RawEvent>) -> UInt64 {
+        let words = UnsafeRawPointer(slot)
+        var hash = hash
+        for place in stride(from: 0, to: RawEvent.stride, by: 8) {
+            hash = mixed(hash, UInt64(littleEndian: words.load(fromByteOffset: place, as: UInt64.self)))
+        }
+        return hash
     }
 }

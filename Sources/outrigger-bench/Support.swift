@@ -27,6 +27,31 @@ func processorTime() -> Double {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
+/// Seconds of a clock that only goes forward: what somebody waits for, while other threads work beside.
+func elapsedTime() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+/// Seconds that the processor has spent on this process's threads with a name, so far.
+func processorTime(ofThreads name: String) -> Double {
+    guard let tasks = opendir("/proc/self/task") else { return 0 }
+    defer { closedir(tasks) }
+    var nanoseconds: UInt64 = 0
+    while let entry = readdir(tasks) {
+        let task = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        // schedstat: nanoseconds on a processor, nanoseconds of waiting for one, turns.
+        guard let comm = try? readFile("/proc/self/task/\(task)/comm"), String(decoding: comm, as: UTF8.self) == name + "\n",
+            let times = try? readFile("/proc/self/task/\(task)/schedstat")
+        else { continue }
+        nanoseconds += String(decoding: times, as: UTF8.self).split(separator: " ").first.flatMap { UInt64($0) } ?? 0
+    }
+    return Double(nanoseconds) * 1e-9
+}
+
 /// What every benchmark can do beside measuring.
 struct OutputOptions: ParsableArguments {
     @Option(help: "Record every register access into this folder meanwhile.") var trace: String?

@@ -86,7 +86,10 @@ struct Run: ParsableCommand {
         fflush(nil)
         if let ready { try Self.announce(ready) }
         try mounted.serve()
-        if let failure = device.stopTrace() { complain("the trace is incomplete: \(failure)") }
+        if let totals = device.stopTrace() {
+            if let failure = totals.failure { complain("the trace is incomplete: \(failure)") }
+            print("the trace has \(totals)")
+        }
     }
 
     /// A machine at the firmware's first instruction.

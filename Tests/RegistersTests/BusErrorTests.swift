@@ -78,28 +78,23 @@ import Testing
         #expect(device.status(read: 0x10e, size: 4) == .unmapped, "across the window's end")
     }
 
-    final class Observer: RegisterObserver {
-        var events: [String] = []
-        func registerAccessed(_ event: borrowing RegisterEvent) {
-            let kind = event.access.isWrite ? "write" : "read"
-            let register = event.register?.rawValue ?? -1
-            events.append("\(event.block) \(kind) \(register) \(event.old)->\(event.new) reserved \(event.reservedBits) \(event.status)")
+    @Test func theTapHasWhatEachAccessDid() {
+        let tap = UnsafeMutablePointer<RegisterTap>.allocate(capacity: 1)
+        defer { tap.deallocate() }
+        func told(_ access: () -> Void) -> String {
+            tap.initialize(to: RegisterTap())
+            access()
+            let last = tap.pointee
+            return last.register == RegisterTap.none ? "nothing" : "\(last.register)[\(last.element)]+\(last.byte) \(last.old)->\(last.new)"
         }
-    }
-
-    @Test func theObserverSeesEveryAccessAndEveryMistake() {
-        let observer = Observer()
-        device.block.observer = observer
-        device.write(0x101, 0x10)
-        _ = device.read(0x14)
-        device.write(1, 0x14)
-        _ = device.read(0)
-        device.block.observer = nil
-        device.write(2, 0x10)
-        #expect(observer.events == [
-            "0 write 0 90->1 reserved 256 ok", "0 read 1 17->0 reserved 0 ok", "0 write 1 0->0 reserved 0 readOnly",
-            "0 read -1 0->0 reserved 0 unmapped",
-        ])
+        device.block.setTap(tap)
+        #expect(told { device.write(0x101, 0x10) } == "0[0]+0 90->1")
+        #expect(told { device.write(0, 0x12, size: 1) } == "0[0]+2 1->1")
+        #expect(told { _ = device.read(0x14) } == "1[0]+0 17->0")
+        #expect(told { device.write(1, 0x14) } == "1[0]+0 0->0", "refused")
+        #expect(told { _ = device.read(0) } == "nothing")
+        device.block.setTap(nil)
+        #expect(told { device.write(2, 0x10) } == "nothing")
     }
 
     @Test func anAccessCostsTheRegistersLatency() {

@@ -37,6 +37,7 @@ func run(_ command: String) -> (status: Int32, output: String) {
     return (pclose(pipe), String(decoding: output, as: UTF8.self))
 }
 
+/// Accesses of four initiators.
 func makeEvents(seed: UInt64, count: Int) -> [AccessEvent] {
     var state = seed, time: UInt64 = 0
     func random(_ bound: UInt64) -> UInt64 {
@@ -60,20 +61,73 @@ func makeEvents(seed: UInt64, count: Int) -> [AccessEvent] {
     }
 }
 
-func write(_ events: [AccessEvent], to folder: String) throws {
-    let maps = try makeMaps()
-    let writer = try TraceWriter(folder: folder, names: TraceNames(RegisterCatalogue(maps), buses: maps), frequency: 1_000_000_000)
-    for event in events { writer.record(event) }
-    writer.finish()
-    #expect(writer.count == UInt64(events.count))
+/// Events of every class, in an order in which each stream's time goes forward.
+func makeAllEvents(seed: UInt64, count: Int) -> [TraceEvent] {
+    var random = Random(seed)
+    func text(_ longest: UInt64) -> String {
+        String((0...random.below(longest)).map { _ in random.pick(Array("abc ÄÖ€\"\\\n\t0x17")) })
+    }
+    return makeEvents(seed: seed, count: count).map { access in
+        let time = access.time, function = UInt8(random.below(65)), hart = UInt8(random.below(2))
+        switch random.below(12) {
+        case 0: return .interrupt(InterruptEvent(time: time, step: .line(UInt16(random.below(2)), level: random.below(2) == 0)))
+        case 1:
+            let vector = random.below(2) == 0 ? nil : UInt16(random.below(1 << 16))
+            return .interrupt(InterruptEvent(time: time, step: .message(function: function, vector: vector, level: random.below(2) == 0)))
+        case 2:
+            return .interrupt(InterruptEvent(time: time, step: .trap(
+                hart: hart, cause: UInt32(random.below(1 << 32)), pc: UInt32(random.below(1 << 32)), handler: UInt32(random.below(1 << 32)))))
+        case 3:
+            return .dma(DMAEvent(
+                time: time, function: function, isWrite: random.below(2) == 0, address: random.below(.max), bytes: UInt32(random.below(1 << 32)),
+                status: random.pick(BusStatus.allCases)))
+        case 4:
+            return .queue(QueueEvent(
+                time: time, function: function, queue: UInt16(random.below(1 << 16)), step: random.pick(QueueEvent.Step.allCases),
+                head: UInt16(random.below(1 << 16)), bytes: UInt32(random.below(1 << 32)), depth: UInt16(random.below(1 << 16))))
+        case 5:
+            return .fault(FaultEvent(
+                time: time, kind: random.pick(FaultEvent.Kind.allCases), initiator: random.pick([.device, .hart(1), .dma(function: 64)]),
+                address: random.below(.max), origin: UInt32(random.below(1 << 32)), name: text(60)))
+        case 6: return .log(LogEvent(time: time, content: .line(text(300))))
+        case 7:
+            let arguments = (0..<random.below(16)).map { _ in UInt32(random.below(1 << 32)) }
+            return .log(LogEvent(time: time, content: .record(kind: UInt16(random.below(1)), arguments: arguments)))
+        default: return .access(access)
+        }
+    }
 }
 
-func read(_ folder: String) throws -> [AccessEvent] {
-    var reader = try TraceReader(folder: folder), events: [AccessEvent] = []
-    while let event = try reader.next() {
-        if case .access(let access) = event { events.append(access) }
-    }
+func makeNames() throws -> TraceNames {
+    let maps = try makeMaps()
+    return TraceNames(RegisterCatalogue(maps), buses: maps, wires: ["PLIC.WA", "hart0.external"], records: ["allocation"])
+}
+
+func makeWriter(_ folder: String?, _ selection: TraceSelection = TraceSelection()) throws -> TraceWriter {
+    try TraceWriter(folder: folder, names: makeNames(), frequency: 1_000_000_000, selection: selection)
+}
+
+@discardableResult
+func write(_ events: [TraceEvent], to folder: String?, _ selection: TraceSelection = TraceSelection()) throws -> TraceWriter.Totals {
+    let writer = try makeWriter(folder, selection)
+    for event in events { writer.record(event) }
+    let totals = writer.finish()
+    #expect(totals.failure == nil)
+    #expect(totals.events == UInt64(events.count))
+    return totals
+}
+
+func read(_ folder: String) throws -> [TraceEvent] {
+    var reader = try TraceReader(folder: folder), events: [TraceEvent] = []
+    while let event = try reader.next() { events.append(event) }
     return events
+}
+
+/// In the order in which a reader merges the streams.
+func merged(_ events: [TraceEvent]) -> [TraceEvent] {
+    events.enumerated().sorted {
+        ($0.element.time, $0.element.initiator.rawValue, $0.offset) < ($1.element.time, $1.element.initiator.rawValue, $1.offset)
+    }.map(\.element)
 }
 
 func message(_ body: () throws -> Void) -> String {

@@ -101,7 +101,7 @@ extension Device {
             // BAR0 is what the register maps describe; other BARs are told apart by the upper half of the address.
             let address = UInt64(truncatingIfNeeded: request.bar) << 32 | access.address
             let bus = request.function == 0 ? DeviceBus.physicalFunction : .virtualFunction
-            recorder.finish(access, address: address, bus: bus, issued: issued, status: status)
+            recorder.finish(&access, address: address, bus: bus, issued: issued, status: status)
         }
         return .access(value: access.value, status: status, time: access.time)
     }
@@ -152,7 +152,7 @@ extension Device {
         var access = BusAccess(write: value, to: address, size: size, initiator: .debugger, time: now)
         recorder.begin(at: now)
         let status = crossbar.access(&access, in: .firmware)
-        if recorder.isRecording { recorder.finish(access, address: address, bus: .firmware, issued: now, status: status) }
+        if recorder.isRecording { recorder.finish(&access, address: address, bus: .firmware, issued: now, status: status) }
         if status == .ok { core.memory.wasWritten(UInt32(truncatingIfNeeded: address), bytes: size) }
         return .access(value: value, status: status, time: access.time)
     }

@@ -236,7 +236,7 @@ public final class Device {
     /// Has models tell the recorder what they do, or no longer.
     private func observe(_ isRecording: Bool) {
         let sink = isRecording ? recorder : nil
-        for block in blocks { block.registers.observer = sink }
+        for block in blocks { block.registers.setTap(isRecording ? recorder.tap : nil) }
         for function in functions { function.device.trace = sink }
         plic.trace = sink
         uart.trace = sink

@@ -120,37 +120,40 @@ public final class Machine: @unchecked Sendable {
 
     // MARK: Tracing
 
-    /// Records all that happens into a folder from now on.
-    public func startTrace(folder: String) throws(TraceError) {
-        let writer = try TraceWriter(
-            folder: folder, names: .device, frequency: description.clockHertz)
+    /// Records all that happens from now on, or a selection of it. A trace or a digest that goes on ends.
+    /// - Parameter folder: see ``TraceWriter``; nil for the hash of the trace alone.
+    public func startTrace(folder: String?, _ selection: TraceSelection = TraceSelection()) throws(TraceError) {
+        let writer = try TraceWriter(folder: folder, names: .device, frequency: description.clockHertz, selection: selection)
+        stopTrace()
         locked { $0.recorder.writer = writer }
     }
 
     /// Ends the trace.
-    /// - Returns: why it ended before, if it did.
+    /// - Returns: what it came to; nil if there was none.
     @discardableResult
-    public func stopTrace() -> TraceError? {
-        locked {
-            let failure = $0.recorder.writer?.failure
-            $0.recorder.writer?.finish()
-            $0.recorder.writer = nil
-            return failure
+    public func stopTrace() -> TraceWriter.Totals? {
+        locked { device in
+            defer { device.recorder.writer = nil }
+            return device.recorder.writer?.finish()
         }
     }
+
+    /// Begins a hash over all events from now on. A trace that goes on has one already.
+    public func startDigest() {
+        locked {
+            // Without a folder there is nothing that could fail but the system's last thread.
+            guard $0.recorder.writer == nil else { return }
+            $0.recorder.writer = try? TraceWriter(folder: nil, names: .device, frequency: description.clockHertz)
+        }
+    }
+
+    /// The hash over all events since ``startDigest()`` or ``startTrace(folder:_:)``; nil without. Equal hashes: equal runs.
+    public var digest: UInt64? { locked { $0.recorder.writer?.totals.hash } }
 
     /// Gives every event from now on to `listener`, under the lock; nil ends that.
     public func onEvent(_ listener: (@Sendable (TraceEvent) -> Void)?) {
         locked { $0.recorder.listener = listener }
     }
-
-    /// Begins a hash over all events from now on.
-    public func startDigest() {
-        locked { $0.recorder.digest = TraceDigest() }
-    }
-
-    /// The hash so far; nil if none was begun. Equal hashes: equal traces.
-    public var digest: UInt64? { locked { $0.recorder.digest?.value } }
 
     /// Passes console bytes on.
     private final class ConsoleRelay: ConsoleSink {

@@ -33,7 +33,7 @@ public final class HostMailbox: ArchivedModel {
     private let scheduler: Scheduler
 
     /// - Parameters:
-    ///   - mailboxNumber: what register events tell the firmware's side apart by.
+    ///   - mailboxNumber: the number of the first register on the firmware's side, for traces.
     ///   - hostifNumber: the same for the host's side.
     public init(_ identity: HostInterfaceIdentity, on scheduler: Scheduler, mailboxNumber: Int = 0, hostifNumber: Int = 1) {
         self.identity = identity

@@ -31,7 +31,7 @@ public final class LoggingEngine: BusTarget, RegisterModel, DeadlineTarget, DMAO
 
     /// - Parameters:
     ///   - memory: the way to shared memory, at the bus addresses `sharedMemory`.
-    ///   - logNumber: what register events tell the firmware's registers apart by.
+    ///   - logNumber: the number of the first of the firmware's registers, for traces.
     ///   - hostNumber: the same for the host's.
     public init(
         memory: any DMAPort, sharedMemory: Range<UInt64>, on scheduler: Scheduler, logNumber: Int = 0, hostNumber: Int = 1

@@ -24,7 +24,7 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
     private var commit: Deadline!
     private var sinks: [any PartitionSink] = []
 
-    /// - Parameter number: what register events tell the block apart by.
+    /// - Parameter number: the number of the first register, for traces.
     public init(_ resources: DeviceResources, on scheduler: Scheduler, number: Int = 0) {
         self.resources = resources
         self.scheduler = scheduler

@@ -29,7 +29,7 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         var identity: UInt64
     }
 
-    /// - Parameter number: what register events tell the block apart by.
+    /// - Parameter number: the number of the first register, for traces.
     public init(number: Int = 0) {
         registers = RegisterBlock(VIC.map, number: number)
         registers[VIC.COUNT] = UInt64(Self.entries)

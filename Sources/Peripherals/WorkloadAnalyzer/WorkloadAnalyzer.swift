@@ -23,7 +23,7 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
     let scheduler: Scheduler
     private var windowEnd: Deadline!
 
-    /// - Parameter number: what register events tell the block apart by.
+    /// - Parameter number: the number of the first register, for traces.
     public init(on scheduler: Scheduler, number: Int = 0) {
         self.scheduler = scheduler
         registers = RegisterBlock(WA.map, number: number)

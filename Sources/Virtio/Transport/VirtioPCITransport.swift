@@ -34,7 +34,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
     public var state: State
     private weak var interrupts: (any InterruptPort)?
 
-    /// - Parameter number: what register events tell this function's registers by.
+    /// - Parameter number: the number of the first register, for traces.
     public init(_ device: VirtioDevice, interrupts: any InterruptPort, number: Int = 0) {
         self.device = device
         self.interrupts = interrupts
