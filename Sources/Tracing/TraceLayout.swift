@@ -3,8 +3,8 @@ import Registers
 /// The bytes of a trace: Common Trace Format 1.8.3, little endian.
 ///
 /// A folder holds the file `metadata` (section 7, as plain text; see ``TraceMetadata``), and for each initiator a stream in one file or
-/// several. A file is a row of packets (section 5), each with its time range and a checksum. `index/` has where the packets of each finished
-/// file are, in LTTng's format. Only what both babeltrace2 and Trace Compass read is used.
+/// several. A file is a row of packets (section 5), each with its time range and a checksum. `index/` has where the packets of each
+/// finished file are, in LTTng's format. Only what both babeltrace2 and Trace Compass read is used.
 enum TraceLayout {
     static let magic: UInt32 = 0xc1fc_1fc1
     /// The version of this layout, in the metadata's environment. A reader takes its own only.

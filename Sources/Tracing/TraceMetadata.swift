@@ -74,11 +74,14 @@ struct TraceMetadata {
         """
     }
 
+    /// Stands for the labels of an enumeration that has none.
+    private static let noLabel = "none"
+
     private var types: String {
         func labels(_ names: some Sequence<String>) -> String {
             // An enumeration without labels is none.
             let all = names.enumerated().map { "\"\($1)\" = \($0)" }
-            return all.isEmpty ? "\"none\" = 0" : all.joined(separator: ", ")
+            return all.isEmpty ? "\"\(Self.noLabel)\" = 0" : all.joined(separator: ", ")
         }
         func enumeration(_ name: String, bits: Int, align: Int, _ names: some Sequence<String>) -> String {
             "typealias enum : integer { size = \(bits); align = \(align); signed = false; } { \(labels(names)) } := \(name)_t;\n"
@@ -215,6 +218,6 @@ extension TraceMetadata {
             guard parts.count == 3 else { return nil }
             labels.append(String(parts[1]))
         }
-        return labels
+        return labels == [Self.noLabel] ? [] : labels
     }
 }

@@ -37,8 +37,7 @@ struct Run: ParsableCommand {
     @Option(help: "Virtual functions that exist from the start, instead of the machine description's.")
     var vfs: Int?
 
-    @Option(help: ArgumentHelp("Record every register access from power-on into this folder.", valueName: "folder"), completion: .directory)
-    var trace: String?
+    @OptionGroup var trace: TraceOptions
 
     @Option(help: ArgumentHelp(
         "Serve GDB's remote protocol on a port of 127.0.0.1, or on a Unix socket that is made here.", valueName: "port-or-path"))
@@ -67,7 +66,7 @@ struct Run: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let device = try restore.map(restored) ?? booting()
-        if let trace { try device.startTrace(folder: trace) }
+        try trace.start(on: device, firmware: restore == nil ? firmwarePath() : nil)
         let tree = try DeviceTree(
             device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { [firmware] in try? FirmwareFile.information(firmware) })
         let debugServer = try debugServer(of: device)

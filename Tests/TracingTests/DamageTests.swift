@@ -69,7 +69,8 @@ import Tracing
             guard bytes != file.bytes else { continue }
             store(bytes, file.path)
             let (events, complaint) = stored.outcome()
-            #expect(complaint != nil && complaint != whole.complaint, "seed \(seed): \(file.path), damage \(kind), \(complaint ?? "unseen")")
+            let isSeen = complaint != nil && complaint != whole.complaint
+            #expect(isSeen, "seed \(seed): \(file.path), damage \(kind), \(complaint ?? "unseen")")
             // What was told before the damage was found is as it was.
             for initiator in Set(events.map(\.initiator)) {
                 let told = events.filter { $0.initiator == initiator }
@@ -97,7 +98,8 @@ import Tracing
             return stored.outcome().complaint.map { $0.replacing(stored.folder.path + "/", with: "") } ?? "none"
         }
         #expect(complaint(at: 0, 0, of: hart) == "hart0: packet 0: byte 0: a packet's magic 0xc1fc1fc1 expected, 0xc1fc1f00 found")
-        #expect(complaint(at: 5, 0, of: hart) == "hart0: packet 0: byte 0: a packet of another trace: its identity is not that of the metadata")
+        #expect(complaint(at: 5, 0, of: hart)
+            == "hart0: packet 0: byte 0: a packet of another trace: its identity is not that of the metadata")
         #expect(complaint(at: 24, 1, of: hart) == "hart0: packet 0: byte 0: a packet of hart0 expected, one of stream 1 found")
         #expect(complaint(at: 55, 1, of: hart).hasPrefix("hart0: packet 0: byte 0: a packet of at most 65536 bytes expected, one of "))
         #expect(complaint(at: 100, 0x55, of: hart).hasPrefix("hart0: packet 0: byte 0: a packet's checksum 0x"))

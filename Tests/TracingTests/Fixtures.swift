@@ -76,11 +76,12 @@ func makeAllEvents(seed: UInt64, count: Int) -> [TraceEvent] {
             return .interrupt(InterruptEvent(time: time, step: .message(function: function, vector: vector, level: random.below(2) == 0)))
         case 2:
             return .interrupt(InterruptEvent(time: time, step: .trap(
-                hart: hart, cause: UInt32(random.below(1 << 32)), pc: UInt32(random.below(1 << 32)), handler: UInt32(random.below(1 << 32)))))
+                hart: hart, cause: UInt32(random.below(1 << 32)), pc: UInt32(random.below(1 << 32)),
+                handler: UInt32(random.below(1 << 32)))))
         case 3:
             return .dma(DMAEvent(
-                time: time, function: function, isWrite: random.below(2) == 0, address: random.below(.max), bytes: UInt32(random.below(1 << 32)),
-                status: random.pick(BusStatus.allCases)))
+                time: time, function: function, isWrite: random.below(2) == 0, address: random.below(.max),
+                bytes: UInt32(random.below(1 << 32)), status: random.pick(BusStatus.allCases)))
         case 4:
             return .queue(QueueEvent(
                 time: time, function: function, queue: UInt16(random.below(1 << 16)), step: random.pick(QueueEvent.Step.allCases),

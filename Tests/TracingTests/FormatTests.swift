@@ -35,8 +35,8 @@ import Tracing
                     time &+= gap
                     for (old, isWrite) in [(value, false), (0, true)] {
                         events.append(.access(AccessEvent(
-                            time: time, wait: wait, initiator: .hart(0), origin: origin, isWrite: isWrite, size: isWrite ? 8 : 1, status: .ok,
-                            target: .register(1, element: element, byte: byte), old: old, new: value)))
+                            time: time, wait: wait, initiator: .hart(0), origin: origin, isWrite: isWrite, size: isWrite ? 8 : 1,
+                            status: .ok, target: .register(1, element: element, byte: byte), old: old, new: value)))
                     }
                 }
             }
@@ -125,7 +125,8 @@ import Tracing
             switch interrupt.step {
             case .line(let wire, let level):
                 return "wire = \(label(names.wires[Int(wire)], wire)), level = \(level ? 1 : 0)"
-            case .message(let function, let vector?, let level): return "function = \(function), vector = \(vector), level = \(level ? 1 : 0)"
+            case .message(let function, let vector?, let level):
+                return "function = \(function), vector = \(vector), level = \(level ? 1 : 0)"
             case .message(let function, nil, let level): return "function = \(function), level = \(level ? 1 : 0)"
             case .trap(let hart, let cause, let pc, let handler):
                 return "hart = \(hart), cause = \(x(cause)), pc = \(x(pc)), handler = \(x(handler))"

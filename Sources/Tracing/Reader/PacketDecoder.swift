@@ -165,7 +165,8 @@ struct PacketDecoder {
         let new = number & Event.changed != 0 ? try takeValue(number & Event.widthMask) : old
         return .access(AccessEvent(
             time: time, wait: wait, initiator: initiator, origin: originBase | origin, isWrite: key & 4 != 0, size: 1 << UInt8(key & 3),
-            status: .ok, target: .register(try known(key >> 4, registers), element: element, byte: key & 8 == 0 ? 0 : 4), old: old, new: new))
+            status: .ok, target: .register(try known(key >> 4, registers), element: element, byte: key & 8 == 0 ? 0 : 4), old: old,
+            new: new))
     }
 
     private mutating func access(_ number: UInt8, _ initiator: Initiator, _ registers: Int) throws(Failure) -> TraceEvent {
@@ -217,7 +218,9 @@ struct PacketDecoder {
     }
 
     private mutating func takeText() throws(Failure) -> String {
-        guard let end = content[position..<bytes].firstIndex(of: 0) else { throw Failure("the end of a text expected, the packet's end found") }
+        guard let end = content[position..<bytes].firstIndex(of: 0) else {
+            throw Failure("the end of a text expected, the packet's end found")
+        }
         defer { position = end + 1 }
         return String(decoding: content[position..<end], as: UTF8.self)
     }

@@ -113,7 +113,9 @@ struct PieceReader {
         } catch {
             // Behind the last packet of a file that was not finished there is a rest, in which a packet may have been begun.
             guard index == nil, packets > 0, error.isUnfinished else { throw damage(sequence, error.description) }
-            if try !isRestEmpty() { note = "\(path): byte \(offset): the packet that was being written when the recording ended is left out" }
+            if try !isRestEmpty() {
+                note = "\(path): byte \(offset): the packet that was being written when the recording ended is left out"
+            }
             return try end()
         }
         if let sequence, packet.sequence != sequence {
@@ -149,7 +151,8 @@ struct PieceReader {
             let bytes = try file.bytes(at: place, count: min(1 << 20, file.size - place))
             // All bytes are the first one, and that is 0.
             guard let first = bytes.first else { return true }
-            guard first == 0, bytes.withUnsafeBytes({ memcmp($0.baseAddress!, $0.baseAddress! + 1, $0.count - 1) }) == 0 else { return false }
+            let isUniform = bytes.withUnsafeBytes { memcmp($0.baseAddress!, $0.baseAddress! + 1, $0.count - 1) == 0 }
+            guard first == 0, isUniform else { return false }
             place += bytes.count
         }
         return true

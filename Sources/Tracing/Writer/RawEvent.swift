@@ -148,7 +148,8 @@ extension RawEvent {
         }
     }
 
-    /// Text as a trace keeps it. A string of CTF ends at its first zero byte; babeltrace2 2.0 shows an earlier one in place of an empty one.
+    /// Text as a trace keeps it. A string of CTF ends at its first zero byte; babeltrace2 2.0 shows an earlier one in place of an empty
+    /// one.
     private static func text(_ text: String, longest: Int) -> [UInt8] {
         text.isEmpty ? [UInt8(ascii: " ")] : text.utf8.prefix(longest).map { $0 == 0 ? UInt8(ascii: " ") : $0 }
     }

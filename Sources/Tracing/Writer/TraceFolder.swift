@@ -219,8 +219,11 @@ final class TraceFolder {
             let name = name.hasPrefix(".") ? name.dropFirst() : name[...]
             return name.hasSuffix(suffix) && TraceLayout.stream(named: String(name.dropLast(suffix.count))) != nil
         }
-        let other = streams.first { !isOurs($0, "") && !["metadata", ".metadata", "index"].contains($0) } ?? indexes.first { !isOurs($0, ".idx") }
-        if let other { throw TraceError("\(folder): a new or empty folder, or that of an earlier trace, expected, one with '\(other)' found") }
+        let other = streams.first { !isOurs($0, "") && !["metadata", ".metadata", "index"].contains($0) }
+            ?? indexes.first { !isOurs($0, ".idx") }
+        if let other {
+            throw TraceError("\(folder): a new or empty folder, or that of an earlier trace, expected, one with '\(other)' found")
+        }
         if streams.contains("metadata"), try !isMetadata(TraceFile(folder + "/metadata").bytes(at: 0, count: 1024)) {
             throw TraceError("\(folder): a new or empty folder, or that of an earlier trace, expected, a trace of another program found")
         }

@@ -20,11 +20,13 @@ struct OpenTrace {
     var reader: TraceReader
     let decoder: TraceDecoder
     let filter: TraceFilter
+    /// Notes of the reader that were passed on.
+    private var told = 0
+
     init(_ folder: String, _ options: TraceFilterOptions) throws {
         reader = try TraceReader(folder: folder)
         decoder = TraceDecoder(reader.names, catalogue: .device, maps: DeviceBus.allCases.map(\.map), symbols: try options.symbols())
         filter = try options.filter(for: decoder, frequency: reader.frequency)
-        for note in reader.notes { complain(note) }
     }
 
     /// The next event that the filter lets through.
@@ -32,6 +34,8 @@ struct OpenTrace {
         while let event = try reader.next() {
             if filter.matches(event) { return event }
         }
+        for note in reader.notes.dropFirst(told) { complain(note) }
+        told = reader.notes.count
         return nil
     }
 }
