@@ -6,8 +6,10 @@ extension VirtioDevice: ArchivedModel {
         try archive.section("fn\(configuration.component).\(type.name)") { (archive, _) throws(SnapshotError) in
             try archive.raw(&state.status)
             try archive.raw(&state.driverFeatures)
+            try archive.flag(&state.isLegacy)
             try archive.require(
-                !state.status.contains(.featuresOK) || areAcceptable(state.driverFeatures),
+                !state.status.contains(.featuresOK)
+                    || (state.isLegacy ? state.driverFeatures.isSubset(of: legacyFeatures) : areAcceptable(state.driverFeatures)),
                 "expected features of 0x\(String(offeredFeatures.rawValue, radix: 16)), "
                     + "found 0x\(String(state.driverFeatures.rawValue, radix: 16))")
             try archive.integer(&state.configurationGeneration)

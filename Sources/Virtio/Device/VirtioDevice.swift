@@ -33,6 +33,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         public internal(set) var status: DeviceStatus = []
         /// As the driver wrote them; in force once `status` has FEATURES_OK.
         public internal(set) var driverFeatures: Features = []
+        /// They were agreed on by the legacy interface.
+        var isLegacy = false
         public internal(set) var configurationGeneration: UInt8 = 0
         public internal(set) var queues: QueueSet
         /// The last fault, kept over resets for people.
@@ -124,7 +126,11 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     public var features: Features { state.status.contains(.featuresOK) ? state.driverFeatures : [] }
 
     /// The driver may expect the device to serve its queues.
-    public var isLive: Bool { state.status.isSuperset(of: [.featuresOK, .driverOK]) && !state.status.contains(.needsReset) }
+    /// Section 3.1.2: legacy drivers use queues before DRIVER_OK.
+    public var isLive: Bool {
+        guard state.status.contains(.featuresOK), !state.status.contains(.needsReset) else { return false }
+        return state.isLegacy || state.status.contains(.driverOK)
+    }
 
     /// The device's own configuration has changed: a resized medium (section 2.5).
     public func configurationChanged() {
@@ -195,7 +201,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         settle()
     }
 
-    private func serveAll(at cycle: Cycle) {
+    func serveAll(at cycle: Cycle) {
         for queue in state.queues.entries.indices { serve(queue: queue, at: cycle) }
     }
 
@@ -211,11 +217,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         settle()
     }
 
-    /// The type's ``DeviceType/nextDue`` has changed by something that came from outside.
-    func reconsider() { settle() }
-
-    /// After every step of the type: interrupts, faults, what is due next.
-    private func settle() {
+    /// After every step of the type, and after what came to it from elsewhere: interrupts, faults, what is due next.
+    func settle() {
         var interrupts = state.queues.takeInterrupts(in: memory)
         if let failure = state.queues.failure, !state.status.contains(.needsReset) {
             needReset(failure)
@@ -264,6 +267,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         state.queues.reset()
         state.status = []
         state.driverFeatures = []
+        state.isLegacy = false
         reportDrained()
         transport?.stateChanged()
     }

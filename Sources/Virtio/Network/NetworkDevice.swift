@@ -286,7 +286,7 @@ public final class NetworkDevice: DeviceType, NetworkPort {
 
     public func receive(_ frame: NetworkFrame) {
         enqueue(frame, at: scheduler.now)
-        if !isAtWork { device.reconsider() }
+        if !isAtWork { device.settle() }
     }
 
     // MARK: Coalescing

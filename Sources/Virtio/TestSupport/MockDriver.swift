@@ -33,10 +33,11 @@ package final class MockDriver {
         }
     }
 
-    package init(memory: FlatMemory, at base: UInt64? = nil, size: UInt16, usesEventIndex: Bool = false) {
+    /// - Parameter legacyAlignment: of the device area, 4096 on a legacy interface (section 2.7.2).
+    package init(memory: FlatMemory, at base: UInt64? = nil, size: UInt16, usesEventIndex: Bool = false, legacyAlignment: UInt64 = 4) {
         let start = base ?? memory.base
         let driver = start + UInt64(SplitQueue.bytes(of: .descriptors, size: size))
-        let device = (driver + UInt64(SplitQueue.bytes(of: .driver, size: size)) + 3) & ~3
+        let device = (driver + UInt64(SplitQueue.bytes(of: .driver, size: size)) + legacyAlignment - 1) & ~(legacyAlignment - 1)
         self.memory = memory
         self.usesEventIndex = usesEventIndex
         layout = QueueLayout(size: size, descriptorArea: start, driverArea: driver, deviceArea: device)

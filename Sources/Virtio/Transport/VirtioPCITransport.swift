@@ -33,6 +33,8 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
     public let block: RegisterBlock
     public var state: State
     private weak var interrupts: (any InterruptPort)?
+    /// The legacy interface of a transitional function.
+    weak var legacy: VirtioLegacyTransport?
 
     /// - Parameter number: the number of the first register, for traces.
     public init(_ device: VirtioDevice, interrupts: any InterruptPort, number: Int = 0) {
@@ -62,7 +64,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
 
     public func didRead(_ register: RegisterIndex, _ element: Int, value: UInt64, _ access: BusAccess) {
         switch register {
-        case VIRTIO_PCI.ISR_STATUS: interrupts?.driveLine(false)
+        case VIRTIO_PCI.ISR_STATUS: interruptStatusRead()
         default: break
         }
     }
@@ -80,8 +82,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
             device.writeDriverFeatures(
                 word: UInt32(truncatingIfNeeded: block[VIRTIO_PCI.DRIVER_FEATURE_SELECT]), UInt32(truncatingIfNeeded: new))
             show()
-        case VIRTIO_PCI.CONFIG_MSIX_VECTOR:
-            block[VIRTIO_PCI.CONFIG_MSIX_VECTOR] = UInt64(accepted(new))
+        case VIRTIO_PCI.CONFIG_MSIX_VECTOR: setConfigurationVector(new)
         default:
             writeSelectedQueue(register, new)
         }
@@ -94,7 +95,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         case VIRTIO_PCI.QUEUE_DESC: device.configure(queue: queue) { $0.descriptorArea = new }
         case VIRTIO_PCI.QUEUE_DRIVER: device.configure(queue: queue) { $0.driverArea = new }
         case VIRTIO_PCI.QUEUE_DEVICE: device.configure(queue: queue) { $0.deviceArea = new }
-        case VIRTIO_PCI.QUEUE_MSIX_VECTOR where queue < state.queueVectors.count: state.queueVectors[queue] = accepted(new)
+        case VIRTIO_PCI.QUEUE_MSIX_VECTOR: setVector(new, queue: queue)
         case VIRTIO_PCI.QUEUE_ENABLE where new == 1: device.enable(queue: queue)
         case VIRTIO_PCI.QUEUE_RESET where new == 1:
             device.reset(queue: queue)
@@ -105,6 +106,21 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
     }
 
     private var selectedQueue: Int { Int(block[VIRTIO_PCI.QUEUE_SELECT]) }
+
+    // MARK: Vectors
+
+    var isMSIXEnabled: Bool { interrupts?.isMSIXEnabled ?? false }
+    var configurationVector: UInt16 { UInt16(truncatingIfNeeded: block[VIRTIO_PCI.CONFIG_MSIX_VECTOR]) }
+
+    func vector(queue: Int) -> UInt16 { queue < state.queueVectors.count ? state.queueVectors[queue] : Self.noVector }
+
+    func setConfigurationVector(_ vector: UInt64) { block[VIRTIO_PCI.CONFIG_MSIX_VECTOR] = UInt64(accepted(vector)) }
+
+    func setVector(_ vector: UInt64, queue: Int) {
+        guard queue < state.queueVectors.count else { return }
+        state.queueVectors[queue] = accepted(vector)
+        show()
+    }
 
     /// Section 4.1.4.3.1: a vector that can't be mapped reads back as none.
     private func accepted(_ vector: UInt64) -> UInt16 {
@@ -133,17 +149,31 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         if interrupts.isMSIXEnabled {
             if state.queueVectors[queue] != Self.noVector { interrupts.raise(vector: Int(state.queueVectors[queue])) }
         } else {
-            block[VIRTIO_PCI.ISR_STATUS.queue] = 1
+            setInterruptStatus(queue: true)
             interrupts.driveLine(true)
         }
     }
 
+    /// Sets bits of the ISR status, in both interfaces.
+    private func setInterruptStatus(queue: Bool = false, configuration: Bool = false) {
+        if queue { block[VIRTIO_PCI.ISR_STATUS.queue] = 1 }
+        if configuration { block[VIRTIO_PCI.ISR_STATUS.configuration] = 1 }
+        legacy?.setInterruptStatus(
+            queue: block[VIRTIO_PCI.ISR_STATUS.queue] != 0, configuration: block[VIRTIO_PCI.ISR_STATUS.configuration] != 0)
+    }
+
+    /// A read by either interface has cleared the ISR status.
+    func interruptStatusRead() {
+        block[VIRTIO_PCI.ISR_STATUS] = 0
+        legacy?.setInterruptStatus(queue: false, configuration: false)
+        interrupts?.driveLine(false)
+    }
+
     public func notifyConfigurationChange() {
         guard let interrupts else { return }
-        block[VIRTIO_PCI.ISR_STATUS.configuration] = 1
+        setInterruptStatus(configuration: true)
         if interrupts.isMSIXEnabled {
-            let vector = UInt16(truncatingIfNeeded: block[VIRTIO_PCI.CONFIG_MSIX_VECTOR])
-            if vector != Self.noVector { interrupts.raise(vector: Int(vector)) }
+            if configurationVector != Self.noVector { interrupts.raise(vector: Int(configurationVector)) }
         } else {
             interrupts.driveLine(true)
         }
@@ -172,6 +202,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         block.reset(kind)
         for queue in state.queueVectors.indices { state.queueVectors[queue] = Self.noVector }
         interrupts?.driveLine(false)
+        legacy?.reset(kind)
         show()
     }
 
@@ -197,5 +228,6 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         block[VIRTIO_PCI.QUEUE_DEVICE] = entry.layout.deviceArea
         block[VIRTIO_PCI.QUEUE_NOTIFY_DATA] = exists ? UInt64(queue) : 0
         block[VIRTIO_PCI.QUEUE_RESET] = 0
+        legacy?.show()
     }
 }

@@ -28,7 +28,7 @@ C_HEADERS = REGMAPS / "c"
 # What the firmware sees: the blocks on it get accessors.
 FIRMWARE_MAP = "firmware_bus"
 # What host drivers see: these get a C header.
-HOST_MAPS = ("pf_bar0", "vf_bar0")
+HOST_MAPS = ("pf_bar0", "vf_bar0", "tf_bar0")
 HTML = Path("build/registers/html")
 PYTHON = Path("build/registers/python")
 
