@@ -9,12 +9,15 @@ public enum DeviceBus: Int, CaseIterable, Sendable {
     case physicalFunction
     /// The memory BAR with the registers of a virtio function: BAR0 of a virtual one, BAR4 of a further physical one.
     case virtualFunction
+    /// I/O BAR0 of a further physical function, the legacy interface of its device.
+    case legacyFunction
 
     public var map: BusMap {
         switch self {
         case .firmware: .firmwareBus
         case .physicalFunction: .pfBar0
         case .virtualFunction: .vfBar0
+        case .legacyFunction: .tfBar0
         }
     }
 }

@@ -174,7 +174,7 @@ public final class PCIFunction {
 
     // MARK: Interrupts
 
-    private var msixControl: UInt16 {
+    var msixControl: UInt16 {
         guard let offset = offsets.msix else { return 0 }
         return state.space.word(offset + MSIXCapability.control)
     }

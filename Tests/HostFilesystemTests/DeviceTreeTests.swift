@@ -60,10 +60,16 @@ struct DeviceTreeTests {
         // IORESOURCE_IO, and IORESOURCE_MEM with prefetching (include/linux/ioport.h).
         #expect(UInt64(resources[0][2].dropFirst(2), radix: 16)! & 0x300 == 0x100)
         #expect(UInt64(resources[4][2].dropFirst(2), radix: 16)! & 0x2300 == 0x2200)
-        #expect(try read(folder + "/resource0", count: 4) == [0xff, 0xff, 0xff, 0xff])
+        // The size of queue 0 by the legacy interface, and what lies behind its registers.
+        #expect(try read(folder + "/resource0", at: 0x0c, count: 2) == [0, 1])
+        #expect(try read(folder + "/resource0", at: 0x0d, count: 1) == [0xff])
         #expect(throws: Errno.invalidArgument) { try read(folder + "/resource0", count: 8) }
         #expect(try read(folder + "/resource4", at: 0x12, count: 2) == [1, 0])
         #expect(try text(Self.debug + "/functions/fn66/regs").contains("VIRTIO.NUM_QUEUES 0x0001"))
+        #expect(try text(Self.debug + "/functions/fn66/regs").contains("VIRTIO_LEGACY.QUEUE_SIZE 0x0100"))
+        #expect(try text(Self.debug + "/functions/fn66/interrupts").hasPrefix("msix: off\nintx: idle"))
+        #expect(try text(Self.debug + "/functions/fn66/interrupts").hasSuffix("configuration: no vector\nqueue 0: no vector\n"))
+        #expect(try text(Self.debug + "/functions/fn66/features").contains("RING_PACKED IN_ORDER"))
         #expect(try text("dev/outrigger/0000:01:00.0/queues/fn66/q0/state").isEmpty == false)
         let metrics = try text(Self.debug + "/metrics")
         #expect(metrics.contains("outrigger_requests_in_flight{function=\"0000:01:00.2\"} 0\n"))

@@ -28,8 +28,8 @@ import Virtio
             #expect(device.fromHost.bytes(of: .virtualMachine(1)) >= 8192)
             #expect(device.toHost.bytes(of: .virtualMachine(1)) >= 8192)
             #expect(device.cores.busyCycles(of: .virtualMachine(1)) > 0)
-            #expect(device.functions[0].block.state.counters.bytesWritten == 8192)
-            #expect(device.functions[1].block.state.counters.bytesRead == 512)
+            #expect(device.functions[0].block!.state.counters.bytesWritten == 8192)
+            #expect(device.functions[1].block!.state.counters.bytesRead == 512)
             #expect(device.isIdle)
             #expect(device.hierarchy.iommu.state.faultCount == 0)
         }
@@ -46,7 +46,7 @@ import Virtio
         let machine = try Machine(description, pace: .lockstep)
         machine.inspect { device in
             let kinds: Features = [.blockReadOnly, .blockDiscard, .blockWriteZeroes]
-            let offered = (1...3).map { device.blockFunction($0)!.device.offeredFeatures.intersection(kinds) }
+            let offered = (1...3).map { device.virtioFunction($0)!.device.offeredFeatures.intersection(kinds) }
             #expect(offered == [[.blockDiscard, .blockWriteZeroes], [.blockWriteZeroes], [.blockReadOnly]])
         }
     }

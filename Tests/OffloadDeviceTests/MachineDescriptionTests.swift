@@ -10,7 +10,7 @@ private func message(_ text: String) -> String {
     }
 }
 
-private let topKeys = "clock, harts, quantum, memory, latency, link, medium, service, accelerators, virtual_functions, "
+private let topKeys = "clock, harts, quantum, memory, latency, link, medium, wire, service, accelerators, virtual_functions, "
     + "physical_functions"
 private let diskKeys = "size, file, read_only, discard, queues, serial"
 
@@ -86,8 +86,8 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         (expected.physicalFunctions[1].disk.size, expected.physicalFunctions[1].disk.file) = (nil, "/tmp/legacy")
         expected.physicalFunctions[1].disk.isReadOnly = true
         #expect(description == expected)
-        #expect(description.virtualFunctions.disk(of: 2).isReadOnly)
-        #expect(description.virtualFunctions.disk(of: 1) == expected.virtualFunctions.disk)
+        #expect(description.virtualFunctions.settings(of: 2).disk.isReadOnly)
+        #expect(description.virtualFunctions.settings(of: 1).disk == expected.virtualFunctions.disk)
     }
 
     @Test(arguments: [
@@ -109,7 +109,7 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         ("physical_functions:\n  - {function: 2}\n  - {function: 2}\n",
          "m.yaml:3: physical_functions[1].function: physical function 2 is described already"),
         ("physical_functions:\n  - {function: 2, vf: 1}\n",
-         "m.yaml:2: physical_functions[0].vf: unknown key; expected one of \(diskKeys), function"),
+         "m.yaml:2: physical_functions[0].vf: unknown key; expected one of \(diskKeys), function, kind"),
         ("virtual_functions: {disk: {file: disk.img, size: 512}}\n",
          "m.yaml:1: virtual_functions.disk.size: no size expected beside a file, which has its own; 512 found"),
         ("virtual_functions: {disk: {size: 1000}}\n", "m.yaml:1: virtual_functions.disk.size: a multiple of 512 expected, 1000 found"),

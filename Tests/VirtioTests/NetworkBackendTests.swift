@@ -110,7 +110,7 @@ struct CaptureTests {
     ] as [(UInt32, Bool)])
     func input(magic: UInt32, swapped: Bool) throws {
         let path = try write(file(magic, swapped: swapped))
-        let backend = try CaptureBackend(input: path, output: nil, cyclesPerMicrosecond: 1000)
+        let backend = try ExternalNetwork(input: path, cyclesPerMicrosecond: 1000)
         let fixture = NetworkFixture(backend: backend)
         fixture.begin()
         let start = fixture.scheduler.now
@@ -128,15 +128,16 @@ struct CaptureTests {
     @Test("what was sent is a capture file that can be received")
     func output() throws {
         let path = "\(folder)/out.pcap"
-        var backend: CaptureBackend? = try CaptureBackend(input: nil, output: path, cyclesPerMicrosecond: 1000)
-        var fixture: NetworkFixture? = NetworkFixture(backend: backend!)
-        fixture!.begin()
-        for size in [60, 61, 1500] { fixture!.send(frame(bytes: size, seed: size)) }
-        fixture!.notifyTransmit()
-        fixture!.run()
-        #expect(backend!.state.written == 3 && backend!.state.failures == 0)
-        (fixture, backend) = (nil, nil)
-        let again = NetworkFixture(backend: try CaptureBackend(input: path, output: nil, cyclesPerMicrosecond: 1000))
+        let backend = try ExternalNetwork(cyclesPerMicrosecond: 1000)
+        let writer = try CaptureWriter(path: path, cyclesPerMicrosecond: 1000)
+        backend.onTransmit = { writer.append($0, at: $1) }
+        let fixture = NetworkFixture(backend: backend)
+        fixture.begin()
+        for size in [60, 61, 1500] { fixture.send(frame(bytes: size, seed: size)) }
+        fixture.notifyTransmit()
+        fixture.run()
+        #expect(writer.failures == 0)
+        let again = NetworkFixture(backend: try ExternalNetwork(input: path, cyclesPerMicrosecond: 1000))
         again.begin()
         again.run()
         for size in [60, 61, 1500] { #expect(again.receive()?.frame == frame(bytes: size, seed: size)) }
@@ -147,7 +148,7 @@ struct CaptureTests {
         func message(_ bytes: [UInt8]) throws -> String {
             let path = try write(bytes)
             do {
-                _ = try CaptureBackend(input: path, output: nil, cyclesPerMicrosecond: 1000)
+                _ = try ExternalNetwork(input: path, cyclesPerMicrosecond: 1000)
                 return "none"
             } catch {
                 return "\(error)".replacingOccurrences(of: path + ": ", with: "")
@@ -167,7 +168,7 @@ struct CaptureTests {
         bytes.replaceSubrange(28..<32, with: [255, 255, 255, 255])
         #expect(try message(bytes) == "byte 28: expected less than a second, found 4294967295")
         do {
-            _ = try CaptureBackend(input: folder + "/missing", output: nil, cyclesPerMicrosecond: 1000)
+            _ = try ExternalNetwork(input: folder + "/missing", cyclesPerMicrosecond: 1000)
             Issue.record("no error")
         } catch {
             #expect("\(error)" == "\(folder)/missing: open: error 2")
@@ -181,7 +182,7 @@ struct CaptureTests {
             var bytes = file()
             for _ in 0..<1 + random.next() % 4 { bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next()) }
             bytes.removeLast(Int(random.next() % 40))
-            guard let backend = try? CaptureBackend(input: try write(bytes), output: nil, cyclesPerMicrosecond: 1000) else { continue }
+            guard let backend = try? ExternalNetwork(input: try write(bytes), cyclesPerMicrosecond: 1000) else { continue }
             let fixture = NetworkFixture(backend: backend)
             fixture.begin()
             for _ in 0..<20 { fixture.run(limit: .max >> 2) }

@@ -30,21 +30,8 @@ extension DeviceTree {
         folder.add("metrics", AttributeFile(show: { () throws(Errno) in Metrics(machine).text }))
     }
 
-    /// `functions/fnN/regs`: a virtio function's own registers.
-    func addRegisters(of node: FunctionNode) {
-        let machine = machine, index = node.function.index
-        guard machine.inspect({ $0.blockFunction(index) }) != nil else { return }
-        debugFolder.directory("functions/fn\(index)").add("regs", AttributeFile(show: { () throws(Errno) in
-            machine.inspect { Self.registers(of: .virtualFunction, $0, function: index) }
-        }))
-    }
-
-    func removeRegisters(of node: FunctionNode) {
-        (debugFolder["functions"] as? Directory)?.remove("fn\(node.function.index)")
-    }
-
     /// A line `BLOCK.REGISTER 0xVALUE FIELD=VALUE ...` for every register of a bus that answers, read without side effects.
-    private static func registers(of bus: DeviceBus, _ device: Device, function: Int = 1) -> String {
+    static func registers(of bus: DeviceBus, _ device: Device, function: Int = 1) -> String {
         var lines = ""
         for block in bus.map.blocks {
             for register in block.map.registers {

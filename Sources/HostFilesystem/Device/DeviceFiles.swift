@@ -8,10 +8,11 @@ extension DeviceTree {
         deviceFolder.add("hostmem.iova", AttributeFile("0x\(hex(machine.hostMemoryAddress, 1))"))
     }
 
-    /// What belongs to a function: its queues and registers, and the log of its virtual machine.
+    /// What belongs to a function: its queues, registers and console, and the log of its virtual machine.
     func addDeviceFiles(of node: FunctionNode) {
         addQueues(of: node)
-        addRegisters(of: node)
+        addDebugFiles(of: node)
+        addConsole(of: node)
         if case .virtual(let number) = node.function.role {
             deviceFolder.directory("log/vm\(number)").add("fast", LogStream(machine, virtualMachine: number))
         }
@@ -19,7 +20,8 @@ extension DeviceTree {
 
     func removeDeviceFiles(of node: FunctionNode) {
         removeQueues(of: node)
-        removeRegisters(of: node)
+        removeDebugFiles(of: node)
+        removeConsole(of: node)
         if case .virtual(let number) = node.function.role { (deviceFolder["log"] as? Directory)?.remove("vm\(number)") }
     }
 }

@@ -7,6 +7,7 @@ enum Injection {
     case correctable(CorrectableError, function: String)
     case memory(address: UInt64, isCorrectable: Bool)
     case interrupt(vector: Int, function: String)
+    case link(isUp: Bool, function: String)
 
     static var usage: String {
         """
@@ -15,6 +16,7 @@ enum Injection {
           correctable: \(CorrectableError.allCases.map { "\($0)" }.joined(separator: " "))
         memory ADDRESS correctable|uncorrectable   in SRAM
         interrupt ADDRESS VECTOR               an MSI-X vector of a function
+        link ADDRESS up|down                   the wire of a network function
 
         """
     }
@@ -37,6 +39,9 @@ enum Injection {
             self = .memory(address: UInt64(try parseNumber(words[1])), isCorrectable: words[2] == "correctable")
         case "interrupt":
             self = .interrupt(vector: try parseNumber(words[2]), function: words[1])
+        case "link":
+            guard words[2] == "up" || words[2] == "down" else { throw .invalidArgument }
+            self = .link(isUp: words[2] == "up", function: words[1])
         default:
             throw .invalidArgument
         }
@@ -48,6 +53,7 @@ enum Injection {
         case .uncorrectable(let error, let name): .uncorrectableError(error, function: try Self.function(name, machine))
         case .correctable(let error, let name): .correctableError(error, function: try Self.function(name, machine))
         case .interrupt(let vector, let name): .interrupt(vector: vector, function: try Self.function(name, machine))
+        case .link(let isUp, let name): .setLink(function: try Self.function(name, machine), isUp: isUp)
         case .memory(let address, let isCorrectable): .memoryError(address: address, isCorrectable: isCorrectable)
         }
         if case .refused = machine.perform(input) { throw .invalidArgument }

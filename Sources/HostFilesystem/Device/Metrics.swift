@@ -41,6 +41,16 @@ struct Metrics {
         let present = device.functions.filter(\.function.isPresent)
         add("outrigger_requests_in_flight", "Requests that the device has taken and not completed.", type: "gauge",
             present.map { ("function=\"\($0.function.address)\"", UInt64($0.device.requestsInFlight)) })
+        let networks = present.compactMap { function in function.network.map { (function.function.address, $0.state.counters) } }
+        if !networks.isEmpty {
+            add("outrigger_network_frames_total", "Frames of network functions, and what became of those that got nowhere.",
+                networks.flatMap { address, counters in
+                    [("transmitted", counters.transmitted), ("transmit-error", counters.transmitErrors), ("received", counters.received),
+                     ("filtered", counters.filtered), ("dropped", counters.dropped)].map {
+                        ("function=\"\(address)\",outcome=\"\($0.0)\"", $0.1)
+                    }
+                })
+        }
         let machines = present.filter(\.function.isVirtual).map { (name: "vm\($0.index)", owner: $0.owner) }
         let owners = [(name: "host", owner: Owner.host)] + machines
         let directions = [(name: "to-host", link: device.toHost), (name: "from-host", link: device.fromHost)]

@@ -6,7 +6,7 @@ extension DeviceTree {
     /// `dev/outrigger/<bdf>/queues/fnN`: the virtqueues of one function, for people and debuggers. Reading changes nothing.
     func addQueues(of node: FunctionNode) {
         let index = node.function.index, machine = machine
-        guard let device = machine.inspect({ $0.blockFunction(index) }) else { return }
+        guard let device = machine.inspect({ $0.virtioFunction(index) }) else { return }
         let count = machine.inspect { _ in device.device.queueCount }
         let functionFolder = deviceFolder.directory("queues").add("fn\(index)", Directory())
         for queue in 0..<count {

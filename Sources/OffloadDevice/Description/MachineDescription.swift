@@ -1,3 +1,5 @@
+import Virtio
+
 /// Everything about a device that can differ from one to another. The defaults are the device that `outrigger run` makes
 /// without a file. docs/machine.md describes the YAML.
 public struct MachineDescription: Sendable, Equatable {
@@ -10,10 +12,11 @@ public struct MachineDescription: Sendable, Equatable {
     public var latency = Latency()
     public var link = Link()
     public var medium = Medium()
+    public var wire = Wire()
     public var service = Service()
     public var accelerators = Accelerators()
     public var virtualFunctions = VirtualFunctions()
-    /// Transitional virtio block devices beside function 0, each with a number of its own.
+    /// Transitional virtio devices beside function 0, each with a number of its own.
     public var physicalFunctions: [PhysicalFunction] = []
 
     public init() {}
@@ -61,6 +64,8 @@ public struct MachineDescription: Sendable, Equatable {
         public var cores = 8
         /// Cycles that each request takes of one.
         public var cost: UInt64 = 1_000
+        /// Cycles that each network frame takes of one.
+        public var packetCost: UInt64 = 100
         public init() {}
     }
 
@@ -71,28 +76,105 @@ public struct MachineDescription: Sendable, Equatable {
         public init() {}
     }
 
-    /// The virtual functions and their disks.
+    /// The wires of network functions, each with a bandwidth of its own.
+    public struct Wire: Sendable, Equatable {
+        /// Bytes per second, each direction.
+        public var bandwidth: UInt64 = 3_125_000_000
+        /// Cycles.
+        public var latency: UInt64 = 1_000
+        public init() {}
+    }
+
+    /// What a virtio function is.
+    public enum FunctionKind: String, Sendable, CaseIterable {
+        case block, net, console
+    }
+
+    /// A function's virtio device; only the settings of its kind matter.
+    public struct FunctionSettings: Sendable, Equatable {
+        public var kind = FunctionKind.block
+        public var disk = Disk()
+        public var network = Network()
+        public var console = Console()
+        public init() {}
+    }
+
+    /// The virtual functions, all of one kind: the SR-IOV capability has one device id for them.
     public struct VirtualFunctions: Sendable, Equatable {
         /// How many there can be (TotalVFs).
         public var total = 64
         /// How many there are after start.
         public var enabled = 4
+        public var kind = FunctionKind.block
         /// The disk of those that have no other.
         public var disk = Disk()
         /// Disks by virtual function, 1...total.
         public var disks: [Int: Disk] = [:]
+        /// The network of those that have no other.
+        public var network = Network()
+        /// Networks by virtual function, 1...total.
+        public var networks: [Int: Network] = [:]
+        public var console = Console()
         public init() {}
 
-        /// The disk of virtual function `number`: its own, or the one for all others.
-        public func disk(of number: Int) -> Disk { disks[number] ?? disk }
+        /// The device of virtual function `number`: its own settings, or those for all others.
+        public func settings(of number: Int) -> FunctionSettings {
+            var settings = FunctionSettings()
+            settings.kind = kind
+            settings.disk = disks[number] ?? disk
+            settings.network = networks[number] ?? network
+            settings.console = console
+            return settings
+        }
     }
 
     /// A further physical function of the device.
     public struct PhysicalFunction: Sendable, Equatable {
         /// Its PCI function number, 1...7.
         public var number: Int
-        public var disk: Disk
-        public init(number: Int, disk: Disk = Disk()) { self.number = number; self.disk = disk }
+        public var settings = FunctionSettings()
+        public var disk: Disk {
+            get { settings.disk }
+            set { settings.disk = newValue }
+        }
+
+        public init(number: Int, disk: Disk = Disk()) {
+            self.number = number
+            settings.disk = disk
+        }
+
+        public init(number: Int, settings: FunctionSettings) {
+            self.number = number
+            self.settings = settings
+        }
+    }
+
+    /// A network device and what is at the end of its wire.
+    public struct Network: Sendable, Equatable {
+        public enum Backend: Sendable, Equatable {
+            /// Every frame comes back.
+            case loop
+            /// The device's own switch, to which all functions with this backend are connected.
+            case `switch`
+            /// Capture files: what is received, and where what is sent goes.
+            case capture(input: String?, output: String?)
+            /// A TAP interface of the host.
+            case tap(String)
+        }
+        public var backend = Backend.loop
+        /// nil: one of the device's own, by the function's index.
+        public var mac: MACAddress?
+        /// Pairs of queues.
+        public var queues = 1
+        public var mtu = 1500
+        public init() {}
+    }
+
+    /// A console and its screen.
+    public struct Console: Sendable, Equatable {
+        public var columns = 80
+        public var rows = 25
+        public init() {}
     }
 
     /// A block device's medium, as its driver sees it.

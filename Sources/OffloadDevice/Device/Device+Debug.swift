@@ -54,7 +54,8 @@ extension Device {
         switch bus {
         case .firmware: crossbar.peek(address, size: size, in: .firmware)
         case .physicalFunction: crossbar.peek(address, size: size, in: .host)
-        case .virtualFunction: blockFunction(function)?.transport.peek(address, size: size)
+        case .virtualFunction: virtioFunction(function)?.transport.peek(address, size: size)
+        case .legacyFunction: virtioFunction(function)?.legacy?.peek(address, size: size)
         }
     }
 }

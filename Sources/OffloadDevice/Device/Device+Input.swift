@@ -1,6 +1,7 @@
 import PCIExpress
 import Registers
 import RISCV
+import Virtio
 
 // What the outside does to a device.
 
@@ -37,6 +38,14 @@ extension Device {
         }
         case .maskInterruptLines: outcome { () throws(MachineError) in maskRisenLines() }
         case .typeAtConsole(let bytes): .taken(uart.receive(bytes))
+        case .typeAtVirtioConsole(let index, let bytes): type(bytes, at: index)
+        case .receiveFrame(let index, let bytes): receive(bytes, at: index)
+        case .setLink(let index, let isUp): outcome { () throws(MachineError) in
+            guard let network = virtioFunction(index)?.network else {
+                throw .request("function with index \(index): expected a network device")
+            }
+            network.setLink(isUp: isUp)
+        }
         case .loadFirmware(let elf): outcome { () throws(MachineError) in
             do throws(ELFError) {
                 try load(try ELFImage(elf))
@@ -100,7 +109,14 @@ extension Device {
         if recorder.isRecording {
             // BAR0 is what the register maps describe; other BARs are told apart by the upper half of the address.
             let address = UInt64(truncatingIfNeeded: request.bar) << 32 | access.address
-            let bus = request.function == 0 ? DeviceBus.physicalFunction : .virtualFunction
+            let bus: DeviceBus =
+                if request.function == 0 {
+                    .physicalFunction
+                } else if request.bar == 0, virtioFunction(request.function)?.legacy != nil {
+                    .legacyFunction
+                } else {
+                    .virtualFunction
+                }
             recorder.finish(&access, address: address, bus: bus, issued: issued, status: status)
         }
         return .access(value: access.value, status: status, time: access.time)
@@ -122,6 +138,23 @@ extension Device {
             let command = function.readConfiguration(4, size: 2)
             function.writeConfiguration(4, size: 2, command | 1 << 10)
         }
+    }
+
+    // MARK: Consoles and networks
+
+    private func type(_ bytes: [UInt8], at index: Int) -> HostOutcome {
+        guard let console = virtioFunction(index)?.console else {
+            return .refused(.request("function with index \(index): expected a console"))
+        }
+        return .taken(console.type(bytes))
+    }
+
+    private func receive(_ bytes: [UInt8], at index: Int) -> HostOutcome {
+        guard let network = virtioFunction(index)?.network else {
+            return .refused(.request("function with index \(index): expected a network device"))
+        }
+        bytes.withUnsafeBytes { network.receive(NetworkFrame($0)) }
+        return .done
     }
 
     // MARK: Firmware

@@ -80,7 +80,7 @@ extension Device: HierarchyDelegate {
             mailbox.reset(.functionLevel)
             log.reset(.functionLevel)
         } else {
-            blockFunction(function)?.transport.reset(.functionLevel)
+            virtioFunction(function)?.transport.reset(.functionLevel)
         }
     }
 

@@ -44,8 +44,10 @@ public final class Device {
     // The host's side.
     public let hierarchy: PCIHierarchy
     public let interrupts: HostInterrupts
-    /// The functions that are block devices. Those that exist come first: the physical ones by number, then the virtual ones by number.
-    public let functions: [BlockFunction]
+    /// The functions that are virtio devices. Those that exist come first: the physical ones by number, then the virtual ones by number.
+    public let functions: [VirtioFunction]
+    /// What network functions are connected to that ask for it.
+    public let ethernet = EthernetSwitch()
     /// Their devices, for ``isIdle``, which is asked several times with each access of the host: no reference is counted.
     private let devices: [Unmanaged<VirtioDevice>]
 
@@ -139,9 +141,9 @@ public final class Device {
         }
         let dmaObservers = DMAFanOut([analyzer, log])
         let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
-        var functions: [BlockFunction] = []
-        for (index, disk) in Self.disks(description) {
-            functions.append(try BlockFunction(index, disk: disk, description, hierarchy, path, recorder, on: scheduler))
+        var functions: [VirtioFunction] = []
+        for (index, settings) in Self.functions(description) {
+            functions.append(try VirtioFunction(index, settings, description, hierarchy, path, ethernet, recorder, on: scheduler))
         }
         self.functions = functions
         devices = functions.map { Unmanaged.passUnretained($0.device) }
@@ -180,10 +182,11 @@ public final class Device {
 
     /// Lists the blocks in the order of their numbers.
     private static func list(
-        firmware: [(String, RegisterBlock)], host: [(String, RegisterBlock)], _ functions: [BlockFunction]
+        firmware: [(String, RegisterBlock)], host: [(String, RegisterBlock)], _ functions: [VirtioFunction]
     ) -> [(bus: DeviceBus, name: String, registers: RegisterBlock)] {
         let all = firmware.map { (DeviceBus.firmware, $0.0, $0.1) } + host.map { (DeviceBus.physicalFunction, $0.0, $0.1) }
             + functions.map { (DeviceBus.virtualFunction, "VIRTIO", $0.transport.block) }
+            + functions.compactMap { function in function.legacy.map { (DeviceBus.legacyFunction, "VIRTIO_LEGACY", $0.block) } }
         return all.sorted { $0.2.number < $1.2.number }
     }
 
@@ -215,23 +218,30 @@ public final class Device {
         hierarchy.totalVFs = description.virtualFunctions.total
         hierarchy.furtherFunctions = description.physicalFunctions.map {
             // A vector for each queue, and one for changes of the configuration.
-            .init(number: $0.number, function: .transitional(type: 2, vectors: $0.disk.queues + 1))
+            .init(number: $0.number, function: .transitional(type: $0.settings.shape.type, vectors: $0.settings.shape.queues + 1))
         }
+        // The type is in the capability, and the same for all.
+        hierarchy.virtualFunction = .virtual(type: description.virtualFunctions.settings(of: 1).shape.type)
         hierarchy.readCycles = description.latency.pcie
         hierarchy.writeCycles = description.latency.pcie / 2
         return hierarchy
     }
 
-    /// The disks of a description with their functions' indices, in the order of ``functions``.
-    static func disks(_ description: MachineDescription) -> [(index: Int, disk: MachineDescription.Disk)] {
+    /// The virtio devices of a description with their functions' indices, in the order of ``functions``.
+    static func functions(_ description: MachineDescription) -> [(index: Int, settings: MachineDescription.FunctionSettings)] {
         let virtual = description.virtualFunctions
         return description.physicalFunctions.sorted { $0.number < $1.number }
-            .map { (HierarchyDescription.index(ofFurther: $0.number), $0.disk) }
-            + (0..<virtual.total).map { ($0 + 1, virtual.disk(of: $0 + 1)) }
+            .map { (HierarchyDescription.index(ofFurther: $0.number), $0.settings) }
+            + (0..<virtual.total).map { ($0 + 1, virtual.settings(of: $0 + 1)) }
     }
 
-    /// The block device with a PCI function index.
-    public func blockFunction(_ index: Int) -> BlockFunction? { functions.first { $0.index == index } }
+    /// The disks of a description, in the order of the ``functions`` that are block devices.
+    static func disks(_ description: MachineDescription) -> [MachineDescription.Disk] {
+        functions(description).filter { $0.settings.kind == .block }.map(\.settings.disk)
+    }
+
+    /// The virtio function with a PCI function index.
+    public func virtioFunction(_ index: Int) -> VirtioFunction? { functions.first { $0.index == index } }
 
     /// Has models tell the recorder what they do, or no longer.
     private func observe(_ isRecording: Bool) {

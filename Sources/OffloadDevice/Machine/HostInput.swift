@@ -21,6 +21,12 @@ public enum HostInput: Hashable, Sendable {
     /// What the host's generic interrupt handler does about the INTx lines that have risen.
     case maskInterruptLines
     case typeAtConsole([UInt8])
+    /// The console that is a function.
+    case typeAtVirtioConsole(function: Int, [UInt8])
+    /// A frame comes to a network function from outside.
+    case receiveFrame(function: Int, [UInt8])
+    /// A network function's wire is plugged in or pulled out.
+    case setLink(function: Int, isUp: Bool)
     /// An ELF file's bytes are loaded and started.
     case loadFirmware([UInt8])
     case restartFirmware

@@ -66,6 +66,12 @@ extension Machine {
     /// - Returns: how many bytes were taken.
     public func typeAtConsole(_ bytes: [UInt8]) -> Int { taken(perform(.typeAtConsole(bytes))) }
 
+    /// Types at the console that is a function.
+    /// - Returns: how many bytes were taken.
+    public func typeAtConsole(function: Int, _ bytes: [UInt8]) -> Int {
+        taken(perform(.typeAtVirtioConsole(function: function, bytes)))
+    }
+
     /// Loads firmware from an ELF file's bytes and starts it.
     public func loadFirmware(_ elf: [UInt8]) throws(MachineError) { try perform(.loadFirmware(elf)).accepted() }
 

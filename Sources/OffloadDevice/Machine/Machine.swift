@@ -33,6 +33,7 @@ public final class Machine: @unchecked Sendable {
     public var hostMemoryAddress: UInt64 { Device.hostMemoryBase }
 
     let device: Device
+    private let networks: HostNetworks
     let lock = MachineLock()
     var clock: PaceClock
     private var console: ConsoleRelay
@@ -48,6 +49,7 @@ public final class Machine: @unchecked Sendable {
         self.description = description
         self.pace = pace
         device = try Device(description)
+        networks = try HostNetworks(of: device)
         clock = PaceClock(pace, frequency: description.clockHertz)
         console = ConsoleRelay()
         device.uart.console = console
@@ -59,6 +61,7 @@ public final class Machine: @unchecked Sendable {
 
     /// Starts the machine's thread. In lockstep there is none: time moves with whoever moves it.
     public func start() {
+        networks.start(self)
         guard pace != .lockstep else { return }
         locked { _ in
             guard thread == nil else { return }
@@ -76,6 +79,7 @@ public final class Machine: @unchecked Sendable {
 
     /// Stops the machine's thread and writes out the trace. The device stays as it is.
     public func stop() {
+        networks.stop()
         lock.lock()
         isStopping = true
         let running = thread
@@ -116,6 +120,11 @@ public final class Machine: @unchecked Sendable {
     /// Is given every byte that the firmware prints.
     public func onConsoleOutput(_ handler: @escaping @Sendable (UInt8) -> Void) {
         locked { _ in console.handler = handler }
+    }
+
+    /// Is given what the driver of a console writes.
+    public func onConsoleOutput(function: Int, _ handler: @escaping @Sendable ([UInt8]) -> Void) {
+        locked { $0.virtioFunction(function)?.console?.onOutput = { handler(Array($0)) } }
     }
 
     // MARK: Tracing

@@ -10,6 +10,8 @@ public enum MachineError: Error, CustomStringConvertible {
     case memory(MemoryPagesError)
     /// The disk of a function can't be used.
     case backend(function: String, BackendError)
+    /// The network of a function can't be used.
+    case network(function: String, NetworkBackendError)
     case firmware(ELFError)
     case virtualFunctions(VirtualFunctionError)
     /// An injection, a firmware restart, an advance that makes no sense now.
@@ -20,6 +22,7 @@ public enum MachineError: Error, CustomStringConvertible {
         case .description(let text): text
         case .memory(let error): "\(error)"
         case .backend(let function, let error): "\(function): \(error)"
+        case .network(let function, let error): "\(function): \(error)"
         case .firmware(let error): "\(error)"
         case .virtualFunctions(let error): "\(error)"
         case .request(let text): text

@@ -19,7 +19,9 @@ extension Device: ArchivedModel {
         for function in functions {
             models.append(function.device)
             models.append(function.transport)
+            if let legacy = function.legacy { models.append(legacy) }
         }
+        models.append(ethernet)
         models.append(interrupts)
         models.append(recorder)
         return models
@@ -78,9 +80,9 @@ extension Device: ArchivedModel {
             }
         }
         knownImages = snapshot.memories
-        for (function, disk) in zip(functions, snapshot.disks) {
+        for (function, disk) in zip(blockFunctions, snapshot.disks) {
             guard let contents = disk.contents else { continue }
-            if let memory = function.block.backend as? MemoryBackend { memory.state = contents }
+            if let memory = function.block?.backend as? MemoryBackend { memory.state = contents }
             function.externalBackend?.known = contents
         }
     }
@@ -101,9 +103,11 @@ extension Device: ArchivedModel {
         try archive.finish()
     }
 
+    private var blockFunctions: [VirtioFunction] { functions.filter { $0.block != nil } }
+
     private var disks: [Snapshot.Disk] {
-        functions.map { function in
-            let backend = function.block.backend
+        functions.compactMap { function in
+            guard let backend = function.block?.backend else { return nil }
             let contents = (backend as? MemoryBackend)?.state ?? function.externalBackend?.known
             return Snapshot.Disk(byteCount: backend.byteCount, contents: contents)
         }
@@ -118,9 +122,10 @@ extension Device: ArchivedModel {
             throw SnapshotError("snapshot: expected one of this machine with \(line(mine)), found \(line(other))")
         }
         // The sizes of memories and of disks in memory follow from the description.
-        for (function, disk) in zip(functions, snapshot.disks) where disk.byteCount != function.block.backend.byteCount {
-            throw SnapshotError("snapshot: disk of \(function.function.address): expected \(disk.byteCount) bytes, "
-                + "found a file of \(function.block.backend.byteCount)")
+        for (function, disk) in zip(blockFunctions, snapshot.disks) {
+            guard let found = function.block?.backend.byteCount, found != disk.byteCount else { continue }
+            throw SnapshotError(
+                "snapshot: disk of \(function.function.address): expected \(disk.byteCount) bytes, found a file of \(found)")
         }
     }
 }

@@ -20,7 +20,7 @@ public struct Snapshot: Sendable {
     let models: [UInt8]
     /// By ``Device/memories``.
     let memories: [MemoryImage]
-    /// By ``Device/functions``.
+    /// By the ``Device/functions`` that are block devices.
     let disks: [Disk]
 
     /// A checksum of all but memories and disks: equal devices have equal ones.

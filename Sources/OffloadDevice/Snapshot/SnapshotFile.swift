@@ -22,7 +22,7 @@ extension Snapshot {
         case models = 2
         /// A run of pages of a memory, by ``Device/memorySizes(_:)``.
         case pages = 3
-        /// A disk, by ``Device/functions``.
+        /// A disk, by the ``Device/functions`` that are block devices.
         case disk = 4
         /// A run of the bytes of a disk that came before.
         case sectors = 5
@@ -98,7 +98,7 @@ extension Snapshot {
         try chunk.bytes(&models, limit: .max)
         try chunk.finish()
         var memories = Device.memorySizes(description).map { MemoryImage(size: $0) }
-        let media = Device.disks(description).map(\.disk)
+        let media = Device.disks(description)
         var disks: [Disk] = []
         var hasEnded = false
         while !hasEnded {
@@ -129,7 +129,7 @@ extension Snapshot {
             throw SnapshotError(error.description)
         }
         // Each disk in memory has a table of its pieces.
-        let total = Device.disks(description).reduce(0 as UInt64) { $0 &+ ($1.disk.size ?? 0) }
+        let total = Device.disks(description).reduce(0 as UInt64) { $0 &+ ($1.size ?? 0) }
         guard total <= Self.mostDiskBytes else {
             throw SnapshotError("snapshot: expected disks of at most \(Self.mostDiskBytes) bytes together, found \(total)")
         }

@@ -1,4 +1,4 @@
-import Interconnect
+import Glibc
 
 /// A capture file of tcpdump and Wireshark: libpcap's format, version 2.4 (draft-ietf-opsawg-pcap), Ethernet frames.
 struct CaptureFile: Sendable {
@@ -68,6 +68,24 @@ struct CaptureFile: Sendable {
         }
         self.bytes = bytes
         self.packets = packets
+    }
+
+    /// Reads and checks a file.
+    init(contentsOf path: String) throws(NetworkBackendError) {
+        guard let file = fopen(path, "re") else { throw .system(call: "open", path: path, errno: errno) }
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = fread(&piece, 1, piece.count, file)
+            guard count > 0 else { break }
+            bytes += piece[..<count]
+            guard bytes.count <= Self.sizeLimit else {
+                throw .capture(path: path, position: bytes.count, expected: "at most \(Self.sizeLimit) bytes", found: "more")
+            }
+        }
+        guard ferror(file) == 0 else { throw .system(call: "read", path: path, errno: errno) }
+        try self.init(bytes, path: path)
     }
 
     // MARK: Writing

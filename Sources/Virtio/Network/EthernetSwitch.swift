@@ -6,7 +6,7 @@ import Simulation
 /// A frame goes to the port where its destination was last seen as a source, in the same VLAN; multicast, broadcast and what was never
 /// seen go to all ports but the one it came from. The table has a fixed number of places, and the oldest of a set gives way, so that what
 /// happens depends on the frames alone.
-public final class EthernetSwitch: NetworkBackend {
+public final class EthernetSwitch: NetworkBackend, ArchivedModel {
     struct Entry: Sendable {
         /// VLAN number above the address.
         var key = Entry.none

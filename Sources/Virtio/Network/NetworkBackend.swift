@@ -22,7 +22,7 @@ public protocol NetworkPort: AnyObject {
 }
 
 /// What is at the far end of a network device's wire.
-public protocol NetworkBackend: ArchivedModel {
+public protocol NetworkBackend: AnyObject {
     /// The device at `port` has sent a frame.
     func transmit(_ frame: NetworkFrame, from port: Int, at cycle: Cycle)
     /// Connects a device; the number of its port.
@@ -31,12 +31,14 @@ public protocol NetworkBackend: ArchivedModel {
     func nextArrival(at port: Int) -> Cycle
     /// Hands over what has arrived for `port` by `cycle`, counted as in ``nextArrival(at:)``.
     func deliverArrivals(to port: Int, by cycle: Cycle)
+    /// Saves or replaces what belongs to one port alone.
+    func archive(_ archive: inout StateArchive, port: Int) throws(SnapshotError)
 }
 
 extension NetworkBackend {
     public func nextArrival(at port: Int) -> Cycle { .max }
     public func deliverArrivals(to port: Int, by cycle: Cycle) {}
-    public func archive(_ archive: inout StateArchive) throws(SnapshotError) {}
+    public func archive(_ archive: inout StateArchive, port: Int) throws(SnapshotError) {}
 }
 
 /// Every frame comes back to who sent it.

@@ -27,6 +27,7 @@ extension NetworkDevice {
         try archive.integer(&state.sent)
         try archive.integer(&state.received)
         try archive.state(&state.counters)
+        try backend.archive(&archive, port: port)
         guard archive.isLoading else { return }
         state.inFlight = (0..<configuration.queuePairs).reduce(0) {
             $0 + state.transmit[$1].count + state.receive[$1].count - state.receive[$1].ready

@@ -289,6 +289,21 @@ public final class NetworkDevice: DeviceType, NetworkPort {
         if !isAtWork { device.settle() }
     }
 
+    /// For people: one `key: value` a line.
+    public var summary: String {
+        let counters = state.counters
+        let rows: [(String, String)] = [
+            ("address", "\(state.space.mac)"), ("link", state.space.isLinkUp ? "up" : "down"), ("queue pairs", "\(state.activePairs)"),
+            ("promiscuous", state.filter.isPromiscuous ? "yes" : "no"),
+            ("transmitted", "\(counters.transmitted)"), ("transmitted bytes", "\(counters.transmittedBytes)"),
+            ("transmit errors", "\(counters.transmitErrors)"), ("received", "\(counters.received)"),
+            ("received bytes", "\(counters.receivedBytes)"), ("multicast", "\(counters.multicast)"),
+            ("filtered", "\(counters.filtered)"), ("dropped", "\(counters.dropped)"),
+            ("control commands", "\(counters.controlCommands)"), ("control errors", "\(counters.controlErrors)"),
+        ]
+        return rows.map { "\($0.0): \($0.1)\n" }.joined()
+    }
+
     // MARK: Coalescing
 
     /// So many frames of a queue were put: the driver is told now, or later.

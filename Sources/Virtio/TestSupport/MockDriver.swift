@@ -106,8 +106,11 @@ package final class MockDriver {
         let used = Used(head: head, written: memory.load(entry + 4, as: UInt32.self))
         reaped &+= 1
         outstanding -= 1
+        // A device whose state was tampered with may say anything, and write anywhere.
+        guard Int(used.head) < held.count else { return used }
         var descriptor = used.head
         for _ in 0..<held[Int(used.head)] {
+            guard descriptor < layout.size else { break }
             free.append(descriptor)
             descriptor = memory.load(layout.descriptorArea + 16 * UInt64(descriptor) + 14, as: UInt16.self)
         }

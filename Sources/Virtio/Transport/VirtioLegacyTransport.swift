@@ -90,7 +90,7 @@ public final class VirtioLegacyTransport: BusTarget, RegisterModel {
     }
 
     private func vector(_ offset: UInt64) -> UInt16 {
-        offset == 0 ? modern.configurationVector : modern.vector(queue: selectedQueue)
+        offset == 0 ? modern.configurationVector : modern.vector(ofQueue: selectedQueue)
     }
 
     // MARK: The device's side of the registers

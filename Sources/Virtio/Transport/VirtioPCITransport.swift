@@ -110,9 +110,10 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
     // MARK: Vectors
 
     var isMSIXEnabled: Bool { interrupts?.isMSIXEnabled ?? false }
-    var configurationVector: UInt16 { UInt16(truncatingIfNeeded: block[VIRTIO_PCI.CONFIG_MSIX_VECTOR]) }
+    /// MSI-X entry of configuration changes, and of a queue; ``noVector`` if none.
+    public var configurationVector: UInt16 { UInt16(truncatingIfNeeded: block[VIRTIO_PCI.CONFIG_MSIX_VECTOR]) }
 
-    func vector(queue: Int) -> UInt16 { queue < state.queueVectors.count ? state.queueVectors[queue] : Self.noVector }
+    public func vector(ofQueue queue: Int) -> UInt16 { queue < state.queueVectors.count ? state.queueVectors[queue] : Self.noVector }
 
     func setConfigurationVector(_ vector: UInt64) { block[VIRTIO_PCI.CONFIG_MSIX_VECTOR] = UInt64(accepted(vector)) }
 
