@@ -61,29 +61,28 @@ struct VirtioBenchmark: ParsableCommand {
     }
 }
 
-/// A driver that keeps a number of requests in flight: half reads, half writes, at random places. It uses the function as a host program
-/// does, by its BARs, its configuration space and host memory.
+/// A driver that keeps a number of requests in flight: half reads, half writes, at random places.
 final class BlockDriver {
     private static let diskBytes: UInt64 = 64 << 20
     private static let queueSize: UInt16 = 256
 
-    private let machine: Machine
-    private let function: Int
+    private let registers: FunctionDriver
     private let depth: Int
     private let bytes: Int
     private let memory: FlatMemory
     private let queue: MockDriver
     private var random: SplitMix64
-    private(set) var doorbells: UInt64 = 0
+    var doorbells: UInt64 { registers.doorbells }
 
     init(_ machine: Machine, function: Int, depth: Int, bytes: Int) throws {
-        (self.machine, self.function, self.depth, self.bytes) = (machine, function, depth, bytes)
+        (self.depth, self.bytes) = (depth, bytes)
+        registers = FunctionDriver(machine, function: function)
         random = SplitMix64(seed: UInt64(function))
         let part = machine.hostMemory.size / 64
         memory = FlatMemory(base: machine.hostMemoryAddress, machine.hostMemory.bytes)
         queue = MockDriver(
             memory: memory, at: memory.base + UInt64(part * (function - 1)), size: Self.queueSize, usesEventIndex: true)
-        try bringUp()
+        try registers.bringUp([.version1, .eventIndex], [queue.layout])
         // Requests keep their descriptors, three each; only the headers change.
         for tag in 0..<depth {
             let header = buffer(tag)
@@ -103,57 +102,6 @@ final class BlockDriver {
     /// A page for header and status, then the data.
     private func buffer(_ tag: Int) -> UInt64 { queue.buffers + UInt64(tag * (4096 + bytes)) }
 
-    // MARK: Bringing the function up (virtio 1.2, 3.1.1)
-
-    private func write(_ offset: UInt64, _ value: UInt64, size: Int, bar: Int = 0) {
-        machine.writeBAR(function: function, bar: bar, offset: offset, size: size, value: value, origin: 0)
-    }
-
-    private func read(_ offset: UInt64, size: Int) -> UInt64 {
-        machine.readBAR(function: function, bar: 0, offset: offset, size: size, origin: 0).value
-    }
-
-    private func configure(_ offset: Int, _ value: UInt16) {
-        _ = withUnsafeBytes(of: value.littleEndian) { machine.writeConfiguration(function: function, offset: offset, $0) }
-    }
-
-    private func bringUp() throws {
-        // Memory space and bus mastering; MSI-X with the queue's vector.
-        configure(4, 6)
-        for (offset, value): (UInt64, UInt64) in [(16, 0xfee0_0000), (20, 0), (24, 1), (28, 0)] { write(offset, value, size: 4, bar: 4) }
-        configure(try messageControl(), 0x8000)
-        let features: Features = [.version1, .eventIndex]
-        for status: UInt64 in [0, 1, 3] { write(0x14, status, size: 1) }
-        for word: UInt64 in 0..<2 {
-            write(0x08, word, size: 4)
-            write(0x0c, features.rawValue >> (32 * word) & 0xffff_ffff, size: 4)
-        }
-        write(0x14, 11, size: 1)
-        write(0x16, 0, size: 2)
-        write(0x18, UInt64(Self.queueSize), size: 2)
-        write(0x1a, 1, size: 2)
-        let layout = queue.layout
-        for (offset, address): (UInt64, UInt64) in [(0x20, layout.descriptorArea), (0x28, layout.driverArea), (0x30, layout.deviceArea)] {
-            write(offset, address & 0xffff_ffff, size: 4)
-            write(offset + 4, address >> 32, size: 4)
-        }
-        write(0x1c, 1, size: 2)
-        write(0x14, 15, size: 1)
-        guard read(0x14, size: 1) == 15, read(0x18, size: 2) == UInt64(Self.queueSize) else {
-            throw BenchmarkError(description: "virtual function \(function) refuses its driver")
-        }
-    }
-
-    /// Where in configuration space the function's MSI-X message control is.
-    private func messageControl() throws -> Int {
-        var space = [UInt8](repeating: 0, count: 256)
-        _ = space.withUnsafeMutableBytes { machine.readConfiguration(function: function, offset: 0, into: $0) }
-        var capability = Int(space[0x34])
-        while capability != 0, space[capability] != 0x11 { capability = Int(space[capability + 1]) }
-        guard capability != 0 else { throw BenchmarkError(description: "virtual function \(function) has no MSI-X") }
-        return capability + 2
-    }
-
     // MARK: Requests
 
     private func publish(_ tag: Int) {
@@ -163,8 +111,7 @@ final class BlockDriver {
 
     private func notify() {
         guard queue.needsNotification() else { return }
-        doorbells += 1
-        write(0x3000, 0, size: 2)
+        registers.notify()
     }
 
     /// Fills the queue.
@@ -180,7 +127,7 @@ final class BlockDriver {
         while let used = queue.reap() {
             let tag = Int(used.head) / 3
             guard memory.load(buffer(tag) + 16, as: UInt8.self) == 0 else {
-                throw BenchmarkError(description: "a request of virtual function \(function) failed")
+                throw BenchmarkError(description: "a request of virtual function \(registers.function) failed")
             }
             publish(tag)
             count += 1

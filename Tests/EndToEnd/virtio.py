@@ -1,6 +1,7 @@
 """A driver of virtio block devices (virtio 1.2) with nothing between a test and the rings: what a driver can do wrong, it can.
 
-`Ring` is the driver's side of any split virtqueue: those of virtual functions in host memory, and the admin queue in BAR2.
+`Ring` is the driver's side of any split virtqueue: those of virtual functions in host memory, and the admin queue in BAR2. `PackedRing` is
+that of a packed one.
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ from harness import Device, Registers
 NEXT, WRITE, INDIRECT = 1, 2, 4
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET = 1, 2, 4, 8, 64
 VERSION_1 = 1 << 32
+RING_PACKED = 1 << 34
+IN_ORDER = 1 << 35
 READ, WRITE_OUT, FLUSH = 0, 1, 4
 NO_VECTOR = 0xffff
 
@@ -61,10 +64,10 @@ class Descriptor:
 class Ring:
     """A split virtqueue (2.7) of `size` entries at `offset`: descriptors, available ring and used ring, one after the other."""
 
-    def __init__(self, memory: Memory, offset: int, size: int):
+    def __init__(self, memory: Memory, offset: int, size: int, alignment: int = 4):
         self.memory, self.offset, self.size = memory, offset, size
         self.available = offset + 16 * size
-        self.used = (self.available + 6 + 2 * size + 3) & ~3
+        self.used = (self.available + 6 + 2 * size + alignment - 1) & ~(alignment - 1)
         self.offered = self.taken = 0
         memory.store(offset, bytes(self.used + 6 + 8 * size - offset))
 
@@ -100,6 +103,54 @@ class Ring:
         entry = self.memory.load(self.used + 4 + 8 * (self.taken % self.size), 8)
         self.taken = (self.taken + 1) & 0xffff
         return struct.unpack("<II", entry)
+
+
+class PackedRing:
+    """A packed virtqueue (2.8) of `size` descriptors at `offset`, then the two event suppression structures. One chain at a time."""
+
+    AVAILABLE, USED = 1 << 7, 1 << 15
+
+    def __init__(self, memory: Memory, offset: int, size: int):
+        self.memory, self.offset, self.size = memory, offset, size
+        self.next = self.reaped = 0
+        self.next_wrap = self.reaped_wrap = True
+        self.length, self.first_flags, self.first = 0, 0, 0
+        memory.store(offset, bytes(16 * size + 8))
+
+    @property
+    def addresses(self) -> tuple[int, int, int]:
+        """Of the ring, the driver's and the device's event suppression, as the device sees them."""
+        ring = self.memory.bus_address + self.offset
+        return ring, ring + 16 * self.size, ring + 16 * self.size + 4
+
+    def chain(self, *buffers: tuple[int, int, int]) -> None:
+        """Describes one chain of buffers (offset in memory, bytes, flags), all but the flags that make it available."""
+        self.first, self.length = self.next, len(buffers)
+        for place, (offset, length, flags) in enumerate(buffers):
+            flags |= self.AVAILABLE if self.next_wrap else self.USED
+            flags |= NEXT if place < self.length - 1 else 0
+            if place == 0:
+                self.first_flags = flags
+                flags ^= self.AVAILABLE | self.USED
+            descriptor = struct.pack("<QIHH", self.memory.bus_address + offset, length, 0, flags)
+            self.memory.store(self.offset + 16 * self.next, descriptor)
+            self.next += 1
+            if self.next == self.size:
+                self.next, self.next_wrap = 0, not self.next_wrap
+
+    def offer(self) -> None:
+        """Makes the chain available; the device still has to be told."""
+        self.memory.store(self.offset + 16 * self.first + 14, struct.pack("<H", self.first_flags))
+
+    def take(self) -> tuple[int, int] | None:
+        """The next used descriptor: buffer ID and bytes written."""
+        _, written, identity, flags = struct.unpack("<QIHH", self.memory.load(self.offset + 16 * self.reaped, 16))
+        if not bool(flags & self.AVAILABLE) == bool(flags & self.USED) == self.reaped_wrap:
+            return None
+        self.reaped += self.length
+        if self.reaped >= self.size:
+            self.reaped, self.reaped_wrap = self.reaped - self.size, not self.reaped_wrap
+        return identity, written
 
 
 class BlockFunction:
@@ -145,8 +196,8 @@ class BlockFunction:
         text = (self.device.files / f"queues/fn{self.number}/q0/state").read_text()
         return dict(line.split(": ", 1) for line in text.splitlines())
 
-    def start(self, size: int = 16, vector: int = NO_VECTOR) -> "BlockFunction":
-        """Initialises the device as 3.1.1 says, with no feature but VERSION_1 and queue 0."""
+    def start(self, size: int = 16, vector: int = NO_VECTOR, features: int = 0) -> "BlockFunction":
+        """Initialises the device as 3.1.1 says, with no feature but VERSION_1 and those given, and queue 0."""
         registers = self.registers
         self.master(True)
         registers["DEVICE_STATUS"] = 0
@@ -154,10 +205,10 @@ class BlockFunction:
         registers["DEVICE_STATUS"] = ACKNOWLEDGE | DRIVER
         for word in (0, 1):
             registers["DRIVER_FEATURE_SELECT"] = word
-            registers["DRIVER_FEATURE"] = VERSION_1 >> 32 * word & 0xffff_ffff
+            registers["DRIVER_FEATURE"] = (features | VERSION_1) >> 32 * word & 0xffff_ffff
         registers["DEVICE_STATUS"] = ACKNOWLEDGE | DRIVER | FEATURES_OK
         assert self.status & FEATURES_OK
-        self.ring = Ring(self.memory, self.base, size)
+        self.ring = (PackedRing if features & RING_PACKED else Ring)(self.memory, self.base, size)
         registers["QUEUE_SELECT"] = 0
         registers["QUEUE_SIZE"] = size
         registers["QUEUE_MSIX_VECTOR"] = vector

@@ -17,7 +17,9 @@ extension DeviceTree {
         folder.add("interrupts", AttributeFile(show: { () throws(Errno) in
             machine.inspect { device in
                 let transport = function.transport
-                let vectors = (0..<function.device.queueCount).map { "queue \($0): \(Self.text(ofVector: transport.vector(ofQueue: $0)))\n" }
+                let vectors = (0..<function.device.queueCount).map { queue in
+                    "queue \(queue): \(Self.text(ofVector: transport.vector(ofQueue: queue)))\n"
+                }
                 return function.function.interrupts.description
                     + "configuration: \(Self.text(ofVector: transport.configurationVector))\n" + vectors.joined()
             }

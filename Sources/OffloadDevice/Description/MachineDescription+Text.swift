@@ -22,7 +22,9 @@ extension MachineDescription {
         case .block:
             lines.append("  disk: {\(virtualFunctions.disk.yaml)}")
             if !virtualFunctions.disks.isEmpty { lines.append("  disks:") }
-            for (number, disk) in virtualFunctions.disks.sorted(by: { $0.key < $1.key }) { lines.append("    - {vf: \(number), \(disk.yaml)}") }
+            for (number, disk) in virtualFunctions.disks.sorted(by: { $0.key < $1.key }) {
+                lines.append("    - {vf: \(number), \(disk.yaml)}")
+            }
         case .net:
             lines.append("  network: {\(virtualFunctions.network.yaml)}")
             if !virtualFunctions.networks.isEmpty { lines.append("  networks:") }

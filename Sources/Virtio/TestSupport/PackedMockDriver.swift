@@ -15,11 +15,14 @@ package protocol QueueDriver: AnyObject {
     func needsNotification() -> Bool
     /// Asks for no interrupts, or for all.
     func suppressInterrupts(_ suppress: Bool)
+    /// With the event index: asks for an interrupt with the next used chain.
+    func wantInterruptForNext()
     /// What a notification says where VIRTIO_F_NOTIFICATION_DATA is negotiated (virtio 1.2 section 4.1.5.2): bits 16 to 31.
     var notificationData: UInt16 { get }
 }
 
 extension MockDriver: QueueDriver {
+    package func wantInterruptForNext() { wantInterrupt(after: reaped) }
     package var notificationData: UInt16 { available }
 }
 
@@ -155,6 +158,8 @@ package final class PackedMockDriver: QueueDriver {
     package func wantInterrupt(at offset: UInt16, wrap: Bool) {
         memory.store(UInt32(offset) | (wrap ? 1 << 15 : 0) | 2 << 16, at: layout.driverArea)
     }
+
+    package func wantInterruptForNext() { wantInterrupt(at: reaped, wrap: reapedWrap) }
 
     package var notificationData: UInt16 { next | (nextWrap ? 1 << 15 : 0) }
     /// Event suppression as the device wrote it: the position with its wrap counter, and the flags.
