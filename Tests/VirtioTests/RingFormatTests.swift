@@ -90,6 +90,19 @@ struct RingFormatTests {
         #expect(fixture.interrupts.raised[1] == 1)
     }
 
+    @Test("2.8: a packed queue has any size, a split one a power of two")
+    func sizes() throws {
+        let fixture = BlockFixture(backend: try MemoryBackend(byteCount: 1 << 20))
+        for (features, accepted) in [([.version1, .packedRing], [7, 64, 64]), ([.version1], [64, 64, 64])] as [(Features, [UInt64])] {
+            #expect(fixture.negotiate(features))
+            for (size, expected) in zip([7, 65, 0] as [UInt64], accepted) {
+                fixture.write(0x18, 64, size: 2)
+                fixture.write(0x18, size, size: 2)
+                #expect(fixture.read(0x18, size: 2) == expected, "size \(size)")
+            }
+        }
+    }
+
     @Test("a driver that makes more available in order than the queue has entries is stopped")
     func overrun() throws {
         let fixture = BlockFixture(backend: try MemoryBackend(byteCount: 1 << 20), queueSize: 4)

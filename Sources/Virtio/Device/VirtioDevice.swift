@@ -143,14 +143,14 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
 
     public var queueCount: Int { state.queues.entries.count }
 
-    /// Changes settings of a queue that isn't enabled; a size that is no power of two up to the largest is refused.
+    /// Changes settings of a queue that isn't enabled; a size beyond the largest, or none of a split queue's, a power of two, is refused.
     public func configure(queue: Int, _ change: (inout QueueLayout) -> Void) {
         guard state.queues.entries.indices.contains(queue), !state.queues.entries[queue].isEnabled else { return }
         var layout = state.queues.entries[queue].layout
         let size = layout.size
         change(&layout)
-        let isPossible = layout.size != 0 && layout.size & (layout.size - 1) == 0 && layout.size <= configuration.maximumQueueSize
-        if !isPossible { layout.size = size }
+        let isPossible = layout.size.nonzeroBitCount == 1 || (layout.size != 0 && features.contains(.packedRing))
+        if !isPossible || layout.size > configuration.maximumQueueSize { layout.size = size }
         state.queues.entries[queue].layout = layout
     }
 
