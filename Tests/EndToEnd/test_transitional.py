@@ -104,8 +104,9 @@ def test_the_legacy_bar_shows_the_same_device(device):
         os.pwrite(modern, b"\x03", 0x14)
         assert os.pread(legacy, 1, 0x12) == b"\x03"
         assert os.pread(legacy, 2, 0x0c) == struct.pack("<H", 256), "the size of queue 0"
-        # Capacity in sectors, at the beginning of the device configuration.
-        assert os.pread(legacy, 4, 0x14) == struct.pack("<I", (1 << 30) // 512)
+        # Capacity in sectors, at the beginning of the device configuration: behind two vectors while MSI-X is enabled.
+        start = 0x18 if int(device.setpci("-s", FIRST, "CAP_MSIX+2.w"), 16) & 0x8000 else 0x14
+        assert os.pread(legacy, 4, start) == struct.pack("<I", (1 << 30) // 512)
         assert os.pread(legacy, 1, 0x0d) == b"\xff", "half a register"
         assert os.pwrite(legacy, b"\x00", 0x12) == 1
         assert os.pread(modern, 1, 0x14) == b"\x00"
