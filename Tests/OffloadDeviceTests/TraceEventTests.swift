@@ -3,6 +3,7 @@ import OffloadDevice
 import PCIExpress
 import RegisterMaps
 import Registers
+import Simulation
 import Synchronization
 import Testing
 import Tracing
@@ -203,6 +204,30 @@ private func wire(_ name: String) throws -> UInt16 { UInt16(try #require(TraceNa
         #expect(records.count == written && written >= 2)
         #expect(records.allSatisfy { $0.2.count == 2 })
         #expect(zip(records, records.dropFirst()).allSatisfy { $0.0 <= $1.0 })
+    }
+
+    @Test(.enabled(if: FirmwareRig.isBuilt), arguments: 1...20 as ClosedRange<UInt64>)
+    func aRingThatHasGoneWildDoesNoHarm(seed: UInt64) throws {
+        let rig = try FirmwareRig()
+        rig.bringUp()
+        let events = Events(of: rig.machine)
+        let ring = UInt64(try rig.symbol("offload_trace").address)
+        var random = SplitMix64(seed: seed)
+        for _ in 0..<20 {
+            // Magic, version, capacity, records written: each likely wrong, or nearly right.
+            let values: [UInt32] = [0, 1, 2, 3, 511, 512, 513, 1 << 31, .max, 0x6f74_7263, .random(in: 0 ... .max, using: &random)]
+            for word in 0..<4 as Range<UInt64> where Bool.random(using: &random) {
+                let value = values.randomElement(using: &random) ?? 0
+                _ = rig.machine.perform(.debuggerWrite(address: ring + 4 * word, size: 4, value: UInt64(value)))
+            }
+            rig.machine.advance(by: 30_000)
+            // Never more than the ring holds, for each of three rounds and the rest of one.
+            let records = events.take().count { event in
+                guard case .log(let event) = event, case .record = event.content else { return false }
+                return true
+            }
+            #expect(records <= 4 * 512, "seed \(seed)")
+        }
     }
 
     @Test func recordingChangesNothing() throws {
