@@ -1,5 +1,6 @@
-"""The access trace of a run: what `outrigger trace` shows of it, and that babeltrace2 reads the same."""
+"""The trace of a run: what `outrigger trace` shows of it, and that babeltrace2 reads the same."""
 
+import collections
 import json
 import os
 import re
@@ -39,16 +40,66 @@ def trace(folder, *options):
     return [json.loads(line) for line in run(OUTRIGGER, "trace", folder, "--json", *options).stdout.splitlines()]
 
 
-def test_every_access_is_told_in_order(events):
+# The members of an event's object beside its class, cycle and initiator; whose those in the second set depend on.
+MEMBERS = {
+    "access": ({"wait", "access", "size", "status"}, {"pc", "pid", "register", "old", "new", "changed", "bus", "address", "value", "byte"}),
+    "interrupt": (set(), {"line", "level", "function", "vector", "cause", "name", "pc", "handler"}),
+    "dma": ({"function", "direction", "address", "bytes", "status"}, set()),
+    "queue": ({"function", "queue", "step", "depth"}, {"head", "bytes"}),
+    "fault": ({"kind", "name", "address"}, {"pc", "pid", "queue"}),
+    "log": (set(), {"text", "record", "payload"}),
+}
+
+
+def test_every_event_is_told_in_order(events):
     assert len(events) > 1000
     cycles = [event["cycle"] for event in events]
     assert cycles == sorted(cycles)
     for event in events:
-        assert set(event) - {"byte"} in (
-            {"cycle", "wait", "initiator", "pc", "access", "size", "status", "register", "old", "new", "changed"},
-            {"cycle", "wait", "initiator", "pid", "access", "size", "status", "register", "old", "new", "changed"},
-            {"cycle", "wait", "initiator", "pid", "access", "size", "status", "bus", "address", "value"})
-    assert {event["initiator"] for event in events} == {"hart0", "host0", "host1"}
+        always, sometimes = MEMBERS[event["event"]]
+        members = set(event) - {"event", "cycle", "initiator"}
+        assert always <= members <= always | sometimes, event
+    assert {event["event"] for event in events} == set(MEMBERS)
+    assert {event["initiator"] for event in events} == {"hart0", "host0", "host1", "dma0", "dma1", "device"}
+
+
+def test_a_request_is_told_from_doorbell_to_interrupt(events):
+    """Each request of the workload: rung for, taken, its bytes moved, completed, and the driver told."""
+    own = [event for event in events if event["initiator"] == "dma1"]
+    steps = collections.Counter(event["step"] for event in own if event["event"] == "queue")
+    assert steps["taken"] == steps["completed"] == 100 and 0 < steps["doorbell"] <= 100 and 0 < steps["notified"] <= 100
+    under_way, latencies = {}, []
+    for event in own:
+        if event.get("step") == "taken":
+            assert event["head"] not in under_way
+            under_way[event["head"]] = event["cycle"]
+            assert event["depth"] == len(under_way)
+        elif event.get("step") == "completed":
+            latencies.append(event["cycle"] - under_way.pop(event["head"]))
+            assert event["depth"] == len(under_way)
+    assert not under_way and min(latencies) > 0
+    written = sum(event["bytes"] for event in own if event["event"] == "dma" and event["direction"] == "write")
+    assert written > sum(event["bytes"] for event in own if event.get("step") == "completed"), "and the used ring"
+    messages = [event for event in own if event["event"] == "interrupt"]
+    assert len(messages) == steps["notified"] and all("vector" in event for event in messages)
+
+
+def test_interrupts_go_their_way(events):
+    """A line of a block rises, the hart's pin follows, and both fall again: the firmware polls, it takes no trap for them."""
+    lines = [event for event in events if "line" in event]
+    assert {"PLIC.MAILBOX", "PLIC.WA", "hart0.external", "hart0.timer"} <= {event["line"] for event in lines}
+    level = collections.defaultdict(int)
+    for event in lines:
+        assert event["level"] == 1 - level[event["line"]], event
+        level[event["line"]] = event["level"]
+
+
+def test_the_firmware_is_heard(events):
+    """Its console, and the records of its trace ring by their names."""
+    lines = [event["text"] for event in events if "text" in event]
+    assert any(line.startswith("ready, virtual functions") for line in lines)
+    records = [event["record"] for event in events if "record" in event]
+    assert "boot" in records and "command" in records
 
 
 def test_what_was_done_by_hand_is_in_it(events):
@@ -56,8 +107,10 @@ def test_what_was_done_by_hand_is_in_it(events):
     assert [(event["access"], event["size"], event["old"], event["new"]) for event in writes] == [
         ("write", 4, "0x0", "0x1111"), ("write", 4, "0x1111", "0x2222")]
     assert writes[0]["pid"] == os.getpid() and list(writes[1]["changed"].values()) == [["0x1111", "0x2222"]]
-    (missed,) = [event for event in events if event.get("address") == "0xfff0"]
+    (missed,) = [event for event in events if event["event"] == "access" and event.get("address") == "0xfff0"]
     assert (missed["bus"], missed["status"], missed["access"]) == ("pf-bar0", "unmapped", "read")
+    (reported,) = [event for event in events if event["event"] == "fault"]
+    assert (reported["kind"], reported["name"], reported["initiator"]) == ("aer", "unsupportedRequest", "dma0")
     # The firmware's answer to `set allocation`: the share staged, then committed.
     staged = [event for event in events if event.get("register", "").startswith("RM.STAGED[1].BANDWIDTH") and event["access"] == "write"]
     assert any(event["changed"].get("guarantee") == ["0", "0x12c"] for event in staged)
@@ -74,17 +127,28 @@ FILTERS = [
     (["--initiator", "host"], lambda event: event["initiator"].startswith("host")),
     (["--since", "20000000"], lambda event: event["cycle"] >= 20_000_000),
     (["--until", "100000"], lambda event: event["cycle"] <= 100_000),
-    (["--faults"], lambda event: event["status"] != "ok"),
-    (["--writes"], lambda event: event["access"] == "write"),
-    (["--no-writes"], lambda event: event["access"] == "read"),
+    (["--faults"], lambda event: event["event"] == "fault" or event.get("status", "ok") != "ok"),
+    (["--writes"], lambda event: "write" in (event.get("access"), event.get("direction"))),
+    (["--no-writes"], lambda event: "read" in (event.get("access"), event.get("direction"))),
     (["changed(HOSTIF.SCRATCH[1]) or fault"],
-     lambda event: event["status"] != "ok" or (event.get("register") == "HOSTIF.SCRATCH[1]" and event["old"] != event["new"])),
+     lambda event: event["event"] == "fault" or event.get("status", "ok") != "ok" or (
+         event.get("register") == "HOSTIF.SCRATCH[1]" and event["old"] != event["new"])),
     (["time in 1ms..2ms and not WDT"],
      lambda event: 1_000_000 <= event["cycle"] <= 2_000_000 and not event.get("register", "").startswith("WDT.")),
     (["WA and write", "--initiator", "hart0"],
      lambda event: event.get("register", "").startswith("WA.") and event["access"] == "write" and event["initiator"] == "hart0"),
     (["--block", "HOSTIF", "--initiator", "host0", "--writes"],
      lambda event: event.get("register", "").startswith("HOSTIF.") and event["initiator"] == "host0" and event["access"] == "write"),
+    (["--block", "log"], lambda event: event.get("register", "").startswith("LOG.")),
+    (["interrupt"], lambda event: event["event"] == "interrupt"),
+    (["dma and bytes >= 4096"], lambda event: event["event"] == "dma" and event["bytes"] >= 4096),
+    (["queue"], lambda event: event["event"] == "queue"),
+    (["step == taken and depth > 1"], lambda event: event.get("step") == "taken" and event["depth"] > 1),
+    (["line == PLIC and level == 1"], lambda event: event.get("line", "").startswith("PLIC.") and event["level"] == 1),
+    (["function == 1 and vector == 1"], lambda event: event.get("vector") == 1 and event["function"] == 1),
+    (["kind == aer"], lambda event: event.get("kind") == "aer"),
+    (["record == boot"], lambda event: event.get("record") == "boot"),
+    (['text contains "ready"'], lambda event: "ready" in event.get("text", "") + event.get("record", "")),
 ]
 
 
@@ -102,7 +166,13 @@ def test_limit_and_text(folder, events):
     for line, event in zip(lines, events):
         words = line.split()
         assert int(words[0]) == event["cycle"] and words[1] == event["initiator"]
-        assert event.get("register", "") in line and f"{event['access']}{8 * event['size']}" in words
+        assert event.get("register", event.get("line", event.get("text", ""))) in line
+        verb = {
+            "access": lambda: f"{event['access']}{8 * event['size']}", "dma": lambda: f"dma-{event['direction']}",
+            "queue": lambda: event["step"], "fault": lambda: "fault", "log": lambda: "log",
+            "interrupt": lambda: "line" if "line" in event else "message" if "vector" in event else "trap",
+        }[event["event"]]()
+        assert verb in words, line
 
 
 def test_mistakes_in_filters(folder):
@@ -110,7 +180,8 @@ def test_mistakes_in_filters(folder):
     for words, expected in [
         (["--block", "XYZ"], "XYZ"), (["--register", "WDT.CTRX"], "CTRL"), (["--field", "WDT.CTRL.enabled"], "enable"),
         (["--initiator", "nobody"], "an initiator (hart0"), (["time <"], "expected"), (["WA and"], "expected"), (["(WA"], "expected"),
-        (["time < 10 apples"], "expected"),
+        (["time < 10 apples"], "expected"), (["interupt"], "near it: interrupt"), (["step == take"], "near it: taken"),
+        (["line == PLIC.WX"], "near it: PLIC.WA"),
     ]:
         message, expression, mark = complaint(OUTRIGGER, "trace", folder, *words, lines=3).split("\n")
         column = int(re.search(r"column (\d+): ", message)[1])
@@ -118,32 +189,83 @@ def test_mistakes_in_filters(folder):
         assert mark.index("^") - (len(expression) - len(expression.lstrip())) == column - 1
 
 
+def by_babeltrace(folder):
+    """Every event as an independent reader of the format has it: what it is, and its fields."""
+    for line in run("babeltrace2", "--clock-cycles", "--no-delta", "--fields=all", folder).stdout.splitlines():
+        cycle, kind, context, fields = re.match(r"\[(\d+)\] \w+ (\w+): \{ (.*?) \}, \{ (.*) \}$", line).groups()
+
+        def number(name, text=fields):
+            found = re.search(rf"\b{name} = (0x[0-9A-F]+|\d+)", text)
+            return found and int(found[1], 0)
+
+        def label(name):
+            found = re.search(rf'\b{name} = \( "([^"]*)"', fields)
+            return found and found[1]
+
+        text = re.search(r'\b(?:name|line) = "((?:[^"\\]|\\.)*)"', fields)
+        what = {
+            "access": lambda: (
+                label("operation"), label("status") or "ok", label("register"), label("bus"), number("address"),
+                number("value") if number("old") is None else number("old"), number("value") if number("new") is None else number("new"),
+                # The rest of a short access's origin is its packet's.
+                number("origin") + (0 if label("status") else number("origin_base", context)), number("wait"), number("element") or 0),
+            "line": lambda: (label("wire"), number("level")),
+            "message": lambda: (number("function"), number("vector")),
+            "intx": lambda: (number("function"), number("level")),
+            "trap": lambda: (number("cause"), number("pc"), number("handler")),
+            "dma": lambda: (number("function"), label("direction"), label("status"), number("address"), number("bytes")),
+            "queue": lambda: (number("function"), number("queue"), label("step"), number("head"), number("bytes"), number("depth")),
+            "fault": lambda: (label("kind"), text[1], number("address")),
+            "log": lambda: (text[1],),
+            "record": lambda: (label("kind"),),
+        }
+        if kind != "end":
+            yield (int(cycle), re.search(r'initiator = "(\w+)"', context)[1], kind) + what[kind]()
+
+
+def as_babeltrace_has_it(event):
+    """The same of an event that `outrigger trace` shows."""
+    number = lambda name: int(event[name], 16) if name in event else None
+    element = lambda name: [int(index) for index in re.findall(r"\[(\d+)\]", name)]
+    kind = event["event"]
+    if kind == "access":
+        register = event.get("register")
+        value = number("value") if register is None else None
+        what = (
+            f"{event['access']}{8 * event['size']}", event["status"], register and re.sub(r"\[\d+\]", "", register), event.get("bus"),
+            number("address"), value if register is None else number("old"), value if register is None else number("new"),
+            int(event["pc"], 16) if "pc" in event else event["pid"], event["wait"],
+            element(register)[0] if register and element(register) else 0)
+    elif kind == "interrupt" and "vector" in event:
+        kind, what = "message", (event["function"], event["vector"])
+    elif kind == "interrupt" and "cause" in event:
+        kind, what = "trap", (number("cause"), number("pc"), number("handler"))
+    elif kind == "interrupt" and event["line"] == "INTx":
+        kind, what = "intx", (event["function"], event["level"])
+    elif kind == "interrupt":
+        kind, what = "line", (event["line"], event["level"])
+    elif kind == "dma":
+        what = (event["function"], event["direction"], event["status"], number("address"), event["bytes"])
+    elif kind == "queue":
+        what = (event["function"], event["queue"], event["step"], event.get("head", 0), event.get("bytes", 0), event["depth"])
+    elif kind == "fault":
+        what = (event["kind"], event["name"], number("address"))
+    else:
+        kind, what = ("log", (event["text"],)) if "text" in event else ("record", (event["record"],))
+    return (event["cycle"], event["initiator"], kind) + what
+
+
 def test_babeltrace_reads_the_same(folder, events):
     """Every event that `outrigger trace` shows, with its time and its fields, by an independent reader of the format."""
-    text = run("babeltrace2", "--clock-cycles", "--no-delta", "--fields=all", folder).stdout
-    seen = []
-    for line in text.splitlines():
-        number = lambda name: int(re.search(rf"\b{name} = (0x[0-9A-F]+|\d+)", line)[1], 0)
-        cycle = int(line[1:line.index("]")])
-        operation = re.search(r'operation = \( "(\w+)"', line)[1]
-        status = re.search(r'status = \( "(\w+)"', line)[1]
-        if " elsewhere: " in line:
-            seen.append((cycle, operation, status, None, number("address"), number("value")))
-        else:
-            register = re.search(r'register = \( "([\w.]+)"', line)[1]
-            seen.append((cycle, operation, status, register, number("old"), number("new")))
-    assert sorted(seen, key=str) == sorted((
-        (event["cycle"], f"{event['access']}{8 * event['size']}", event["status"],
-         re.sub(r"\[\d+\]", "", event["register"]), int(event["old"], 16), int(event["new"], 16)) if "register" in event else
-        (event["cycle"], f"{event['access']}{8 * event['size']}", event["status"], None, int(event["address"], 16), int(event["value"], 16))
-        for event in events), key=str)
+    assert sorted(by_babeltrace(folder), key=str) == sorted(map(as_babeltrace_has_it, events), key=str)
 
 
 def test_a_trace_that_was_cut_off_is_read_up_to_there(folder, events, tmp_path):
     copy = tmp_path / "cut"
     copy.mkdir()
     for path in folder.iterdir():
-        data = path.read_bytes()
-        (copy / path.name).write_bytes(data[:-10] if path.name == "hart0" else data)
+        if path.is_file():
+            data = path.read_bytes()
+            (copy / path.name).write_bytes(data[:-10] if path.name == "hart0" else data)
     result = run(OUTRIGGER, "trace", copy, "--json")
     assert "hart0" in result.stderr and 0 < len(result.stdout.splitlines()) < len(events)
