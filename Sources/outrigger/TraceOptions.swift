@@ -34,12 +34,14 @@ struct TraceOptions: ParsableArguments {
     }
 
     /// Begins the trace, if one is wanted.
-    /// - Parameter firmware: the image, for filters on its functions; nil where it isn't known.
+    /// - Parameter firmware: the image, for filters on its functions and for the names of its records; nil where it isn't known.
     func start(on machine: Machine, firmware: String?) throws {
         guard let trace else { return }
+        func symbols() throws -> FirmwareSymbols? { try firmware.map { FirmwareSymbols(try FirmwareFile.information($0)) } }
+        // An image without debug information matters to filters alone.
         let hasFilters = [traceFilter, traceStart, traceStop].contains { $0 != nil }
-        let symbols = hasFilters ? try firmware.map { FirmwareSymbols(try FirmwareFile.information($0)) } : nil
-        let decoder = TraceDecoder(.device, catalogue: .device, maps: DeviceBus.allCases.map(\.map), symbols: symbols)
+        let known = hasFilters ? try symbols() : try? symbols()
+        let decoder = TraceDecoder(.device, catalogue: .device, maps: DeviceBus.allCases.map(\.map), symbols: known)
         func filter(_ text: String?) throws -> TraceFilter? {
             try text.map { try TraceFilter($0, decoder, frequency: machine.description.clockHertz) }
         }
@@ -49,7 +51,7 @@ struct TraceOptions: ParsableArguments {
         selection.stop = try filter(traceStop)
         selection.history = traceHistory?.bytes ?? 0
         selection.limit = traceLimit?.bytes
-        try machine.startTrace(folder: trace, selection)
+        try machine.startTrace(folder: trace, records: known?.recordKinds ?? [], selection)
     }
 }
 

@@ -130,9 +130,15 @@ public final class Machine: @unchecked Sendable {
     // MARK: Tracing
 
     /// Records all that happens from now on, or a selection of it. A trace or a digest that goes on ends.
-    /// - Parameter folder: see ``TraceWriter``; nil for the hash of the trace alone.
-    public func startTrace(folder: String?, _ selection: TraceSelection = TraceSelection()) throws(TraceError) {
-        let writer = try TraceWriter(folder: folder, names: .device, frequency: description.clockHertz, selection: selection)
+    /// - Parameters:
+    ///   - folder: see ``TraceWriter``; nil for the hash of the trace alone.
+    ///   - records: the names of the firmware's kinds of records, by number.
+    public func startTrace(
+        folder: String?, records: [String] = [], _ selection: TraceSelection = TraceSelection()
+    ) throws(TraceError) {
+        var names = TraceNames.device
+        names.records = records
+        let writer = try TraceWriter(folder: folder, names: names, frequency: description.clockHertz, selection: selection)
         stopTrace()
         locked { $0.recorder.writer = writer }
     }
