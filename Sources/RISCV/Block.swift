@@ -98,6 +98,8 @@ struct BlockCache {
     private static let halfSize = 8 << 20
     private var half = 0
     private var used = 0
+    /// Bytes of blocks in the other half, which were discarded.
+    private var discarded = 0
 
     private static let bucketBits: UInt32 = 14
     private let buckets: UnsafeMutablePointer<Block.Pointer?>
@@ -151,6 +153,30 @@ struct BlockCache {
         buckets.update(repeating: nil, count: 2 << Int(Self.bucketBits))
         isEmpty = true
         half ^= 1
+        discarded = used
         used = 0
+    }
+
+    /// Leaves nothing of what was discarded for ``forEachExecuted(_:)``.
+    mutating func forgetDiscarded() { discarded = 0 }
+
+    /// For each block that was left by one of its exits: its instructions, and how many of them were executed at most. Blocks that have
+    /// just been discarded are among them: whoever was in the middle of one may have left it after that.
+    func forEachExecuted(_ body: (_ marks: UnsafeMutablePointer<Mark>, _ count: Int) -> Void) {
+        for (half, bytes) in [(half, used), (half ^ 1, discarded)] {
+            var place = 0
+            while place < bytes {
+                let start = memory + half * Self.halfSize + place
+                let block = start.assumingMemoryBound(to: Block.self)
+                let count = Int(block.pointee.count), marks = block.pointee.marks
+                let exits = UnsafeMutableRawPointer(block.slots + count), end = UnsafeMutableRawPointer(marks)
+                let exitCount = (end - exits) / MemoryLayout<Exit>.stride
+                let taken = exits.assumingMemoryBound(to: Exit.self)
+                var executed = 0
+                for exit in 0..<exitCount where taken[exit].next != nil { executed = max(executed, Int(taken[exit].count)) }
+                if executed > 0 { body(marks, executed) }
+                place += (UnsafeMutableRawPointer(marks + count) - start + 15) & ~15
+            }
+        }
     }
 }

@@ -13,6 +13,10 @@ protocol ExecutionEngine: AnyObject {
     /// Forgets all code: memory that holds code has changed, or who may execute what.
     func discardCode()
 
+    /// Begins to note which instructions are executed, or ends it. What was executed is in it after ``collectCoverage()``.
+    func setCoverage(_ coverage: CodeCoverage?)
+    func collectCoverage()
+
     func deallocate()
 }
 

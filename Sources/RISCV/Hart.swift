@@ -192,6 +192,14 @@ public final class Hart: ArchivedModel {
         !breakpoints.isEmpty && breakpoints.contains(pc)
     }
 
+    // MARK: Coverage
+
+    /// Notes which instructions are executed from now on; nil ends that. The loop that executes them does nothing for it.
+    public func setCoverage(_ coverage: CodeCoverage?) { engine.setCoverage(coverage) }
+
+    /// Brings the coverage up to the present.
+    public func collectCoverage() { engine.collectCoverage() }
+
     // MARK: Caches
 
     /// The privilege of loads and stores has changed.

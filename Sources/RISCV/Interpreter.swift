@@ -12,6 +12,10 @@ final class Interpreter: ExecutionEngine {
     /// The slot that holds a `stop` because the run ends there, with the instruction that belongs there.
     private var cut: (slot: UnsafeMutablePointer<Instruction>, instruction: Instruction)?
 
+    /// While somebody asks which instructions are executed. A block that was left by an exit has connected it: that is noted later, by
+    /// looking at the exits. Where a block is left in another way it is noted at once.
+    private var coverage: CodeCoverage?
+
     init(_ hart: Unmanaged<Hart>, _ core: UnsafeMutablePointer<Core>) {
         self.hart = hart
         self.core = core
@@ -25,8 +29,22 @@ final class Interpreter: ExecutionEngine {
     func discardCode() {
         // What is cut is not looked up again; if it is running, it still has to end there.
         cut = nil
+        collectCoverage()
         cache.discardAll()
         core.pointee.generation &+= 1
+    }
+
+    func setCoverage(_ coverage: CodeCoverage?) {
+        // Exits that were connected before say nothing of what happens from now on.
+        self.coverage = nil
+        discardCode()
+        cache.forgetDiscarded()
+        self.coverage = coverage
+    }
+
+    func collectCoverage() {
+        guard let coverage else { return }
+        cache.forEachExecuted { coverage.executed($0, count: $1) }
     }
 
     func execute() {
@@ -95,8 +113,10 @@ final class Interpreter: ExecutionEngine {
         core.pointee.state.retired = retired &+ UInt64(index)
         switch slot.pointee.operation {
         case .stop:
+            coverage?.executed(block.pointee.marks, count: index)
             return false
         case .breakpoint:
+            coverage?.executed(block.pointee.marks, count: index)
             core.pointee.stop = .breakpoint
             return false
         default:
@@ -105,13 +125,18 @@ final class Interpreter: ExecutionEngine {
         let next = block.pointee.marks + (index + 1)
         let generation = core.pointee.generation
         let goesOn = hart._withUnsafeGuaranteedRef { $0.execute(slot.pointee, next: next) }
-        guard goesOn else { return false }
+        guard goesOn else {
+            // There was none to execute where fetching it failed.
+            if slot.pointee.operation != .fetchFault { coverage?.executed(block.pointee.marks, count: index + 1) }
+            return false
+        }
 
         let start = time &+ (core.pointee.state.time &- issue)
         if start &+ block.pointee.span < core.pointee.limit && generation == core.pointee.generation {
             core.pointee.blockTime = start
             return true
         }
+        coverage?.executed(block.pointee.marks, count: index + 1)
         core.pointee.state.pc = next.pointee.pc
         core.pointee.state.time = start &+ Cycle(next.pointee.cycles)
         core.pointee.state.retired &+= 1

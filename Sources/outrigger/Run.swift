@@ -39,6 +39,9 @@ struct Run: ParsableCommand {
 
     @OptionGroup var trace: TraceOptions
 
+    @Option(help: ArgumentHelp("Write what was exercised of firmware and registers to this file in the end.", valueName: "file"))
+    var coverage: String?
+
     @Option(help: ArgumentHelp(
         "Serve GDB's remote protocol on a port of 127.0.0.1, or on a Unix socket that is made here.", valueName: "port-or-path"))
     var gdb: String?
@@ -57,6 +60,9 @@ struct Run: ParsableCommand {
     func validate() throws {
         guard ratio > 0, ratio <= 1000 else { throw ValidationError("--ratio: a number above 0, at most 1000, expected, \(ratio) found") }
         if let vfs, !(0...64).contains(vfs) { throw ValidationError("--vfs: 0...64 expected, \(vfs) found") }
+        if restore != nil, coverage != nil {
+            throw ValidationError("--coverage: not expected beside --restore; code is covered from its loading on")
+        }
         if restore != nil, firmware != nil || machine != nil || vfs != nil {
             throw ValidationError("--restore: no --firmware, --machine or --vfs expected beside it; the snapshot has them all")
         }
@@ -85,6 +91,7 @@ struct Run: ParsableCommand {
         fflush(nil)
         if let ready { try Self.announce(ready) }
         try mounted.serve()
+        if let coverage, let data = device.inspect({ $0.coverage }) { try Coverage.write(data, to: coverage) }
         if let totals = device.stopTrace() {
             if let failure = totals.failure { complain("the trace is incomplete: \(failure)") }
             print("the trace has \(totals)")
@@ -95,6 +102,7 @@ struct Run: ParsableCommand {
     private func booting() throws -> Machine {
         let image = try Self.contents(of: firmwarePath())
         let device = try Machine(description(), pace: machinePace)
+        if coverage != nil { device.inspect { $0.startCoverage() } }
         do {
             try device.loadFirmware(image)
         } catch {

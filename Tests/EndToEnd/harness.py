@@ -117,6 +117,10 @@ class Device:
             options += ("--machine", folder / "machine.yaml")
         if firmware is not None:
             options += ("--firmware", firmware)
+        coverage = os.environ.get("OUTRIGGER_COVERAGE")
+        if coverage and not {"--coverage", "--restore"} & set(map(str, options)):
+            # One file for each device; tools/test merges them.
+            options += ("--coverage", pathlib.Path(coverage) / f"{folder.name}.coverage")
         ready = folder / "ready"
         os.mkfifo(ready)
         self.resources = contextlib.ExitStack()

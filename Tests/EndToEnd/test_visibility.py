@@ -95,3 +95,39 @@ def test_another_image_is_refused(start, tmp_path):
     said = complaint(OUTRIGGER, "firmware", "trace", device.mount, "--firmware", tmp_path / "other.elf")
     assert "another firmware is loaded" in said
     assert "no mounted device" in complaint(OUTRIGGER, "firmware", "trace", tmp_path)
+
+
+def test_coverage_of_two_runs_is_merged_and_lcov_reads_it(start, tmp_path):
+    files = []
+    for number, command in enumerate(("identify", "stats")):
+        files.append(tmp_path / f"{number}.coverage")
+        device = start("--vfs", "0", "--coverage", files[-1], pace="lockstep")
+        wait_until_ready(device, 1)
+        device.agent(command)
+        assert device.close() == 0
+    merged = tmp_path / "all.coverage"
+    run(OUTRIGGER, "coverage", "merge", *files, "--output", merged)
+
+    def report(file):
+        return json.loads(run(OUTRIGGER, "coverage", "report", file, "--format", "json").stdout)
+
+    def lines(report):
+        return {(file["path"], line) for file in report["files"] for line in file["hit"]}
+
+    first, second, both = report(files[0]), report(files[1]), report(merged)
+    assert lines(both) == lines(first) | lines(second) and lines(first) != lines(second)
+    path = "firmware/OffloadManager/OffloadManager.swift"
+    source = (ROOT / path).read_text().splitlines()
+    (kick,) = [number for number, line in enumerate(source, 1) if "counters.count(.passes)" in line]
+    assert (path, kick) in lines(first)
+    registers = {register["name"]: register for register in both["registers"]}
+    assert registers["HOSTIF.MAGIC"]["reads"] > 0 and registers["HOSTIF.MAGIC"]["writes"] == 0
+
+    info = tmp_path / "firmware.info"
+    info.write_text(run(OUTRIGGER, "coverage", "report", merged, "--format", "lcov").stdout)
+    totals = both["totals"]["lines"]
+    assert f"({totals['hit']} of {totals['of']} lines)" in run("lcov", "--summary", info).stdout
+    damaged = bytearray(merged.read_bytes())
+    damaged[100] ^= 1
+    merged.write_bytes(damaged)
+    assert "checksum" in complaint(OUTRIGGER, "coverage", "report", merged)

@@ -163,6 +163,7 @@ extension Device {
         try image.load(into: core.memory)
         systemController.bootAddress = image.entry
         hasFirmware = true
+        coverCode(of: image)
         recorder.firmwareTrace.follow(image, base: DeviceBus.firmware.map.memory("SRAM").offset)
         core.requestFirmwareReset(.host)
         core.performRequests()

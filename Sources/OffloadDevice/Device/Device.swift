@@ -53,6 +53,8 @@ public final class Device {
 
     /// Every register block with the bus on which it is found and its name there.
     public let blocks: [(bus: DeviceBus, name: String, registers: RegisterBlock)]
+    /// While coverage is collected: the code of each image that was loaded.
+    var codeUnderTest: [CodeUnderTest] = []
     /// An image has been loaded.
     var hasFirmware = false
     /// What is in the memories, page by page, as of the last snapshot that was made or gone back to.

@@ -26,6 +26,8 @@ final class TraceRecorder {
     var writer: TraceWriter? { didSet { update() } }
     /// Is given every event while set.
     var listener: ((TraceEvent) -> Void)? { didSet { update() } }
+    /// Is told of every access to a register while set.
+    var coverage: RegisterCoverage? { didSet { update() } }
     /// Is told when recording begins and ends: models have their sink only meanwhile.
     var onChange: ((_ isRecording: Bool) -> Void)?
 
@@ -51,8 +53,8 @@ final class TraceRecorder {
 
     private func update() {
         state.pointee.producer = writer?.producer
-        state.pointee.hasListener = listener != nil
-        let isRecording = writer != nil || listener != nil
+        state.pointee.hasListener = listener != nil || coverage != nil
+        let isRecording = writer != nil || state.pointee.hasListener
         guard isRecording != state.pointee.isRecording else { return }
         state.pointee.isRecording = isRecording
         onChange?(isRecording)
@@ -90,7 +92,9 @@ final class TraceRecorder {
     @inline(never)
     private func tell(_ access: inout BusAccess, _ address: UInt64, _ bus: DeviceBus, _ issued: UInt64, _ status: BusStatus) {
         let event = RawEvent(&access, address: address, bus: bus.rawValue, issued: issued, status: status, tap: tap)
-        if let event = event.event() { listener?(event) }
+        guard let event = event.event() else { return }
+        listener?(event)
+        if let coverage, case .access(let event) = event { coverage.add(event) }
     }
 
     /// Passes on what is no access.

@@ -76,7 +76,8 @@ struct FirmwareProfile: ParsableCommand {
         }
         print("   exclusive           inclusive           function")
         for row in profile.rows {
-            let exclusive = rightColumn(row.exclusive, 12) + share(row.exclusive), inclusive = rightColumn(row.inclusive, 11) + share(row.inclusive)
+            let exclusive = rightColumn(row.exclusive, 12) + share(row.exclusive)
+            let inclusive = rightColumn(row.inclusive, 11) + share(row.inclusive)
             print("\(exclusive) \(inclusive)  \(row.function)")
         }
         print("\(rightColumn(profile.total, 12)) cycles of all harts")
