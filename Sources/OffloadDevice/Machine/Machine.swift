@@ -153,11 +153,12 @@ public final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Begins a hash over all events from now on. A trace that goes on has one already.
+    /// Begins a hash over all events from now on, anew if one goes on. A trace that goes on has one of its own already.
     public func startDigest() {
         locked {
             // Without a folder there is nothing that could fail but the system's last thread.
-            guard $0.recorder.writer == nil else { return }
+            guard $0.recorder.writer?.folder == nil else { return }
+            $0.recorder.writer?.finish()
             $0.recorder.writer = try? TraceWriter(folder: nil, names: .device, frequency: description.clockHertz)
         }
     }
