@@ -103,7 +103,7 @@ public final class RegisterBlock {
             if layout.pointee.flags.contains(.writeEffects) || events.set | events.clear != 0 {
                 guard write(layout, slot, data: data, lanes: lanes, events: events) else {
                     if reserved != 0 { control.pointee.reservedBitWrites &+= 1 }
-                    tell(offset, slot, old: old, new: old)
+                    tell(register, element, shift: shift, old: old, new: old)
                     return .ok
                 }
             } else {
@@ -113,7 +113,7 @@ public final class RegisterBlock {
             model.didWrite(index, element, old: old, new: new, access)
             if layout.pointee.singlePulse != 0 { values[slot] &= ~layout.pointee.singlePulse }
             if reserved != 0 { control.pointee.reservedBitWrites &+= 1 }
-            tell(offset, slot, old: old, new: new)
+            tell(register, element, shift: shift, old: old, new: new)
         } else {
             guard layout.pointee.readable != 0 else { return failed(.writeOnly, access, slot) }
             model.willRead(index, element, access)
@@ -121,7 +121,7 @@ public final class RegisterBlock {
             let value = layout.pointee.flags.contains(.readEffects) ? read(layout, slot, lanes: lanes) : old
             access.value = (value & layout.pointee.readable & lanes) &>> shift
             model.didRead(index, element, value: value, access)
-            tell(offset, slot, old: old, new: values[slot])
+            tell(register, element, shift: shift, old: old, new: values[slot])
         }
         return .ok
     }
@@ -181,12 +181,10 @@ public final class RegisterBlock {
     public func setTap(_ tap: UnsafeMutablePointer<RegisterTap>?) { self.tap.pointee = tap }
 
     @inlinable @inline(__always)
-    func tell(_ offset: UInt64, _ slot: Int, old: UInt64, new: UInt64) {
+    func tell(_ register: Int, _ element: Int, shift: UInt64, old: UInt64, new: UInt64) {
         guard let tap = tap.pointee else { return }
-        let register = Int(registerOfSlot[slot]), layout = layouts + register
-        tap.pointee.register = UInt16(truncatingIfNeeded: number &+ register)
-        tap.pointee.element = UInt16(truncatingIfNeeded: slot &- layout.pointee.firstSlot)
-        tap.pointee.byte = UInt8(truncatingIfNeeded: offset & (layout.pointee.bytes &- 1))
+        // `shift` is 8 times the byte.
+        tap.pointee.place = UInt64(truncatingIfNeeded: number &+ register &+ element &<< 16) | shift &<< (RegisterTap.byteShift &- 3)
         tap.pointee.old = old
         tap.pointee.new = new
     }
@@ -205,7 +203,10 @@ public final class RegisterBlock {
             let place = Int(status.rawValue & 7) * 8
             counts.storeBytes(of: counts.load(fromByteOffset: place, as: UInt64.self) &+ 1, toByteOffset: place, as: UInt64.self)
         }
-        if slot >= 0 { tell(access.address, slot, old: values[slot], new: values[slot]) }
+        if slot >= 0 {
+            let register = Int(registerOfSlot[slot]), layout = layouts + register, byte = access.address & (layout.pointee.bytes - 1)
+            tell(register, slot - layout.pointee.firstSlot, shift: byte * 8, old: values[slot], new: values[slot])
+        }
         return status
     }
 }

@@ -48,19 +48,27 @@ public struct CoincidentEvents: Sendable {
 /// Which register the last access met, and what it did to it. Several blocks leave it in one piece of memory, where who made the access
 /// finds it: a store or two in place of a call, for every access of a device that is traced.
 @frozen public struct RegisterTap: Sendable {
-    /// ``RegisterBlock/number`` and on from there; ``none`` until an access meets a register.
-    public var register: UInt16
-    public var element: UInt16
-    /// The first byte of the register that was accessed.
-    public var byte: UInt8
+    /// The register in bits 0 to 15, ``RegisterBlock/number`` and on from there; the element in bits 16 to 31; the first byte of the
+    /// register that was accessed in bits 59 to 61. ``none`` until an access meets a register.
+    public var place: UInt64
     /// The register's value before and after; the same where the access was refused.
     public var old: UInt64
     public var new: UInt64
 
     /// No register: an unmapped address, or a memory window.
-    @inlinable public static var none: UInt16 { .max }
+    @inlinable public static var none: UInt64 { 0xffff }
+    @inlinable public static var byteShift: UInt64 { 59 }
+
+    @inlinable public var register: UInt16 { UInt16(truncatingIfNeeded: place) }
+    @inlinable public var element: UInt16 { UInt16(truncatingIfNeeded: place >> 16) }
+    @inlinable public var byte: UInt8 { UInt8(truncatingIfNeeded: place >> Self.byteShift) }
 
     @inlinable public init() {
-        register = Self.none; element = 0; byte = 0; old = 0; new = 0
+        place = Self.none; old = 0; new = 0
+    }
+
+    @inlinable public init(register: UInt16, element: UInt16, byte: UInt8, old: UInt64, new: UInt64) {
+        place = UInt64(register) | UInt64(element) << 16 | UInt64(byte & 7) << Self.byteShift
+        self.old = old; self.new = new
     }
 }

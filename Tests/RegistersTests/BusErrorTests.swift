@@ -85,7 +85,7 @@ import Testing
             tap.initialize(to: RegisterTap())
             access()
             let last = tap.pointee
-            return last.register == RegisterTap.none ? "nothing" : "\(last.register)[\(last.element)]+\(last.byte) \(last.old)->\(last.new)"
+            return last.place == RegisterTap.none ? "nothing" : "\(last.register)[\(last.element)]+\(last.byte) \(last.old)->\(last.new)"
         }
         device.block.setTap(tap)
         #expect(told { device.write(0x101, 0x10) } == "0[0]+0 90->1")

@@ -94,7 +94,7 @@ final class ManagementCore: ResetController, WireSink {
             let (address, issued) = (access.address, access.time)
             recorder.begin(at: issued)
             let status = crossbar.access(&access, in: .firmware)
-            if recorder.isRecording { recorder.finish(&access, address: address, bus: .firmware, issued: issued, status: status) }
+            recorder.finish(&access, address: address, bus: .firmware, issued: issued, status: status)
             if isWatched.pointee, status == .ok { core?.accessDone(access, address: address) }
             return status
         }

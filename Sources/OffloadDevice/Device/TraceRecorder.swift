@@ -73,7 +73,7 @@ final class TraceRecorder {
 
     /// An access is about to be made.
     @inline(__always) func begin(at issued: UInt64) {
-        tap.pointee.register = RegisterTap.none
+        tap.pointee.place = RegisterTap.none
         state.pointee.issued = issued
     }
 

@@ -57,20 +57,21 @@ import Registers
         // Sizes are 1, 2, 4 and 8: the logarithm of those.
         var bits = (access.isWrite ? Self.writeBit : 0) | UInt16(access.size.trailingZeroBitCount & 3) &<< Self.sizeShift
             | UInt16(status.rawValue) &<< Self.statusShift
-        var element = UInt16(truncatingIfNeeded: bus)
         time = issued
-        if tap.pointee.register != RegisterTap.none {
+        // The tap has register, element and byte where they are here.
+        var place = tap.pointee.place
+        if place != RegisterTap.none {
             old = tap.pointee.old
             new = tap.pointee.new
-            element = tap.pointee.element
-            bits |= Kind.register.rawValue | UInt16(tap.pointee.byte & 7) &<< Self.byteShift
+            bits |= Kind.register.rawValue
         } else {
             old = address
             new = access.value
             bits |= Kind.elsewhere.rawValue
+            place |= UInt64(truncatingIfNeeded: bus & 0xff) &<< 16
         }
         source = access.origin & 0xffff_ffff | (waited >> 32 == 0 ? waited : 0xffff_ffff) &<< 32
-        place = UInt64(tap.pointee.register) | UInt64(element) &<< 16 | UInt64(access.initiator.rawValue) &<< 32 | UInt64(bits) &<< 48
+        self.place = place | UInt64(access.initiator.rawValue) &<< 32 | UInt64(bits) &<< 48
     }
 
     /// Forty zero bytes.
@@ -101,7 +102,7 @@ extension RawEvent {
             var tap = RegisterTap(), bus = 0, address: UInt64 = 0
             switch access.target {
             case .register(let register, let element, let byte):
-                (tap.register, tap.element, tap.byte, tap.old, tap.new) = (register, element, byte, access.old, access.new)
+                tap = RegisterTap(register: register, element: element, byte: byte, old: access.old, new: access.new)
             case .address(let place, let number): (address, bus) = (place, Int(number))
             }
             var done = access.isWrite

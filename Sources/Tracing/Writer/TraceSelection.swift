@@ -21,6 +21,8 @@ public struct TraceSelection: Sendable {
 /// Decides, event after event, what is kept.
 struct TraceTrigger {
     private let selection: TraceSelection
+    /// Whether events have to be looked at one by one.
+    let looksAtEvents: Bool
     private var phase: Phase
 
     private enum Phase {
@@ -39,11 +41,10 @@ struct TraceTrigger {
 
     init(_ selection: TraceSelection) {
         self.selection = selection
+        looksAtEvents = selection.filter != nil || selection.start != nil || selection.stop != nil
         phase = selection.start == nil ? .recording : .waiting
     }
 
-    /// Whether events have to be looked at one by one.
-    var looksAtEvents: Bool { selection.filter != nil || selection.start != nil || selection.stop != nil }
     /// What is written now may be dropped for more of it.
     var isHistory: Bool { phase == .waiting }
     /// What is kept of history, or of all, in bytes; nil without a limit.

@@ -126,6 +126,9 @@ public final class TraceWriter: @unchecked Sendable {
     /// So often the thread looks for such packets.
     private static let interval: UInt64 = 250_000_000
 
+    /// Of a thread that has much to do: the ring takes what comes meanwhile.
+    private static let nap: UInt64 = 1_000_000
+
     /// The thread's name, for whoever looks at the process's threads.
     public static let threadName = "trace-writer"
 
@@ -138,7 +141,7 @@ public final class TraceWriter: @unchecked Sendable {
             let isFlush = state.flushed > state.served
             isEnding = state.isEnding
             monitor.unlock()
-            takeAll()
+            let isBusy = takeAll()
             let now = Monitor.now
             if isEnding {
                 sink.finish()
@@ -152,7 +155,12 @@ public final class TraceWriter: @unchecked Sendable {
             state.hasEnded = isEnding
             if isServed { monitor.notify() }
             monitor.unlock()
-            if !isEnding { ring.wait(until: now + Self.interval) }
+            if isEnding { break }
+            if isBusy {
+                ring.nap(until: now + Self.nap)
+            } else {
+                ring.wait(until: now + Self.interval)
+            }
         }
     }
 
@@ -164,8 +172,13 @@ public final class TraceWriter: @unchecked Sendable {
         close(file)
     }
 
-    private func takeAll() {
-        while case let count = min(ring.count, EventRing.chunk), count > 0 {
+    /// Takes the events that there are now; not those that come meanwhile: to follow the machine event by event would hold up both.
+    /// - Returns: whether there were so many that more are likely to come at once.
+    private func takeAll() -> Bool {
+        let total = ring.count
+        var rest = total
+        while rest > 0 {
+            let count = min(rest, EventRing.chunk)
             var done: UInt64 = 0
             while done < count {
                 let slots = UInt64(ring.slot(done).pointee.slots)
@@ -177,6 +190,9 @@ public final class TraceWriter: @unchecked Sendable {
                 done += slots
             }
             ring.release(done)
+            // An event of several slots may end beyond the chunk, but never beyond what was stored.
+            rest -= min(rest, done)
         }
+        return total >= EventRing.chunk / 4
     }
 }
