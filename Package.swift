@@ -106,7 +106,7 @@ let package = Package(
         tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"], exclude: ["Golden"]),
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        tests("Tracing", ["Registers"]),
+        tests("Tracing", ["Registers"], exclude: ["Golden"]),
         tests("FirmwareInfo", ["RISCV"]),
         tests(
             "OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"],
