@@ -40,11 +40,11 @@ enum TraceLayout {
         }
     }
 
-    /// The header of an event: its number in 6 bits, and 10 bits of its time; or, where the time is further from the event before or
-    /// the number doesn't fit, 63 in that place, and the number in 8 bits and 32 bits of the time.
+    /// The header of an event: its number in 6 bits, and 10 bits of its time. Where the time is further from the event before, 62 in that
+    /// place, then the number in 6 bits and 20 bits of the time; where that doesn't do, 63, then the number in 8 and 32 bits of the time.
     enum Header {
-        static let identifierBits: UInt64 = 6, timeBits: UInt64 = 10, extended: UInt8 = 63
-        static let compactBytes = 2, extendedBytes = 6
+        static let identifierBits: UInt64 = 6, timeBits: UInt64 = 10, mediumTimeBits: UInt64 = 20
+        static let medium: UInt8 = 62, extended: UInt8 = 63
         /// Times further apart than this begin a new packet, which has them in full.
         static let span: UInt64 = 1 << 32
     }

@@ -119,11 +119,15 @@ struct TraceMetadata {
                 x64 checksum;
             };
             event.header := struct {
-                enum : integer { size = 6; align = 1; signed = false; } { compact = 0 ... 62, extended = 63 } id;
+                enum : integer { size = 6; align = 1; signed = false; } { compact = 0 ... 61, medium = 62, extended = 63 } id;
                 variant <id> {
                     struct {
                         integer { size = 10; align = 1; signed = false; map = clock.device.value; } timestamp;
                     } compact;
+                    struct {
+                        integer { size = 6; align = 1; signed = false; } id;
+                        integer { size = 20; align = 1; signed = false; map = clock.device.value; } timestamp;
+                    } medium;
                     struct {
                         u8 id;
                         integer { size = 32; align = 8; signed = false; map = clock.device.value; } timestamp;

@@ -142,8 +142,11 @@ class Device:
             self.close()
             raise AssertionError(f"the device did not start: {output}")
 
+    #: What the device had said when it was closed.
+    said = ""
+
     def output(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else self.said
 
     # Its files
 
@@ -253,4 +256,5 @@ class Device:
         finally:
             # After a failure the kernel may still have the dead mount.
             unmount(self.mount)
+            self.said = self.output()
             self.folder.cleanup()

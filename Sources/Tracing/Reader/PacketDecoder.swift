@@ -101,7 +101,12 @@ struct PacketDecoder {
         typealias Header = TraceLayout.Header
         let first = try take(UInt8.self)
         var number = first & 0x3f
-        if number == Header.extended {
+        if number == Header.medium {
+            let second = try take(UInt8.self)
+            number = second << 2 & 0x3f | first >> 6
+            let low = UInt64(second >> 4) | UInt64(try take(UInt16.self)) << 4
+            time = Self.extended(time, with: low, bits: Header.mediumTimeBits)
+        } else if number == Header.extended {
             number = try take(UInt8.self)
             time = Self.extended(time, with: UInt64(try take(UInt32.self)), bits: 32)
         } else {

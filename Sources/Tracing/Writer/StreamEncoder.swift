@@ -97,10 +97,13 @@ struct StreamEncoder {
     @inline(__always)
     private mutating func header(_ number: UInt8, _ cycle: UInt64) {
         let time = max(cycle, end)
-        if time &- end < 1 << TraceLayout.Header.timeBits {
-            put(UInt16(truncatingIfNeeded: time << TraceLayout.Header.identifierBits) | UInt16(number))
+        typealias Header = TraceLayout.Header
+        if time &- end < 1 << Header.timeBits {
+            put(UInt16(truncatingIfNeeded: time << Header.identifierBits) | UInt16(number))
+        } else if time &- end < 1 << Header.mediumTimeBits {
+            put(UInt32(truncatingIfNeeded: time << (2 * Header.identifierBits)) | UInt32(number) << 6 | UInt32(Header.medium))
         } else {
-            put(TraceLayout.Header.extended)
+            put(Header.extended)
             put(number)
             put(UInt32(truncatingIfNeeded: time))
         }
