@@ -55,13 +55,21 @@ public final class ExternalMemory {
         var image: UnsafeMutableRawPointer
     }
 
+    /// What goes back with the device when a replay does.
+    public struct State {
+        fileprivate var operations: UInt64 = 0
+        fileprivate var pending: ExternalChange?
+    }
+
+    /// The source goes with it: it hands out the changes that follow.
+    public var state = State()
+
     /// Reads and other operations so far.
-    public private(set) var operations: UInt64 = 0
+    public var operations: UInt64 { state.operations }
 
     private var memories: [Memory] = []
     private let sink: (any ExternalChangeSink)?
-    private unowned let source: (any ExternalChangeSource)?
-    private var pending: ExternalChange?
+    private weak var source: (any ExternalChangeSource)?
 
     /// For a recording.
     public init(recordingTo sink: any ExternalChangeSink) {
@@ -73,19 +81,10 @@ public final class ExternalMemory {
     public init(replaying source: any ExternalChangeSource) {
         sink = nil
         self.source = source
-        pending = source.nextChange()
+        state.pending = source.nextChange()
     }
 
     public var isReplaying: Bool { sink == nil }
-
-    /// Goes on from another place of a replay, from which on the source hands out changes.
-    public func reposition(operations: UInt64) {
-        self.operations = operations
-        pending = source?.nextChange()
-    }
-
-    /// The next change's operation; nil if no change is known to come.
-    public var nextChangedOperation: UInt64? { pending?.operation }
 
     /// Declares memory that others change.
     /// - Parameter image: as many bytes, what the device knows of them; nil in a replay.
@@ -133,10 +132,10 @@ public final class ExternalMemory {
 
     /// An operation begins.
     public func begin() {
-        operations &+= 1
-        while let change = pending, change.operation < operations {
+        state.operations &+= 1
+        while let change = state.pending, change.operation < operations {
             source?.missed(change, operation: operations, region: change.region, offset: change.offset, count: 0)
-            pending = source?.nextChange()
+            state.pending = source?.nextChange()
         }
     }
 
@@ -149,9 +148,9 @@ public final class ExternalMemory {
             }
             return failure
         }
-        guard let change = pending, change.operation == operations, let failure = change.failure else { return nil }
+        guard let change = state.pending, change.operation == operations, let failure = change.failure else { return nil }
         if change.region == region {
-            pending = source?.nextChange()
+            state.pending = source?.nextChange()
             return failure
         }
         miss(change, region, 0, 0)
@@ -181,7 +180,7 @@ public final class ExternalMemory {
     }
 
     private func replay(_ known: UnsafeMutableRawBufferPointer, _ region: Region, _ offset: UInt64) -> Range<Int>? {
-        guard let change = pending, change.operation == operations else { return nil }
+        guard let change = state.pending, change.operation == operations else { return nil }
         let start = change.offset &- offset
         guard change.region == region, change.failure == nil, start <= UInt64(known.count),
             UInt64(change.bytes.count) <= UInt64(known.count) - start
@@ -189,7 +188,7 @@ public final class ExternalMemory {
             miss(change, region, offset, known.count)
             return nil
         }
-        pending = source?.nextChange()
+        state.pending = source?.nextChange()
         let range = Int(start)..<Int(start) + change.bytes.count
         UnsafeMutableRawBufferPointer(rebasing: known[range]).copyBytes(from: change.bytes)
         return range
@@ -197,7 +196,7 @@ public final class ExternalMemory {
 
     private func miss(_ change: ExternalChange, _ region: Region, _ offset: UInt64, _ count: Int) {
         source?.missed(change, operation: operations, region: region, offset: offset, count: count)
-        pending = source?.nextChange()
+        state.pending = source?.nextChange()
     }
 
     /// Eight bytes at a time; nothing is aligned.

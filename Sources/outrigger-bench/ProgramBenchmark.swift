@@ -23,6 +23,7 @@ struct ProgramBenchmark: ParsableCommand {
             let index = device.crossbar.attach(end, name: "END", latency: 0)
             device.crossbar.map(index, in: .firmware, at: ProgramEnd.address, size: 4096)
         }
+        if let record = output.record { try machine.startRecording(folder: record) }
         try machine.loadFirmware(file)
         if let trace = output.trace { try machine.startTrace(folder: trace) }
         let start = processorTime(), begin = elapsedTime()
@@ -33,6 +34,7 @@ struct ProgramBenchmark: ParsableCommand {
         // What the trace's own thread took is no part of what the machine takes, with a processor for each.
         let tracing = processorTime(ofThreads: TraceWriter.threadName), seconds = processorTime() - start - tracing
         machine.stopTrace()
+        if let failure = machine.stopRecording() { throw failure }
         guard code == ProgramEnd.success else { throw BenchmarkError(description: "the guest program failed with \(code)") }
 
         func word(_ name: String, _ offset: UInt32 = 0) throws -> UInt64 {

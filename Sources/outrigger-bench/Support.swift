@@ -55,6 +55,7 @@ func processorTime(ofThreads name: String) -> Double {
 /// What every benchmark can do beside measuring.
 struct OutputOptions: ParsableArguments {
     @Option(help: "Record every register access into this folder meanwhile.") var trace: String?
+    @Option(help: "Record all that comes from outside into this folder meanwhile.") var record: String?
     @Flag(help: "Print the figures as JSON.") var json = false
 
     /// Prints figures by name; whole numbers without a fraction.

@@ -31,6 +31,7 @@ struct VirtioBenchmark: ParsableCommand {
         description.virtualFunctions.enabled = functions
         // Lockstep: the driver's thread is the device's, and what is measured is the same in each run.
         let machine = try Machine(description, pace: .lockstep)
+        if let record = output.record { try machine.startRecording(folder: record) }
         if let firmware {
             try machine.loadFirmware(try readFile(firmware))
             machine.advance(by: 2_000_000)
@@ -52,6 +53,7 @@ struct VirtioBenchmark: ParsableCommand {
         // What the trace's own thread took is no part of what the machine takes, with a processor for each.
         let tracing = processorTime(ofThreads: TraceWriter.threadName), seconds = processorTime() - start - tracing
         machine.stopTrace()
+        if let failure = machine.stopRecording() { throw failure }
         let firmware = machine.inspect { $0.crossbar.laneState(0).accesses }
         let accesses = drivers.reduce(firmware) { $0 + $1.doorbells }
         output.print([

@@ -39,6 +39,10 @@ struct Run: ParsableCommand {
 
     @OptionGroup var trace: TraceOptions
 
+    @Option(help: ArgumentHelp("Record all that comes from outside into this folder, for 'outrigger replay'.", valueName: "folder"),
+        completion: .directory)
+    var record: String?
+
     @Option(help: ArgumentHelp("Write what was exercised of firmware and registers to this file in the end.", valueName: "file"))
     var coverage: String?
 
@@ -72,7 +76,6 @@ struct Run: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let device = try restore.map(restored) ?? booting()
-        try trace.start(on: device, firmware: restore == nil ? firmwarePath() : nil)
         let tree = try DeviceTree(
             device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { [firmware] in try? FirmwareFile.information(firmware) })
         let debugServer = try debugServer(of: device)
@@ -91,6 +94,7 @@ struct Run: ParsableCommand {
         fflush(nil)
         if let ready { try Self.announce(ready) }
         try mounted.serve()
+        if let failure = device.stopRecording() { complain("the recording is incomplete: \(failure)") }
         if let coverage, let data = device.inspect({ $0.coverage }) { try Coverage.write(data, to: coverage) }
         if let totals = device.stopTrace() {
             if let failure = totals.failure { complain("the trace is incomplete: \(failure)") }
@@ -103,6 +107,7 @@ struct Run: ParsableCommand {
         let image = try Self.contents(of: firmwarePath())
         let device = try Machine(description(), pace: machinePace)
         if coverage != nil { device.inspect { $0.startCoverage() } }
+        try observe(device)
         do {
             try device.loadFirmware(image)
         } catch {
@@ -120,7 +125,15 @@ struct Run: ParsableCommand {
         } catch {
             throw UsageError("\(path): \(error)")
         }
+        try observe(device)
         return device
+    }
+
+    /// Begins trace and recording. The trace's folder may be in the recording's, and its hash is part of the recording.
+    private func observe(_ device: Machine) throws {
+        if let record { mkdir(record, 0o777) }
+        try trace.start(on: device, firmware: restore == nil ? firmwarePath() : nil)
+        if let record { try device.startRecording(folder: record) }
     }
 
     private func debugServer(of device: Machine) throws -> DebugServer? {

@@ -4,21 +4,6 @@ import Simulation
 import Testing
 
 @Suite struct DeterminismTests {
-    /// A program that reads the time, prints and answers the host; all of its accesses depend on when they happen.
-    private func program() throws -> TestProgram {
-        var program = TestProgram()
-        program.load(.s0, 0x4000_0000)
-        program.load(.s1, UInt32(try address("ACLINT.MTIME")))
-        program.load(.a2, UInt32(try address("UART.DATA")))
-        let loop = program.here
-        program.read(.a0, .s1)
-        program.write(.a0, .a2)
-        program.read(.a1, .s0)
-        program.write(.a0, .s0, 8)
-        program.jump(to: loop)
-        return program
-    }
-
     /// Plays a script of random host accesses and advances.
     private func play(seed: UInt64, on machine: Machine) throws {
         var random = SplitMix64(seed: seed)
@@ -36,7 +21,7 @@ import Testing
     private func digest(seed: UInt64) throws -> (UInt64, Cycle) {
         let machine = try Machine(.small, pace: .lockstep)
         machine.startDigest()
-        try machine.loadFirmware(try program().elf)
+        try machine.loadFirmware(try TestProgram.restless().elf)
         try play(seed: seed, on: machine)
         return (try #require(machine.digest), machine.now)
     }
@@ -54,7 +39,7 @@ import Testing
         let machines = try (0..<2).map { _ in try Machine(.small, pace: .lockstep) }
         for machine in machines {
             machine.startDigest()
-            try machine.loadFirmware(try program().elf)
+            try machine.loadFirmware(try TestProgram.restless().elf)
         }
         try play(seed: 4, on: machines[1])
         try play(seed: 3, on: machines[0])
@@ -65,7 +50,7 @@ import Testing
     @Test func lookingChangesNothing() throws {
         let machine = try Machine(.small, pace: .lockstep)
         machine.startDigest()
-        try machine.loadFirmware(try program().elf)
+        try machine.loadFirmware(try TestProgram.restless().elf)
         try play(seed: 5, on: machine)
         let digest = machine.digest
         let now = machine.now

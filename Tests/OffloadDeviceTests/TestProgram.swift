@@ -94,4 +94,19 @@ struct TestProgram {
         for word in words { put(word, 4) }
         return file
     }
+
+    /// A program that reads the time, prints and answers the host; all of its accesses depend on when they happen.
+    static func restless() throws -> TestProgram {
+        var program = TestProgram()
+        program.load(.s0, 0x4000_0000)
+        program.load(.s1, UInt32(try address("ACLINT.MTIME")))
+        program.load(.a2, UInt32(try address("UART.DATA")))
+        let loop = program.here
+        program.read(.a0, .s1)
+        program.write(.a0, .a2)
+        program.read(.a1, .s0)
+        program.write(.a0, .s0, 8)
+        program.jump(to: loop)
+        return program
+    }
 }

@@ -28,7 +28,9 @@ extension DeviceTree {
             count > 0 && count <= widest && count & (count - 1) == 0 && offset & (count - 1) == 0
         }
         return AccessFile(
-            size: Int(bar.size), permissions: 0o600, mapping: mapping, onClose: { processes.forget() },
+            size: Int(bar.size), permissions: 0o600, mapping: mapping,
+            // What a mapping writes would be no access, and not be recorded.
+            mapsWritable: { !machine.isRecording }, onClose: { processes.forget() },
             read: { (offset, buffer, caller) throws(Errno) in
                 guard isAccess(offset, buffer.count) else { throw .invalidArgument }
                 let origin = UInt64(processes.process(of: caller.thread))

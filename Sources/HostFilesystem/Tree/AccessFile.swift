@@ -8,6 +8,7 @@ public final class AccessFile: Node {
 
     private let length: Int
     private let shared: Mapping?
+    private let mapsWritable: () -> Bool
     private let onClose: (() -> Void)?
     private let readAccess: Read
     private let writeAccess: Write
@@ -15,14 +16,17 @@ public final class AccessFile: Node {
     /// - Parameters:
     ///   - size: reads at or past it find the end of the file, writes there fail with EINVAL; the closures never see them.
     ///   - mapping: what `mmap` of the file maps, if anything.
+    ///   - mapsWritable: whether an opening for writing can be mapped at present.
     ///   - onClose: is called when an opening has ended.
     ///   - read: fills the buffer, which ends at the file's end at the latest, and returns the number of bytes.
     ///   - write: takes the bytes, which end at the file's end at the latest, and returns how many it took.
     public init(
-        size: Int, permissions: UInt16, mapping: Mapping? = nil, onClose: (() -> Void)? = nil, read: @escaping Read, write: @escaping Write
+        size: Int, permissions: UInt16, mapping: Mapping? = nil, mapsWritable: @escaping () -> Bool = { true },
+        onClose: (() -> Void)? = nil, read: @escaping Read, write: @escaping Write
     ) {
         length = size
         shared = mapping
+        self.mapsWritable = mapsWritable
         self.onClose = onClose
         readAccess = read
         writeAccess = write
@@ -45,6 +49,7 @@ public final class AccessFile: Node {
 
     public override var size: Int { length }
     public override var mapping: Mapping? { shared }
+    public override var mapsForWriting: Bool { mapsWritable() }
     public override func close(_ file: OpenFile?) { onClose?() }
 
     public override func read(

@@ -64,6 +64,8 @@ open class Node {
 
     /// What a shared mapping of the file maps; nil if it can't be mapped.
     open var mapping: Mapping? { nil }
+    /// Whether openings for writing can be mapped, too.
+    open var mapsForWriting: Bool { true }
     /// The kernel's id of the mapping's memory: one for all openings of an inode; 0 before the first.
     final var backing: Int32 = 0
 

@@ -68,7 +68,10 @@ public final class Device {
     public static let hostMemoryBase: UInt64 = 0x1_0000_0000
 
     /// Makes the device of a description, powered on and without firmware.
-    public init(_ description: MachineDescription) throws(MachineError) {
+    public convenience init(_ description: MachineDescription) throws(MachineError) { try self.init(description, recordedDisks: []) }
+
+    /// - Parameter recordedDisks: the functions, by PCI index, of whose disks a recording alone knows the contents.
+    init(_ description: MachineDescription, recordedDisks: [Int]) throws(MachineError) {
         self.description = description
         let scheduler = scheduler
         let cyclesPerMicrosecond = UInt32(clamping: max(description.clockHertz / 1_000_000, 1))
@@ -145,7 +148,9 @@ public final class Device {
         let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
         var functions: [VirtioFunction] = []
         for (index, settings) in Self.functions(description) {
-            functions.append(try VirtioFunction(index, settings, description, hierarchy, path, ethernet, recorder, on: scheduler))
+            let isRecorded = recordedDisks.contains(index)
+            functions.append(try VirtioFunction(
+                index, settings, isRecorded: isRecorded, description, hierarchy, path, ethernet, recorder, on: scheduler))
         }
         self.functions = functions
         devices = functions.map { Unmanaged.passUnretained($0.device) }

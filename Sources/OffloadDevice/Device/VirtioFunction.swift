@@ -25,16 +25,17 @@ public final class VirtioFunction {
     public let transport: VirtioPCITransport
     /// nil on virtual functions.
     public let legacy: VirtioLegacyTransport?
-    /// The medium of a block device, if it is a file.
+    /// The medium of a block device, if it is a file, or was when it was recorded.
     let externalBackend: ExternalBackend?
     private let interrupts: FunctionInterrupts
 
     /// - Parameters:
     ///   - index: of the function, one of the hierarchy's virtio functions.
+    ///   - isRecorded: all that is known of its disk's contents is in a recording.
     ///   - ethernet: what functions on the device's own switch are connected to.
     init(
-        _ index: Int, _ settings: MachineDescription.FunctionSettings, _ description: MachineDescription, _ hierarchy: PCIHierarchy,
-        _ path: DataPath, _ ethernet: EthernetSwitch, _ recorder: TraceRecorder, on scheduler: Scheduler
+        _ index: Int, _ settings: MachineDescription.FunctionSettings, isRecorded: Bool, _ description: MachineDescription,
+        _ hierarchy: PCIHierarchy, _ path: DataPath, _ ethernet: EthernetSwitch, _ recorder: TraceRecorder, on scheduler: Scheduler
     ) throws(MachineError) {
         guard let function = hierarchy.function(index), let domain = function.domain, let registers = function.description?.virtio else {
             throw .description("function with index \(index): expected a virtio function of the PCI hierarchy, found none")
@@ -46,7 +47,7 @@ public final class VirtioFunction {
         var external: ExternalBackend?
         switch settings.kind {
         case .block:
-            let backend = try Self.backend(settings.disk, function: name.long, index)
+            let backend = try Self.backend(settings.disk, function: name.long, index, isRecorded)
             external = backend as? ExternalBackend
             kind = .block(BlockDevice(Self.blockConfiguration(settings.disk, description, name.short), backend: backend, path: path))
         case .net:
@@ -136,13 +137,17 @@ public final class VirtioFunction {
     }
 
     private static func backend(
-        _ disk: MachineDescription.Disk, function: String, _ index: Int
+        _ disk: MachineDescription.Disk, function: String, _ index: Int, _ isRecorded: Bool
     ) throws(MachineError) -> any BlockBackend {
         do {
             if let file = disk.file {
                 return ExternalBackend(try FileBackend(path: file, isReadOnly: disk.isReadOnly), function: index)
             }
-            return try MemoryBackend(byteCount: disk.size ?? 1 << 30, isReadOnly: disk.isReadOnly)
+            let size = disk.size ?? 1 << 30
+            if isRecorded {
+                return ExternalBackend(replaying: try MemoryBackend(byteCount: size), isReadOnly: disk.isReadOnly, function: index)
+            }
+            return try MemoryBackend(byteCount: size, isReadOnly: disk.isReadOnly)
         } catch {
             throw .backend(function: function, error)
         }

@@ -32,7 +32,7 @@ extension Machine {
             device.core.resume(actions)
             continueTime()
             let steps = actions.contains { if case .step = $0 { true } else { false } }
-            if steps { device.runRound(until: .max) }
+            if steps { runRound(until: .max) }
         }
     }
 

@@ -17,7 +17,13 @@ extension Machine {
     }
 
     /// The one place where an input enters the device.
-    func enter(_ input: HostInput) -> HostOutcome { device.apply(input) }
+    func enter(_ input: HostInput) -> HostOutcome {
+        guard let journal else { return device.apply(input) }
+        journal.begin(input, at: device.position)
+        let outcome = device.apply(input)
+        journal.end(outcome)
+        return outcome
+    }
 
     /// Reads `size` bytes (1, 2, 4 or 8) at `offset` of a BAR.
     /// - Parameters:

@@ -56,17 +56,23 @@ extension Machine {
 
     // MARK: Rounds
 
+    /// One round, or time without harts until `end` at most.
+    func runRound(until end: Cycle) {
+        device.runRound(until: end)
+        if let journal, device.scheduler.now >= journal.nextDigest { journal.digest(device.recordedDigest) }
+    }
+
     /// Carries the device on to `end` exactly, which ends a round there: an input.
     func carry(to end: Cycle) {
         guard device.scheduler.now < end, !device.core.isHeld else { return }
         _ = enter(.appointment(at: end))
-        while device.scheduler.now < end, !device.core.isHeld { device.runRound(until: end) }
+        while device.scheduler.now < end, !device.core.isHeld { runRound(until: end) }
     }
 
     /// Carries the device on to `present`, or a little further if that is within a round: what is looked at, and when, must not be where
     /// a round ends.
     private func carry(towards present: Cycle) {
-        while device.scheduler.now < present, !device.core.isHeld { device.runRound(until: present) }
+        while device.scheduler.now < present, !device.core.isHeld { runRound(until: present) }
     }
 
     // MARK: Following
@@ -100,7 +106,7 @@ extension Machine {
 
     /// Pace `max`: a round, or sleep when there is no work.
     private func runAtWill() {
-        if device.isIdle { sleep() } else { device.runRound(until: .max) }
+        if device.isIdle { sleep() } else { runRound(until: .max) }
     }
 
     /// Until there is something to do.
@@ -117,7 +123,7 @@ extension Machine {
         if now < present {
             if !device.isIdle {
                 if present - now > clock.cycles(Self.longestLag) { clock.anchor(at: now) }
-                if !device.core.isIdle || device.scheduler.nextDue <= present { return device.runRound(until: present) }
+                if !device.core.isIdle || device.scheduler.nextDue <= present { return runRound(until: present) }
             }
             carry(towards: present)
             guard device.core.isIdle else { return }
@@ -149,7 +155,7 @@ extension Machine {
         let end = device.scheduler.now.addingReportingOverflow(cycles).partialValue
         if device.scheduler.now < end, !device.core.isHeld { _ = enter(.appointment(at: end)) }
         while device.scheduler.now < end, !isStopping, !device.core.isHeld {
-            device.runRound(until: end)
+            runRound(until: end)
             lock.giveWay()
         }
         if clock.followsWallClock { clock.anchor(at: device.scheduler.now) }
@@ -167,7 +173,7 @@ extension Machine {
         guard !clock.followsWallClock else { return arrived() }
         let end = device.scheduler.now &+ Self.longestWait &* description.clockHertz
         while arrived() == count, device.scheduler.now < end, !device.core.isHeld {
-            device.runRound(until: end)
+            runRound(until: end)
             lock.giveWay()
         }
         settle()
@@ -183,7 +189,7 @@ extension Machine {
         while !device.isIdle, !lock.isWanted, WallClock.now < end {
             let present = clock.followsWallClock ? clock.cycle : .max
             guard device.scheduler.now < present else { break }
-            device.runRound(until: present)
+            runRound(until: present)
         }
         settle()
     }

@@ -16,6 +16,9 @@ extension Machine {
     public func restore(_ snapshot: Snapshot) throws(SnapshotError) {
         lock.lock()
         defer { lock.unlock() }
+        if let journal {
+            throw SnapshotError("snapshot: expected a machine that isn't being recorded, found a recording in \(journal.folder)")
+        }
         try device.restore(snapshot)
         if clock.followsWallClock { clock.anchor(at: device.scheduler.now) }
         settle()

@@ -35,6 +35,12 @@ public final class Machine: @unchecked Sendable {
     let device: Device
     private let networks: HostNetworks
     let lock = MachineLock()
+    /// Takes all inputs while a recording runs.
+    var journal: JournalWriter?
+    /// The trace that began with the recording.
+    var recordedTrace: TraceWriter?
+    /// Host memory as the device knows it, while a recording runs.
+    var hostMemoryImage: MemoryPages?
     var clock: PaceClock
     private var console: ConsoleRelay
     private var thread: pthread_t?
@@ -77,7 +83,7 @@ public final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Stops the machine's thread and writes out the trace. The device stays as it is.
+    /// Stops the machine's thread and writes out trace and journal. The device stays as it is.
     public func stop() {
         networks.stop()
         lock.lock()
@@ -90,6 +96,7 @@ public final class Machine: @unchecked Sendable {
         locked {
             isStopping = false
             $0.recorder.writer?.flush()
+            journal?.flush()
         }
     }
 

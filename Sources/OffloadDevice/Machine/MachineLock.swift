@@ -45,7 +45,8 @@ final class MachineLock: @unchecked Sendable {
         guard isWanted else { return }
         unlock()
         while isWanted { sched_yield() }
-        pthread_mutex_lock(mutex)
+        // Who has it now gives way too, if it hears of somebody who waits.
+        lock()
     }
 
     /// Wakes the machine's thread.

@@ -23,6 +23,11 @@ public struct Snapshot: Sendable {
     /// By the ``Device/functions`` that are block devices.
     let disks: [Disk]
 
+    /// The same as one of another machine, which differs in where the contents of disks come from.
+    func of(_ machine: MachineDescription) -> Snapshot {
+        Snapshot(description: machine, cycle: cycle, models: models, memories: memories, disks: disks)
+    }
+
     /// A checksum of all but memories and disks: equal devices have equal ones.
     public var digest: UInt32 { CRC32C.of(models) }
 }

@@ -31,10 +31,16 @@ public final class ExternalBackend: BlockBackend {
         region = .disk(function: function)
     }
 
-    /// Makes the medium's doings inputs from now on; nil ends that.
-    public func connect(to external: ExternalMemory?) throws(BackendError) {
+    /// Makes the medium's doings inputs from now on.
+    public func connect(to external: ExternalMemory) throws(BackendError) {
+        if medium != nil { image = try MemoryBackend(byteCount: byteCount) }
         self.external = external
-        if medium != nil { image = external == nil ? nil : try MemoryBackend(byteCount: byteCount) }
+    }
+
+    /// Ends that.
+    public func disconnect() {
+        external = nil
+        if medium != nil { image = nil }
     }
 
     /// What the device knows of the medium, for snapshots; nil, and not to be set, unless a recording or a replay runs.
