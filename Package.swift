@@ -59,7 +59,7 @@ let package = Package(
         ]),
 
         // People's view of a running machine.
-        module("Debugging", ["OffloadDevice", "FirmwareInfo", "RISCV", "Registers"]),
+        module("Debugging", ["OffloadDevice", "FirmwareInfo", "RISCV", "Registers", "Simulation", "Tracing"]),
 
         // The host's view.
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
@@ -85,7 +85,7 @@ let package = Package(
         .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(
             name: "outrigger-bench",
-            dependencies: ["RISCV", "OffloadDevice", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],
+            dependencies: ["RISCV", "OffloadDevice", "Debugging", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],
             swiftSettings: strict),
 
         // What firmware and host agent say to each other; no emulator code in it.

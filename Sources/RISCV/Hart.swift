@@ -101,6 +101,9 @@ public final class Hart: ArchivedModel {
     /// The cycle in which the next instruction begins.
     public var time: Cycle { core.pointee.state.time }
 
+    /// Instructions retired since the hart was made.
+    public var retired: UInt64 { core.pointee.state.retired }
+
     /// While set, the hart executes nothing and ``run(until:)`` returns at once.
     public var isHalted: Bool {
         get { core.pointee.state.isHalted }

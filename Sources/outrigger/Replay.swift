@@ -1,4 +1,5 @@
 import ArgumentParser
+import Debugging
 import Glibc
 import OffloadDevice
 import Tracing
@@ -24,6 +25,13 @@ struct Replay: ParsableCommand {
     @Option(help: ArgumentHelp("Stop at the end of the round that reaches this cycle.", valueName: "cycle"))
     var until: UInt64?
 
+    @Option(help: ArgumentHelp(
+        "Serve GDB's remote protocol, which can go back too, on a port of 127.0.0.1, or on a Unix socket that is made here.",
+        valueName: "port-or-path"))
+    var gdb: String?
+
+    @OptionGroup var image: SteppedFirmware
+
     @Flag(help: "Print the hash over all events.")
     var digest = false
 
@@ -32,6 +40,7 @@ struct Replay: ParsableCommand {
         let recording = try Recording(folder: folder, firmware: image)
         if let cut = recording.cut { complain("\(cut); replaying up to \(recording.end)") }
         if recording.hasOtherRegisters { complain("\(folder): another version of the emulator, with other registers, has recorded this") }
+        if let gdb { return try debug(recording, at: DebugServer.Endpoint(gdb)) }
         let replayer = try Replayer(recording)
         if trace != nil || digest || recording.traceHash != nil {
             try replayer.startTrace(folder: trace, records: symbols?.recordKinds ?? [])
@@ -49,6 +58,22 @@ struct Replay: ParsableCommand {
         print("not the same: \(divergence)")
         try explain(image)
         throw ExitCode(1)
+    }
+
+    /// Serves a debugger until the program is interrupted.
+    private func debug(_ recording: Recording, at endpoint: DebugServer.Endpoint) throws {
+        let target = HistoryTarget(try Timeline(recording), makeStepper: try image.makeStepper(imageOf: folder))
+        let server = try DebugServer(target, at: endpoint)
+        try server.start()
+        print("the recording can be debugged at \(gdb ?? ""); Ctrl-C ends that")
+        fflush(nil)
+        defer { server.stop() }
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, number) }
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        var number: Int32 = 0
+        sigwait(&signals, &number)
     }
 
     /// Names the first event that differs.

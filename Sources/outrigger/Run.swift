@@ -50,6 +50,11 @@ struct Run: ParsableCommand {
         "Serve GDB's remote protocol on a port of 127.0.0.1, or on a Unix socket that is made here.", valueName: "port-or-path"))
     var gdb: String?
 
+    @Flag(help: "Keep what has happened since the start, so that GDB can go back; with --record the recording is what is kept.")
+    var history = false
+
+    @OptionGroup var image: SteppedFirmware
+
     @Option(help: "Microseconds to poll for the next request after each; 0 sleeps at once and leaves the processor to others.")
     var polling: UInt64 = 100
 
@@ -70,15 +75,18 @@ struct Run: ParsableCommand {
         if restore != nil, firmware != nil || machine != nil || vfs != nil {
             throw ValidationError("--restore: no --firmware, --machine or --vfs expected beside it; the snapshot has them all")
         }
+        if history, gdb == nil { throw ValidationError("--history: --gdb expected beside it") }
         guard polling <= 1_000_000 else { throw ValidationError("--polling: at most 1000000 microseconds expected, \(polling) found") }
     }
 
     func run() throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
-        let device = try restore.map(restored) ?? booting()
+        let recording = try record ?? (history ? Self.makeTemporaryFolder() : nil)
+        defer { if record == nil, let recording { Self.remove(recording) } }
+        let device = try restore.map { try restored($0, recordedIn: recording) } ?? booting(recordedIn: recording)
         let tree = try DeviceTree(
             device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { [firmware] in try? FirmwareFile.information(firmware) })
-        let debugServer = try debugServer(of: device)
+        let debugServer = try debugServer(of: device, recordedIn: recording)
         var options = MountedTree.Options()
         options.polling = polling * 1000
         options.forceUnmount = forceUnmount
@@ -103,11 +111,11 @@ struct Run: ParsableCommand {
     }
 
     /// A machine at the firmware's first instruction.
-    private func booting() throws -> Machine {
+    private func booting(recordedIn recording: String?) throws -> Machine {
         let image = try Self.contents(of: firmwarePath())
         let device = try Machine(description(), pace: machinePace)
         if coverage != nil { device.inspect { $0.startCoverage() } }
-        try observe(device)
+        try observe(device, recordedIn: recording)
         do {
             try device.loadFirmware(image)
         } catch {
@@ -117,7 +125,7 @@ struct Run: ParsableCommand {
     }
 
     /// The machine of a snapshot, where it was.
-    private func restored(_ path: String) throws -> Machine {
+    private func restored(_ path: String, recordedIn recording: String?) throws -> Machine {
         let snapshot = try Snapshot(contentsOf: path)
         let device = try Machine(snapshot.description, pace: machinePace)
         do {
@@ -125,18 +133,37 @@ struct Run: ParsableCommand {
         } catch {
             throw UsageError("\(path): \(error)")
         }
-        try observe(device)
+        try observe(device, recordedIn: recording)
         return device
     }
 
     /// Begins trace and recording. The trace's folder may be in the recording's, and its hash is part of the recording.
-    private func observe(_ device: Machine) throws {
+    private func observe(_ device: Machine, recordedIn recording: String?) throws {
         if let record { mkdir(record, 0o777) }
         try trace.start(on: device, firmware: restore == nil ? firmwarePath() : nil)
-        if let record { try device.startRecording(folder: record) }
+        if let recording { try device.startRecording(folder: recording) }
     }
 
-    private func debugServer(of device: Machine) throws -> DebugServer? {
+    private static func makeTemporaryFolder() throws -> String {
+        var template = Array(((getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/outrigger-history-XXXXXX").utf8CString)
+        guard mkdtemp(&template) != nil else { throw UsageError("a folder for the history: \(String(cString: strerror(errno)))") }
+        return template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    }
+
+    /// Removes a recording.
+    private static func remove(_ folder: String) {
+        guard let directory = opendir(folder) else { return }
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            unlink("\(folder)/\(name)")
+        }
+        closedir(directory)
+        rmdir(folder)
+    }
+
+    private func debugServer(of device: Machine, recordedIn recording: String?) throws -> DebugServer? {
         guard let gdb else { return nil }
         let mountPoint = try MountedTree.absolutePath(of: mount)
         let endpoint = DebugServer.Endpoint(gdb)
@@ -144,7 +171,9 @@ struct Run: ParsableCommand {
         if case .unixSocket(let path) = endpoint, try MountedTree.absolutePath(of: path).hasPrefix(mountPoint + "/") {
             throw UsageError("--gdb: a path outside the mounted tree expected, '\(path)' found")
         }
-        return try DebugServer(device, at: endpoint)
+        guard history, let recording else { return try DebugServer(MachineTarget(device), at: endpoint) }
+        return try DebugServer(
+            HistoryTarget(device, recordedIn: recording, makeStepper: try image.makeStepper(imageOf: recording)), at: endpoint)
     }
 
     private var machinePace: Machine.Pace {

@@ -22,23 +22,13 @@ final class Rig {
     /// - Parameter cycles: how long the program has run when the debugger comes.
     init(cycles: UInt64 = 1000) throws {
         machine = try Machine(MachineDescription(), pace: .lockstep)
-        try machine.loadFirmware(Self.elf)
+        try machine.loadFirmware(elf(Self.code))
         machine.advance(by: cycles)
         target = MachineTarget(machine)
         target.attach {}
         session = DebugSession(target)
         session.receive(encodePacket(Array("QStartNoAckMode".utf8)))
         #expect(session.takeOutput() == Array("+$OK#9a".utf8))
-    }
-
-    /// An ELF32 executable with one segment.
-    private static var elf: [UInt8] {
-        let size = UInt32(code.count * 4)
-        let header: [UInt32] = [
-            0x464c_457f, 0x0001_0101, 0, 0, 0x00f3_0002, 1, base, 52, 0, 0, 0x0020_0034, 0x0028_0001, 0,
-            1, 84, base, base, size, size, 5, 4,
-        ]
-        return (header + code).flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
     }
 
     /// The packets that answer one; their payloads as text.

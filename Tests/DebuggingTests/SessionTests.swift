@@ -13,7 +13,7 @@ import Tracing
         #expect(rig.ask("T2") == "OK" && rig.ask("T3") == "E.no such thread")
         #expect(rig.ask("qThreadExtraInfo,2") == hex("hart 1: off"))
         #expect(rig.ask("vMustReplyEmpty") == "")
-        #expect(rig.ask("bs") == "" && rig.ask("bc") == "", "no reverse execution")
+        #expect(rig.ask("bs") == "" && rig.ask("bc") == "", "no history")
         let now = rig.machine.now
         rig.machine.advance(by: 1000)
         #expect(rig.machine.now == now, "device time stands still")

@@ -35,6 +35,7 @@ public struct CommandHandler {
         guard let stop = target.stop else { return Array("T00".utf8) }
         selected = stop.hart
         let thread = "thread:\(stop.hart + 1);"
+        if let edge = target.edge { return Array("T05\(thread)replaylog:\(edge.rawValue);".utf8) }
         switch stop.reason {
         case .request: return Array("T02\(thread)".utf8)
         case .step, .event, .cycle: return Array("T05\(thread)".utf8)
@@ -76,6 +77,7 @@ public struct CommandHandler {
             // A signal means nothing to a hart.
             let address = rest.split(separator: UInt8(ascii: ";"), maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first
             return goOn(address ?? [], command | 0x20)
+        case UInt8(ascii: "b") where target.hasHistory: return goBack(rest)
         case UInt8(ascii: "D"): return .close(Array("OK".utf8))
         // The device can't be killed from here; the connection is what ends.
         case UInt8(ascii: "k"): return .close(nil)
@@ -89,10 +91,11 @@ public struct CommandHandler {
         let argument = packet.dropFirst(name.utf8.count + 1)
         switch name {
         case "qSupported":
-            let features = [
+            var features = [
                 "PacketSize=\(String(Self.packetSize, radix: 16))", "qXfer:features:read+", "qXfer:memory-map:read+", "qXfer:threads:read+",
                 "QStartNoAckMode+", "swbreak+", "hwbreak+", "vContSupported+",
             ]
+            if target.hasHistory { features += ["ReverseStep+", "ReverseContinue+"] }
             return .send([Array(features.joined(separator: ";").utf8)])
         case "QStartNoAckMode": return .withoutAcknowledgements
         case "qAttached": return .send([Array("1".utf8)])
@@ -109,10 +112,11 @@ public struct CommandHandler {
         case "qRcmd":
             guard let bytes = Hex.decode(argument) else { return Self.error("monitor: hexadecimal digits expected") }
             return monitor(String(decoding: bytes, as: UTF8.self))
+        case "qOutrigger.Step": return step(argument)
+        case "qOutrigger.Screen": return screen(argument)
         case "vCont?": return .send([Array("vCont;c;C;s;S;r".utf8)])
         case "vCont": return continueThreads(argument)
         case "vKill": return Self.error("the device can't be killed; detach instead")
-        // Reverse execution (bs, bc) and all else.
         default: return .send([[]])
         }
     }
@@ -154,6 +158,16 @@ public struct CommandHandler {
         var actions = Array(repeating: continued == nil && command == UInt8(ascii: "c") ? HartAction.run : .hold, count: target.hartCount)
         actions[hart] = command == UInt8(ascii: "c") ? .run : .step(while: 0..<0)
         target.resume(actions)
+        return .resumed
+    }
+
+    /// `bs` and `bc`.
+    private func goBack(_ kind: ArraySlice<UInt8>) -> Reply {
+        switch kind.first {
+        case UInt8(ascii: "s") where kind.count == 1: target.goBack(.step(hart: continued ?? selected))
+        case UInt8(ascii: "c") where kind.count == 1: target.goBack(.run)
+        default: return .send([[]])
+        }
         return .resumed
     }
 
@@ -298,6 +312,30 @@ public struct CommandHandler {
         let start = Int(min(offset, UInt64(bytes.count)))
         let count = Int(min(length, UInt64(min(bytes.count - start, Self.packetSize - 16))))
         return .send([[UInt8(ascii: start + count < bytes.count ? "m" : "l")] + bytes[start..<(start + count)]])
+    }
+
+    /// `qOutrigger.Step:COMMAND`: a command of the stepper, in hexadecimal digits; what it prints comes the same way.
+    private func step(_ text: ArraySlice<UInt8>) -> Reply {
+        guard let stepping = target.stepping else { return .send([[]]) }
+        guard let command = Hex.decode(text) else { return Self.error("qOutrigger.Step: hexadecimal digits expected") }
+        do throws(StepError) {
+            let lines = try stepping.perform(String(decoding: command, as: UTF8.self)) ?? []
+            return .send([[UInt8(ascii: "l")] + Hex.encode(lines.joined(separator: "\n").utf8)])
+        } catch {
+            return Self.error(error.description)
+        }
+    }
+
+    /// `qOutrigger.Screen:WIDTH,HEIGHT:ANSWER`: the stepper's screen.
+    private func screen(_ text: ArraySlice<UInt8>) -> Reply {
+        guard let stepping = target.stepping else { return .send([[]]) }
+        let parts = text.split(separator: UInt8(ascii: ":"), maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let (width, height) = Self.pair(parts[0]), let answer = Hex.decode(parts[1]), (1...1000).contains(width),
+            (1...1000).contains(height)
+        else { return Self.error("qOutrigger.Screen: WIDTH,HEIGHT:ANSWER expected") }
+        let lines = stepping.screen(
+            width: Int(width), height: Int(height), answer: String(decoding: answer, as: UTF8.self).split(separator: "\n").map(String.init))
+        return .send([[UInt8(ascii: "l")] + Hex.encode(lines.joined(separator: "\n").utf8)])
     }
 
     /// `qRcmd`: what the command prints goes in console packets before the answer.

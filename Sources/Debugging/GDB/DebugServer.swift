@@ -21,15 +21,15 @@ public final class DebugServer: @unchecked Sendable {
     }
 
     public let endpoint: Endpoint
-    private let target: MachineTarget
+    private let target: any DebugTarget
     private let listener: Int32
     /// Becomes readable when the harts have stopped, and when the server is to end.
     private let stops: Notifier, end: Notifier
     private var thread: pthread_t?
 
     /// Listens; nobody is served before ``start()``.
-    public init(_ machine: Machine, at endpoint: Endpoint) throws(DebugServerError) {
-        target = MachineTarget(machine)
+    public init(_ target: any DebugTarget, at endpoint: Endpoint) throws(DebugServerError) {
+        self.target = target
         stops = try Notifier()
         end = try Notifier()
         (listener, self.endpoint) = try Sockets.listen(at: endpoint)

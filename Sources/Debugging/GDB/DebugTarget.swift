@@ -12,6 +12,20 @@ public protocol DebugTarget: AnyObject {
     /// - Parameter actions: one for each hart.
     func resume(_ actions: [HartAction])
 
+    /// Holds the harts. `onStop` is called for every stop from now on, by any thread; it must not call the target.
+    func attach(onStop: @escaping @Sendable () -> Void)
+    /// Takes all breakpoints away and lets the harts go on.
+    func detach()
+
+    /// Whether it has a history, to go back in.
+    var hasHistory: Bool { get }
+    /// The end of the history at which the harts were stopped, if one was why.
+    var edge: HistoryEdge? { get }
+    /// Carries out a command of the stepper, and shows the screen for a terminal; nil without a history.
+    var stepping: (any StepperFront)? { get }
+    /// Goes back, to the instruction before of a hart, or to what is stopped at; a stop tells where that led.
+    func goBack(_ way: BackwardWay)
+
     /// nil: no such register.
     func readRegister(_ register: HartRegister, hart: Int) -> UInt32?
     /// - Returns: false if there is no such register or it can't be written.
@@ -31,6 +45,24 @@ public protocol DebugTarget: AnyObject {
 
     /// Carries out a `monitor` command; what it prints.
     func monitor(_ command: String) -> String
+}
+
+/// Where a history has no more.
+public enum HistoryEdge: String, Sendable { case begin, end }
+
+/// How to go back.
+public enum BackwardWay: Hashable, Sendable {
+    /// By one instruction of a hart.
+    case step(hart: Int)
+    /// To a breakpoint or a watchpoint.
+    case run
+}
+
+extension DebugTarget {
+    public var hasHistory: Bool { false }
+    public var edge: HistoryEdge? { nil }
+    public var stepping: (any StepperFront)? { nil }
+    public func goBack(_ way: BackwardWay) {}
 }
 
 /// A range of the memory map.

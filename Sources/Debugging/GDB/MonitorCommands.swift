@@ -2,30 +2,23 @@ import OffloadDevice
 import Registers
 
 /// What `monitor` in GDB understands: the names and the grammar of the command `outrigger`.
-struct MonitorCommands {
-    let machine: Machine
+struct MonitorCommands<Target: DeviceTarget> {
+    let target: Target
+    /// Restarts the firmware; what the user is told.
+    let reset: () -> String
 
-    /// - Returns: what the command prints, in whole lines.
-    func run(_ command: String) -> String {
+    /// - Returns: what the command prints, in whole lines; nil if it is none of these.
+    func run(_ command: String) -> String? {
         let words = command.split { $0 == " " || $0 == "\t" }.map(String.init)
         switch (words.first ?? "help", words.count) {
-        case ("help", ...1): return Self.help
+        case ("help", ...1): return MonitorHelp.common
         case ("regs", 1): return listBlocks()
         case ("regs", 2): return registers(words[1])
         case ("time", 1): return time()
         case ("reset", 1): return reset()
-        default: return "monitor: unknown command '\(command)'\n" + Self.help
+        default: return nil
         }
     }
-
-    private static let help = """
-        help        this list
-        regs        the blocks with registers
-        regs NAME   the present value of BLOCK, BLOCK.REGISTER, BLOCK.REGISTER[INDEX] or BLOCK.REGISTER.FIELD, decoded
-        time        the present device cycle
-        reset       restart the firmware; then: maintenance flush register-cache
-
-        """
 
     private func listBlocks() -> String {
         DeviceBus.allCases.map { bus in
@@ -52,25 +45,28 @@ struct MonitorCommands {
     }
 
     private func peek(_ bus: DeviceBus, _ address: UInt64, _ register: RegisterDescription) -> UInt64? {
-        machine.inspect { $0.peek(bus, address, size: register.width / 8) }
+        target.look { $0.peek(bus, address, size: register.width / 8) }
     }
 
     private func time() -> String {
-        let cycle = machine.now, hertz = machine.description.clockHertz
+        let (cycle, hertz) = target.look { ($0.scheduler.now, $0.description.clockHertz) }
         let microseconds = cycle.multipliedFullWidth(by: 1_000_000)
         // A cycle count whose microseconds don't fit in 64 bits is half a million years at 1 GHz.
         let quotient = microseconds.high < hertz ? hertz.dividingFullWidth(microseconds).quotient : .max
         return "cycle \(cycle), \(quotient) us since power-on\n"
     }
 
-    private func reset() -> String {
-        do throws(MachineError) {
-            try machine.restartFirmware()
-            return "the firmware is at its first instruction\n"
-        } catch {
-            return "\(error)\n"
-        }
-    }
-
     private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+}
+
+/// What `help` prints of the commands that every target has.
+enum MonitorHelp {
+    static let common = """
+        help        this list
+        regs        the blocks with registers
+        regs NAME   the present value of BLOCK, BLOCK.REGISTER, BLOCK.REGISTER[INDEX] or BLOCK.REGISTER.FIELD, decoded
+        time        the present device cycle
+        reset       restart the firmware; then: maintenance flush register-cache
+
+        """
 }

@@ -42,15 +42,48 @@ enum Sockets {
         }
     }
 
-    private static func listen(path: String) throws(DebugServerError) -> Int32 {
+    /// A socket that is connected to one that listens.
+    static func connect(to endpoint: DebugServer.Endpoint) throws(DebugServerError) -> Int32 {
+        switch endpoint {
+        case .unixSocket(let path):
+            var address = try self.address(path)
+            let socket = try make(AF_UNIX, path)
+            guard withAddress(&address, { Glibc.connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }) == 0 else {
+                throw failed(socket, path)
+            }
+            return socket
+        case .loopback(let port):
+            var address = self.address(port)
+            let socket = try make(AF_INET, "port \(port)")
+            guard withAddress(&address, { Glibc.connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }) == 0 else {
+                throw failed(socket, "port \(port)")
+            }
+            return socket
+        }
+    }
+
+    private static func address(_ path: String) throws(DebugServerError) -> sockaddr_un {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         guard !path.isEmpty, path.utf8.count < capacity else { throw DebugServerError("debug socket '\(path)'", code: ENAMETOOLONG) }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        return address
+    }
+
+    private static func address(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return address
+    }
+
+    private static func listen(path: String) throws(DebugServerError) -> Int32 {
+        var address = try self.address(path)
         let (length, family) = (socklen_t(MemoryLayout<sockaddr_un>.size), AF_UNIX)
         let abandoned = try make(family, "debug socket \(path)")
-        let status = withAddress(&address) { connect(abandoned, $0, length) }
+        let status = withAddress(&address) { Glibc.connect(abandoned, $0, length) }
         if status != 0, errno == ECONNREFUSED { unlink(path) }
         close(abandoned)
         let socket = try make(family, "debug socket \(path)")
@@ -65,10 +98,7 @@ enum Sockets {
         let socket = try make(AF_INET, "debug port \(port)")
         var isReused: Int32 = 1
         setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &isReused, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var address = self.address(port)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         guard withAddress(&address, { bind(socket, $0, length) }) == 0, Glibc.listen(socket, 8) == 0,
             withMutableAddress(&address, { getsockname(socket, $0, &length) }) == 0

@@ -11,6 +11,8 @@ public enum HartAction: Hashable, Sendable {
     /// It executes one instruction, and more as long as the program counter is in the range. Handlers of interrupts that come meanwhile
     /// run to their end first.
     case step(while: Range<UInt32>)
+    /// It executes one instruction, or enters the handler of an interrupt.
+    case instruction
 }
 
 /// Bus addresses whose accesses by harts stop the core.
@@ -118,7 +120,7 @@ extension ManagementCore {
         var before = position
         // What is due in a cycle happens on the way to it.
         if before.isBetweenRounds { before.cycle = before.cycle == 0 ? 0 : before.cycle - 1 }
-        if before.hart == Position.roundEnd { before.cycle = 0 }
+        if before.hart == Position.roundEnd { before.cycle = turnsOver }
         return before
     }
 
@@ -132,12 +134,15 @@ extension ManagementCore {
     /// - Parameters:
     ///   - actions: by hart. Those that are to be held have been kept by an input.
     ///   - end: where to stop if nothing else does.
-    func resume(_ actions: [HartAction], until end: Cycle = .max) {
+    ///   - passingBreakpoints: that where the hart which stopped is has been seen.
+    func resume(_ actions: [HartAction], until end: Cycle = .max, passingBreakpoints: Bool = true) {
         guard let debug else { return }
         debug.end = end
+        let seen = debug.stop?.hart ?? state.turn
         for hart in harts.indices {
             debug.actions[hart] = hart < actions.count ? actions[hart] : .hold
-            debug.passesBreakpoint[hart] = true
+            // Others have not been seen where they are.
+            debug.passesBreakpoint[hart] = passingBreakpoints && hart == seen
             debug.interrupted[hart] = nil
         }
         debug.stop = nil
@@ -147,7 +152,11 @@ extension ManagementCore {
     func runDebugged(_ number: Int, until limit: Cycle) -> StopReason {
         guard let debug else { return .horizon }
         let hart = harts[number]
-        if case .step(let range) = debug.actions[number] { return step(number, while: range, until: limit) }
+        switch debug.actions[number] {
+        case .step(let range): return step(number, while: range, until: limit)
+        case .instruction: return step(number, while: nil, until: limit)
+        case .run, .hold: break
+        }
         guard hart.time < limit else { return .horizon }
         // The hart itself passes a breakpoint at which a run begins, and runs begin anywhere.
         if !debug.passesBreakpoint[number], hart.hasBreakpoint(hart.pc) {
@@ -161,7 +170,8 @@ extension ManagementCore {
         return reason
     }
 
-    private func step(_ number: Int, while range: Range<UInt32>, until limit: Cycle) -> StopReason {
+    /// - Parameter range: nil: a single instruction, or the entry of a handler.
+    private func step(_ number: Int, while range: Range<UInt32>?, until limit: Cycle) -> StopReason {
         guard let debug else { return .horizon }
         let hart = harts[number]
         while hart.time < limit {
@@ -171,6 +181,10 @@ extension ManagementCore {
             guard hart.time != start else { return reason }
             // Held: the instruction has met a watchpoint.
             if isHeld { return .horizon }
+            guard let range else {
+                hold(number, .step)
+                return reason
+            }
             if let place = debug.interrupted[number] {
                 if hart.pc == place.pc, hart[register: 2] == place.stack { debug.interrupted[number] = nil }
             } else if interrupt != nil {

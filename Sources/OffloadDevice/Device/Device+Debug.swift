@@ -1,6 +1,7 @@
 import RISCV
 import Registers
 import Simulation
+import Tracing
 
 // The device as people and debuggers see it.
 
@@ -40,8 +41,15 @@ extension Device {
     /// - Parameters:
     ///   - actions: by hart; empty: all run.
     ///   - end: where to stop if nothing else does.
-    package func resume(_ actions: [HartAction] = [], until end: Cycle = .max) {
-        core.resume(actions.isEmpty ? Array(repeating: .run, count: harts.count) : actions, until: end)
+    ///   - passingBreakpoints: one where the hart is that was stopped doesn't stop it again.
+    package func resume(_ actions: [HartAction] = [], until end: Cycle = .max, passingBreakpoints: Bool = true) {
+        core.resume(actions.isEmpty ? Array(repeating: .run, count: harts.count) : actions, until: end, passingBreakpoints: passingBreakpoints)
+    }
+
+    /// Is given every event while set.
+    package var onEvent: ((TraceEvent) -> Void)? {
+        get { recorder.listener }
+        set { recorder.listener = newValue }
     }
 
     /// A position from which the device comes at once to what happens right now, for who observes it.

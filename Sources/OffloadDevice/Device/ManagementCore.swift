@@ -41,6 +41,8 @@ final class ManagementCore: ResetController, WireSink {
     /// While somebody asks where the harts spend their time. What a debugger makes them execute is not part of it.
     var profile: ExecutionProfile?
     let quantum: Cycle
+    /// Device time when the last turn of a round was over, for those who observe what happens on the way to the round's end.
+    var turnsOver: Cycle = 0
     /// Performs a firmware reset; set by the device.
     var onFirmwareReset: ((FirmwareResetCause) -> Void)?
 

@@ -42,8 +42,19 @@ extension Position: Comparable {
         if a.round != b.round { return a.round < b.round }
         if a.hart != b.hart { return a.hart < b.hart }
         if a.time != b.time { return a.time < b.time }
-        if a.cycle != b.cycle { return a.cycle < b.cycle }
+        // In a turn, device time is where the hart's last access was: it follows from the hart's.
+        if a.hart >= roundEnd, a.cycle != b.cycle { return a.cycle < b.cycle }
         return a.inputs < b.inputs
+    }
+
+    public static func == (a: Position, b: Position) -> Bool { !(a < b) && !(b < a) }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(round)
+        hasher.combine(hart)
+        hasher.combine(time)
+        if hart >= Self.roundEnd { hasher.combine(cycle) }
+        hasher.combine(inputs)
     }
 }
 

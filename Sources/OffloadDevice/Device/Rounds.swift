@@ -95,6 +95,8 @@ extension ManagementCore {
                 return false
             }
         }
+        if let target, position >= target { return false }
+        turnsOver = scheduler.now
         let over = min(state.end, scheduler.nextDue)
         let stop = target.map { $0.hart == Position.roundEnd ? $0.cycle : .max } ?? .max
         scheduler.advance(to: min(over, stop, end))

@@ -73,6 +73,18 @@ extension Machine {
         }
     }
 
+    /// Writes down where the machine is, and all there is to write: a reader of the recording finds everything up to now.
+    /// - Returns: why the recording has ended before, if it has.
+    @discardableResult
+    public func bringRecordingUpToDate() -> RecordingError? {
+        locked { device in
+            guard let journal else { return nil }
+            journal.digest(device.recordedDigest)
+            journal.flush()
+            return journal.failure
+        }
+    }
+
     /// A recording runs.
     public var isRecording: Bool { locked { _ in journal != nil } }
 }

@@ -3,7 +3,7 @@ import Simulation
 
 /// Reads the entries of a journal in their order. A copy goes on by itself from where it was made.
 struct JournalCursor {
-    private let journal: JournalFile
+    private var journal: JournalFile
     private let firmware: RecordedFirmware
     /// The chunk after the one that is being read.
     private var nextChunk = 0
@@ -16,6 +16,9 @@ struct JournalCursor {
         self.firmware = firmware
         decoder = JournalDecoder([], source: journal.path)
     }
+
+    /// Goes on in the same journal as it is now, longer: another cursor's.
+    mutating func follow(_ other: JournalCursor) { journal = other.journal }
 
     /// The next entry; nil at the end.
     mutating func next() throws(RecordingError) -> JournalEntry? {

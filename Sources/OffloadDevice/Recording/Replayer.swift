@@ -17,7 +17,7 @@ public struct Divergence: Error, Hashable, Sendable, CustomStringConvertible {
 ///
 /// Each outcome of an input, each read of outside memory that found something new, and each digest is compared with the recorded one.
 public final class Replayer: ExternalChangeSource {
-    public let recording: Recording
+    public private(set) var recording: Recording
     /// The device. It takes no inputs but the recorded ones.
     public let device: Device
     /// The first difference that was noticed.
@@ -32,6 +32,12 @@ public final class Replayer: ExternalChangeSource {
         var entries: JournalCursor
         /// Where the next change is looked for.
         var changes: JournalCursor
+
+        mutating func follow(_ recording: Recording) throws(RecordingError) {
+            entries.follow(recording.entries())
+            changes.follow(recording.entries())
+            while next?.position == nil, let entry = try entries.next() { next = entry }
+        }
     }
 
     private var state: State
@@ -88,6 +94,9 @@ public final class Replayer: ExternalChangeSource {
         fileprivate var state: State
         fileprivate var external: ExternalMemory.State
         fileprivate var divergence: Divergence?
+
+        /// See ``Replayer/follow(_:)``.
+        public mutating func follow(_ recording: Recording) throws(RecordingError) { try state.follow(recording) }
     }
 
     /// The present place. Setting it goes back to a place at which the device is, restored from a snapshot.
@@ -100,6 +109,12 @@ public final class Replayer: ExternalChangeSource {
             stopTrace()
             divergence = newValue.divergence
         }
+    }
+
+    /// The recording has grown since it was opened: goes on with what is new. Bookmarks have to follow too.
+    public func follow(_ recording: Recording) throws(RecordingError) {
+        self.recording = recording
+        try state.follow(recording)
     }
 
     // MARK: Going on
@@ -190,8 +205,8 @@ public final class Replayer: ExternalChangeSource {
     /// Carries the device on to a position. False if it doesn't get there.
     private func arrive(at position: Position) -> Bool {
         device.run(to: position)
-        if device.position == position { return true }
         if device.debugStop != nil { return false }
+        if device.position == position { return true }
         diverge("expected the device to come to \(position), found it at \(device.position)")
         return goesOnAfterDivergence
     }

@@ -28,6 +28,11 @@ public struct Snapshot: Sendable {
         Snapshot(description: machine, cycle: cycle, models: models, memories: memories, disks: disks)
     }
 
+    /// Bytes of memory that it takes beside another one of the same device, with which it shares what is the same. Disks are left out.
+    public func byteCount(beside other: Snapshot) -> Int {
+        zip(memories, other.memories).reduce(models.count) { $0 + $1.0.storedPages(notIn: $1.1) * MemoryImage.pageSize }
+    }
+
     /// A checksum of all but memories and disks: equal devices have equal ones.
     public var digest: UInt32 { CRC32C.of(models) }
 }

@@ -41,6 +41,14 @@ public struct MemoryImage: Sendable {
     /// Pages that aren't all zeroes.
     public var storedPages: Int { groups.reduce(0) { $0 + ($1?.pages.count { $0 != nil } ?? 0) } }
 
+    /// Pages that this image has and doesn't share with another one of the same memory.
+    public func storedPages(notIn other: MemoryImage) -> Int {
+        zip(groups, other.groups).reduce(0) { count, pair in
+            guard let mine = pair.0, mine !== pair.1 else { return count }
+            return count + mine.pages.indices.count { mine.pages[$0] != nil && mine.pages[$0] !== pair.1?.pages[$0] }
+        }
+    }
+
     /// Calls `body` for each run of neighbouring pages that aren't zero, at most `longest` of them at a time.
     public func forEachRun<Failure: Error>(
         longest: Int, _ body: (_ first: Int, _ pages: [UnsafeRawPointer]) throws(Failure) -> Void
