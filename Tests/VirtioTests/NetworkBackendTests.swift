@@ -58,6 +58,8 @@ struct SwitchTests {
             func receive(_ frame: NetworkFrame) { count += 1 }
         }
         let sinks = [Sink(), Sink(), Sink()]
+        // The switch doesn't keep them.
+        defer { withExtendedLifetime(sinks) {} }
         for sink in sinks { _ = backend.connect(sink) }
         for number in 0..<5000 as Range<UInt64> {
             frame(to: MACAddress(value: 0x0200_0000_0000 + (number ^ 1)), from: MACAddress(value: 0x0200_0000_0000 + number)).withUnsafeBytes {
