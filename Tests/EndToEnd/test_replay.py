@@ -1,15 +1,15 @@
 """Recordings: a run with all its host programs is repeated without them, event by event."""
 
+import errno
+import mmap
 import os
-import pathlib
 import re
-import shutil
 import signal
-import subprocess
+import struct
 
 import pytest
 
-from harness import FIRMWARE, OUTRIGGER, PROGRAMS, ROOT, WORKLOADS, Raises, Opened, run
+from harness import FIRMWARE, OUTRIGGER, PROGRAMS, ROOT, WORKLOADS, Opened, Raises, run
 
 
 def replay(recording, *options, check=True):
@@ -25,11 +25,11 @@ def trace_hash(text):
 
 def use(device):
     """Host programs of all kinds."""
-    device.hostif["SCRATCH"] = 0x1234
+    device.hostif["SCRATCH[0]"] = 0x1234
     assert device.replay(WORKLOADS / "database.iolog", "--limit", 400)["requests"] == 400
     device.lspci("-vv")
     device.stats()
-    (device.debug / "inject").write_text(f"aer 0000:01:00.0 poisonedTLP\n")
+    (device.debug / "inject").write_text("aer 0000:01:00.0 poisonedTLP\n")
     (device.function / "virtfn0/reset").write_text("1")
     device.set_virtual_functions(3)
     (device.debug / "regs").read_text()
@@ -94,7 +94,8 @@ def test_a_killed_emulator_leaves_a_recording(start, tmp_path):
     result = replay(recording)
     assert result.stdout.splitlines()[-1] == "the same"
     assert "expected a closing record" in result.stderr or "cut off" in result.stderr
-    assert int(result.stdout.split()[2]) > 400
+    # What was in the open chunk is lost.
+    assert int(result.stdout.split()[2]) > 100
 
 
 def test_a_flipped_bit_is_named(recorded, tmp_path):
@@ -125,8 +126,6 @@ def test_a_flipped_bit_is_named(recorded, tmp_path):
 
 def file_place(image, address):
     """Where in an ELF32 file an address is loaded from."""
-    import struct
-
     headers, = struct.unpack_from("<I", image, 28)
     count, = struct.unpack_from("<H", image, 44)
     for number in range(count):
@@ -148,9 +147,6 @@ def test_damaged_and_missing_recordings(recorded, tmp_path):
 
 
 def test_shared_memory_is_not_mapped_for_writing_while_it_is_recorded(start, tmp_path):
-    import errno
-    import mmap
-
     device = start("--record", tmp_path / "mapped.rec")
     (device.function / "enable").write_text("1")
     with Opened(device.function / "resource2") as file, Raises(errno.ENODEV):

@@ -45,21 +45,31 @@ public final class MemoryWindow {
         if case .mapped(let base) = storage { munmap(base, size) }
     }
 
-    /// Loads a little-endian integer at `offset`, in one access.
+    /// Loads a little-endian integer at `offset`: in one access if that is a multiple of its size.
     public func load<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) throws(AgentError) -> T {
         try check(offset, MemoryLayout<T>.size)
         switch storage {
         case .mapped(let base): return T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self))
-        case .file(let file, _): return try file.read(T.self, at: offset)
+        case .file(let file, _):
+            if offset % MemoryLayout<T>.size == 0 { return try file.read(T.self, at: offset) }
+            let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: MemoryLayout<T>.size, alignment: 8)
+            defer { bytes.deallocate() }
+            try read(into: bytes, at: offset)
+            return T(littleEndian: bytes.loadUnaligned(as: T.self))
         }
     }
 
-    /// Stores a little-endian integer at `offset`, in one access.
+    /// Stores a little-endian integer at `offset`: in one access if that is a multiple of its size.
     public func store<T: FixedWidthInteger>(_ value: T, at offset: Int) throws(AgentError) {
         try check(offset, MemoryLayout<T>.size)
         switch storage {
         case .mapped(let base): base.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
-        case .file(let file, _): try file.write(value, at: offset)
+        case .file(let file, _):
+            if offset % MemoryLayout<T>.size == 0 { return try file.write(value, at: offset) }
+            let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: MemoryLayout<T>.size, alignment: 8)
+            defer { bytes.deallocate() }
+            bytes.storeBytes(of: value.littleEndian, as: T.self)
+            try write(UnsafeRawBufferPointer(bytes), at: offset)
         }
     }
 
