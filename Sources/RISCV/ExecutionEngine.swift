@@ -29,6 +29,8 @@ struct Core {
     var stop: StopReason = .horizon
     /// The next instruction is executed even if it has a breakpoint.
     var passesBreakpoint = false
+    /// The port is asked before accesses.
+    var isWatched = false
     var pages: PageTables
     /// How often the engine has discarded its code.
     var generation = 0

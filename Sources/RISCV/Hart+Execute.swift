@@ -133,6 +133,7 @@ extension Hart {
         let reservation = core.pointee.state.reservation
         var succeeds = false
         if reservation.isValid && reservation.address == address {
+            guard permitsAtomic(address) else { return false }
             guard let value = load(address, 4, fault: .storeAccessFault) else { return false }
             succeeds = value == reservation.value
         }
@@ -154,6 +155,7 @@ extension Hart {
             raise(.storeAccessFault, value: address)
             return false
         }
+        guard permitsAtomic(address) else { return false }
         guard let old = load(address, 4, fault: .storeAccessFault) else { return false }
         let b = core.pointee.state.x[Int(i.rs2)]
         let new: UInt32

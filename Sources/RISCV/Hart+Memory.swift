@@ -64,7 +64,7 @@ extension Hart {
     }
 
     /// Loads `size` bytes, zero-extended. Raises an exception and returns nil if that is not possible; `fault` is the one for
-    /// an access that isn't permitted or is answered with an error.
+    /// an access that isn't permitted or is answered with an error. Returns nil without one if the port wants the hart to stop before.
     func load(_ address: UInt32, _ size: UInt32, fault: Exception = .loadAccessFault) -> UInt32? {
         guard address & (size &- 1) == 0 else {
             raise(.loadAddressMisaligned, value: address)
@@ -76,16 +76,15 @@ extension Hart {
             return nil
         }
         if page & PageTables.isOutsideMemory == 0, let region = memory.region(at: address), region.allowsDirectAccess {
-            let issue = core.pointee.state.time
-            core.pointee.state.time &+= region.latency
-            let value = region.read(address, size)
             if region.isWatched {
-                tell(address, size, value, isWrite: false, issue)
+                guard isPermitted(address, size) else { return nil }
             } else if region.latency == 0 && page & PageTables.isMixed == 0 {
                 core.pointee.pages.reads(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
-            return value
+            core.pointee.state.time &+= region.latency
+            return region.read(address, size)
         }
+        guard isPermitted(address, size) else { return nil }
         var access = BusAccess(
             read: UInt64(address), size: Int(size), initiator: .hart(id), origin: UInt64(core.pointee.state.pc),
             time: core.pointee.state.time)
@@ -96,7 +95,8 @@ extension Hart {
         return UInt32(truncatingIfNeeded: access.value) & (.max &>> (32 &- 8 &* size))
     }
 
-    /// Stores the low `size` bytes of `value`. Raises an exception and returns false if that is not possible.
+    /// Stores the low `size` bytes of `value`. Raises an exception and returns false if that is not possible; without one, if the port
+    /// wants the hart to stop before.
     func store(_ address: UInt32, _ size: UInt32, _ value: UInt32) -> Bool {
         guard address & (size &- 1) == 0 else {
             raise(.storeAddressMisaligned, value: address)
@@ -112,17 +112,17 @@ extension Hart {
                 raise(.storeAccessFault, value: address)
                 return false
             }
-            let issue = core.pointee.state.time
+            guard !region.isWatched || isPermitted(address, size, writing: value) else { return false }
             core.pointee.state.time &+= region.latency
             region.write(address, size, value)
-            if region.hasCode(address) { region.codeWritten(UInt64(address) &- region.base, Int(size)) }
-            if region.isWatched {
-                tell(address, size, value, isWrite: true, issue)
-            } else if !region.hasCode(address) && region.latency == 0 && page & PageTables.isMixed == 0 {
+            if region.hasCode(address) {
+                region.codeWritten(UInt64(address) &- region.base, Int(size))
+            } else if !region.isWatched && region.latency == 0 && page & PageTables.isMixed == 0 {
                 core.pointee.pages.writes(privilege)[Int(address &>> 12)] = UInt(bitPattern: region.bytes) &- UInt(region.base)
             }
             return true
         }
+        guard isPermitted(address, size, writing: value) else { return false }
         var access = BusAccess(
             write: UInt64(value & (.max &>> (32 &- 8 &* size))), to: UInt64(address), size: Int(size), initiator: .hart(id),
             origin: UInt64(core.pointee.state.pc), time: core.pointee.state.time)
@@ -133,15 +133,26 @@ extension Hart {
         return true
     }
 
-    /// Tells the port of a direct access to watched memory.
+    /// Asks the port, if the hart is watched. False: the state is that before the instruction, and the run ends.
+    @inline(__always)
+    private func isPermitted(_ address: UInt32, _ size: UInt32, writing value: UInt32? = nil) -> Bool {
+        !core.pointee.isWatched || askPort(address, size, value)
+    }
+
+    /// Asks for the store of an atomic before its load takes time.
+    func permitsAtomic(_ address: UInt32) -> Bool {
+        !core.pointee.isWatched || memory.region(at: address)?.isWatched == false || askPort(address, 4, 0)
+    }
+
     @inline(never)
-    private func tell(_ address: UInt32, _ size: UInt32, _ value: UInt32, isWrite: Bool, _ issue: Cycle) {
-        var access = BusAccess(
-            read: UInt64(address), size: Int(size), initiator: .hart(id), origin: UInt64(core.pointee.state.pc), time: issue)
-        access.isWrite = isWrite
-        access.value = UInt64(value) & (.max &>> (64 &- 8 &* UInt64(size)))
-        port.memoryAccessed(access)
-        horizonMayHaveChanged()
+    private func askPort(_ address: UInt32, _ size: UInt32, _ value: UInt32?) -> Bool {
+        let (origin, time) = (UInt64(core.pointee.state.pc), core.pointee.state.time)
+        let access = value.map {
+            BusAccess(write: UInt64($0), to: UInt64(address), size: Int(size), initiator: .hart(id), origin: origin, time: time)
+        } ?? BusAccess(read: UInt64(address), size: Int(size), initiator: .hart(id), origin: origin, time: time)
+        guard !port.permits(access) else { return true }
+        core.pointee.limit = 0
+        return false
     }
 
     /// Sends an access to the port. The instruction ends when it comes back, but not before its own cycle is over.

@@ -203,6 +203,12 @@ public final class Hart: ArchivedModel {
     /// Brings the coverage up to the present.
     public func collectCoverage() { engine.collectCoverage() }
 
+    /// While set, the port is asked before the hart's accesses to registers and to watched memory (``HartPort/permits(_:)``).
+    public var isWatched: Bool {
+        get { core.pointee.isWatched }
+        set { core.pointee.isWatched = newValue }
+    }
+
     // MARK: Caches
 
     /// The privilege of loads and stores has changed.

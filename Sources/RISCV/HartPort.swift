@@ -13,9 +13,9 @@ public protocol HartPort: AnyObject {
     /// status but `ok` is a load or store access fault with the address in `mtval`.
     func access(_ access: inout BusAccess) -> BusStatus
 
-    /// The hart has loaded from or stored to memory that is watched (``MemoryRegion/isWatched``), directly. `access` has the address, the
-    /// value, and the cycle in which the access was issued.
-    func memoryAccessed(_ access: BusAccess)
+    /// The hart, which is watched (``Hart/isWatched``), is about to make this access, to a watched region or by this port.
+    /// - Returns: false: it stops before the instruction, as at the port's horizon.
+    func permits(_ access: BusAccess) -> Bool
 
     /// The hart does not begin an instruction in this cycle or later. Read at the start of a run and after each access.
     var horizon: Cycle { get }
@@ -45,7 +45,7 @@ public struct Trap: Hashable, Sendable {
 /// A port as a hart holds it: not owned, and not retained and released for each access, which would cost more than the access.
 class PortReference {
     func access(_ access: inout BusAccess) -> BusStatus { .unmapped }
-    func memoryAccessed(_ access: BusAccess) {}
+    func permits(_ access: BusAccess) -> Bool { true }
     var horizon: Cycle { 0 }
     func trapEntered(_ trap: Trap) {}
 }
@@ -61,8 +61,8 @@ final class PortReferenceTo<Port: HartPort>: PortReference {
         port._withUnsafeGuaranteedRef { $0.access(&access) }
     }
 
-    override func memoryAccessed(_ access: BusAccess) {
-        port._withUnsafeGuaranteedRef { $0.memoryAccessed(access) }
+    override func permits(_ access: BusAccess) -> Bool {
+        port._withUnsafeGuaranteedRef { $0.permits(access) }
     }
 
     override var horizon: Cycle {

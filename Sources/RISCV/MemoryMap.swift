@@ -109,7 +109,8 @@ public final class MemoryRegion {
         didSet { if allowsDirectAccess != oldValue { dropDirectAccess() } }
     }
 
-    /// While true, the harts' ports are told of every load, store and atomic in the region. What they do and how long they take is the same.
+    /// While true, the ports of harts that are watched are asked before every load, store and atomic in the region. What these do and how
+    /// long they take is the same.
     public var isWatched = false {
         didSet { if isWatched != oldValue { dropDirectAccess() } }
     }

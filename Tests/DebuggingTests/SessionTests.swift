@@ -122,17 +122,19 @@ import Tracing
 
     @Test func watchpoints() throws {
         let rig = try Rig()
-        // Memory: the instruction is done when it stops.
+        // Memory: the instruction is the next when it stops.
         #expect(rig.ask("Z2,80001000,4") == "OK")
         for _ in 0..<3 {
             let before = rig.ask("m80001000,4")
-            #expect(rig.run("c") == "T05thread:1;watch:80001000;" && rig.pc == Rig.base + 0x10)
-            #expect(rig.ask("m80001000,4") != before)
+            #expect(rig.run("c") == "T05thread:1;watch:80001000;" && rig.pc == Rig.base + 0xc)
+            #expect(rig.ask("m80001000,4") == before)
+            #expect(rig.run("vCont;s:1", cycles: 0) == "T05thread:1;" && rig.ask("m80001000,4") != before)
         }
         #expect(rig.ask("z2,80001000,4") == "OK")
         // A register of a block
         #expect(rig.ask("Z4,2000004,4") == "OK")
-        #expect(rig.run("c") == "T05thread:1;awatch:2000004;" && rig.pc == Rig.base + 0x18)
+        #expect(rig.run("c") == "T05thread:1;awatch:2000004;" && rig.pc == Rig.base + 0x14)
+        #expect(rig.run("c") == "T05thread:1;awatch:2000004;" && rig.pc == Rig.base + 0x14, "the next time")
         #expect(rig.ask("z4,2000004,4") == "OK")
         #expect(rig.ask("Z3,80001000,4") == "OK")
         #expect(rig.run("c") == nil, "nothing reads there")

@@ -112,7 +112,8 @@ def test_what_changed(recording):
 def test_mistakes(recording, tmp_path):
     for command, message in [
         ("explode", "unknown command 'explode'"), ("next write NOTHING.AT", "no block 'NOTHING'"), ("goto yesterday", "goto: start"),
-        ("next function nobody", "no function 'nobody'"), ("hart 7", "hart: 0 to 1 expected"), ("who", "who: a register or a field expected"),
+        ("next function nobody", "no function 'nobody'"), ("hart 7", "hart: 0 to 1 expected"),
+        ("who", "who: a register or a field expected"),
         ("next time <", "column 7: a number"), ("regs", "a name expected"),
     ]:
         code, _, error = step(recording, command, check=False)
@@ -136,7 +137,8 @@ def terminal(tmp_path):
 
     class Terminal:
         def start(self, *words):
-            tmux("new-session", "-d", "-x", "100", "-y", "30", "-s", "step", "sh -c 'echo before; " + " ".join(map(str, words)) + "; exec sh'")
+            command = " ".join(map(str, words))
+            tmux("new-session", "-d", "-x", "100", "-y", "30", "-s", "step", f"sh -c 'echo before; {command}; exec sh'")
 
         def type(self, *keys):
             tmux("send-keys", "-t", "step", *keys)
@@ -230,7 +232,8 @@ def test_gdb_goes_back(replayed):
     where = place(MANAGER, "counters.count(.passes)")
     out = gdb(
         replayed, *START, f"break {where}", "continue", "continue", "info registers mcycle", "continue", "reverse-continue",
-        "info registers mcycle", "stepi", "stepi", "stepi", "reverse-stepi", "reverse-stepi", "reverse-stepi", "info registers mcycle", "backtrace 2",
+        "info registers mcycle", "stepi", "stepi", "stepi", "reverse-stepi", "reverse-stepi", "reverse-stepi",
+        "info registers mcycle", "backtrace 2",
         "delete", "reverse-continue", "x/i $pc", "reverse-continue")
     cycles = re.findall(r"mcycle +0x([0-9a-f]+)", out)
     assert len(cycles) == 3 and len(set(cycles)) == 1, out
@@ -242,7 +245,8 @@ def test_gdb_goes_back(replayed):
 def test_gdb_source_lines_backwards(replayed):
     where = place(MANAGER, "counters.count(.passes)")
     line = int(where.split(":")[1])
-    out = gdb(replayed, *START, f"break {where}", "continue", "delete", "next", "next", "reverse-next", "reverse-next", "reverse-step", "finish")
+    out = gdb(
+        replayed, *START, f"break {where}", "continue", "delete", "next", "next", "reverse-next", "reverse-next", "reverse-step", "finish")
     lines = [int(number) for number in re.findall(r"^(\d+)\t", out, re.MULTILINE)]
     assert lines[0] == 9 or line in lines, out
     assert lines.count(line) >= 2, out
@@ -261,15 +265,16 @@ def test_gdb_back_to_a_watchpoint(replayed):
 
     heartbeat = address("MAILBOX.HEARTBEAT")
     out = gdb(
-        replayed, "monitor goto end", "maintenance flush register-cache", f"awatch *(unsigned *){heartbeat}", "reverse-continue", "backtrace 1",
-        "x/i $pc")
+        replayed, "monitor goto end", "maintenance flush register-cache", f"awatch *(unsigned *){heartbeat}", "reverse-continue",
+        "backtrace 1", "x/i $pc")
     assert "Hardware access (read/write) watchpoint 1" in out and re.search(r"=> 0x[0-9a-f]+.*:\tsw", out), out
 
 
 def test_gdb_monitor(replayed):
     out = gdb(
         replayed, *START, "monitor help", "monitor next change MAILBOX.FIRMWARE", "maintenance flush register-cache", "backtrace 1",
-        "monitor who MAILBOX.FIRMWARE.state", "monitor goto 1ms", "monitor info", "monitor regs SYSCTL.MAGIC", "monitor reset", "monitor checkpoints",
+        "monitor who MAILBOX.FIRMWARE.state", "monitor goto 1ms", "monitor info", "monitor regs SYSCTL.MAGIC", "monitor reset",
+        "monitor checkpoints",
         "monitor next write NOTHING", "set *(unsigned *)0x80200000 = 1")
     assert "goto PLACE" in out and "state=reset->booting" in out and "cycle 1000000 " in out, out
     assert "SYSCTL.MAGIC  0x4f555452" in out and "the past can't be changed" in out and "no block 'NOTHING'" in out, out
@@ -279,8 +284,8 @@ def test_gdb_on_a_live_device(start, tmp_path):
     device = start("--gdb", tmp_path / "gdb.sock", "--history", "--sources", ROOT)
     where = place(MANAGER, "counters.count(.passes)")
     out = gdb(
-        tmp_path / "gdb.sock", f"break {where}", "continue", "info registers mcycle", "continue", "reverse-continue", "info registers mcycle",
-        "set $t0 = 1", "continue", "continue", "continue", "delete", "monitor time")
+        tmp_path / "gdb.sock", f"break {where}", "continue", "info registers mcycle", "continue", "reverse-continue",
+        "info registers mcycle", "set $t0 = 1", "continue", "continue", "continue", "delete", "monitor time")
     cycles = re.findall(r"mcycle +0x([0-9a-f]+)", out)
     assert len(cycles) == 2 and cycles[0] == cycles[1], out
     assert "No more reverse-execution history." in out, "back at the present"

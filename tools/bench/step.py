@@ -14,8 +14,8 @@ def main():
     targets = support.Targets()
     run = support.bench("step")
     print(f"  {'instructions':34} {run['instructions'] / 1e6:8.0f} million, replayed in {run['replay_seconds']:.1f} s")
-    print(f"  {'one instruction back, median':34} {run['instruction_ms']:8.1f} ms   {targets.below(round(run['instruction_ms'], 1), TARGET)}")
-    print(f"  {'one access back, median':34} {run['access_ms']:8.1f} ms   {targets.below(round(run['access_ms'], 1), TARGET)}")
+    for name, what in [("instruction_ms", "one instruction back, median"), ("access_ms", "one access back, median")]:
+        print(f"  {what:34} {run[name]:8.1f} ms   {targets.below(round(run[name], 1), TARGET)}")
     print(f"  {'the slowest of these':34} {run['slowest_ms']:8.1f} ms")
     print(f"  {'to a random cycle, median':34} {run['jump_ms']:8.1f} ms")
     print(f"  {'checkpoints':34} {run['checkpoints']:8.0f}")

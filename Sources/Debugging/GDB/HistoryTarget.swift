@@ -89,7 +89,12 @@ public final class HistoryTarget: DeviceTarget {
         // What the harts did then can't be undone: one that is to be held goes on with the others.
         let hart = actions.firstIndex { $0 != .run && $0 != .hold } ?? 0
         moving { () throws(TimelineError) in
-            let stop = try timeline.proceed(actions.map { $0 == .hold ? .run : $0 }, search)
+            // What it has stopped at, it passes; what it came to otherwise is still to be met.
+            let hasMet = switch pastStop?.reason {
+            case .breakpoint, .watchpoint: true
+            default: false
+            }
+            let stop = try timeline.proceed(actions.map { $0 == .hold ? .run : $0 }, search, isContinued: !hasMet)
             return (stop?.hart ?? hart, stop?.reason ?? .request, stop == nil ? .end : nil)
         }
         if edge == .end, present != nil { isPast = false }
@@ -193,7 +198,9 @@ public final class HistoryTarget: DeviceTarget {
     private struct Front: StepperFront {
         let target: HistoryTarget
 
-        func perform(_ line: String) throws(StepError) -> [String]? { try target.stepped { (stepper) throws(StepError) in try stepper.perform(line) } }
+        func perform(_ line: String) throws(StepError) -> [String]? {
+            try target.stepped { (stepper) throws(StepError) in try stepper.perform(line) }
+        }
 
         func screen(width: Int, height: Int, answer: [String]) -> [String] {
             do throws(StepError) {

@@ -84,7 +84,8 @@ public enum StepCommand: Equatable, Sendable {
     }
 
     static let names = [
-        "next", "previous", "goto", "continue", "who", "regs", "backtrace", "source", "queues", "events", "info", "checkpoints", "hart", "show", "help", "quit",
+        "next", "previous", "goto", "continue", "who", "regs", "backtrace", "source", "queues", "events", "info", "checkpoints", "hart",
+        "show", "help", "quit",
     ]
 
     /// What `next` and `previous` are about. What isn't one of the stepper's own words is a filter expression.

@@ -93,7 +93,9 @@ extension Stepper {
     private func line(_ shown: ShownRegister, before: UInt64?) -> String {
         guard let value = shown.value else { return "  \(shown.name)  can't be read" }
         guard let before, before != value else { return "  \(shown.name)  0x\(hex(value))  \(shown.register.describe(value))" }
-        let changes = shown.register.changes(from: before, to: value).map { "\($0.old.description)->\($0.new.encoding ?? "0x\(hex($0.new.value))")" }
+        let changes = shown.register.changes(from: before, to: value).map {
+            "\($0.old.description)->\($0.new.encoding ?? "0x\(hex($0.new.value))")"
+        }
         return "* \(shown.name)  0x\(hex(before)) -> 0x\(hex(value))  \(changes.joined(separator: " "))"
     }
 
@@ -130,8 +132,8 @@ extension Stepper {
                 guard let state = function.device.inspect(queue: queue), state.isEnabled, let indices = state.indices else { continue }
                 let index = { (value: UInt16) in state.format == "packed" ? "\(value & 0x7fff)/\(value >> 15)" : "\(value)" }
                 lines.append(
-                    "fn\(function.index) queue \(queue)  \(state.format ?? "-")  size \(state.layout.size)  available \(index(indices.available))  "
-                        + "taken \(index(indices.taken))  used \(index(indices.used))  in flight \(state.requestsInFlight)"
+                    "fn\(function.index) queue \(queue)  \(state.format ?? "-")  size \(state.layout.size)  "
+                        + "available \(index(indices.available))  taken \(index(indices.taken))  used \(index(indices.used))  in flight \(state.requestsInFlight)"
                         + (state.lastFault.map { "  \($0)" } ?? ""))
             }
         }
@@ -144,8 +146,8 @@ extension Stepper {
         if goOn == nil, let cut = timeline.recording.cut { lines.append(cut) }
         for number in device.harts.indices {
             let hart = device.harts[number]
-            lines.append("\(number == self.hart ? "*" : " ") hart \(number): \(device.activity(ofHart: number)), \(hart.retired) instructions, "
-                + "at \(describe(hart.pc))")
+            lines.append("\(number == self.hart ? "*" : " ") hart \(number): \(device.activity(ofHart: number)), "
+                + "\(hart.retired) instructions, at \(describe(hart.pc))")
         }
         return lines
     }

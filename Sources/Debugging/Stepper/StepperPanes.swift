@@ -54,7 +54,8 @@ public struct StepperPanes {
     /// Exactly so many columns.
     static func fit(_ text: String, _ width: Int) -> String {
         let text = text.map { $0.isASCII && ($0.asciiValue ?? 0) >= 32 ? $0 : $0 == "\t" ? " " : "?" }
-        return text.count > width ? String(text.prefix(max(width - 1, 0))) + ">" : String(text) + String(repeating: " ", count: width - text.count)
+        if text.count > width { return String(text.prefix(max(width - 1, 0))) + ">" }
+        return String(text) + String(repeating: " ", count: width - text.count)
     }
 }
 
@@ -83,7 +84,7 @@ extension Stepper: StepperFront {
         let past = (try? lastEvents(8)) ?? []
         let coming = (try? attempt { () throws(TimelineError) in try timeline.events(after: timeline.position, count: 3) }) ?? []
         return StepperPanes(
-            title: place, source: source(context: 5), backtrace: backtrace(), registers: (try? registers([])) ?? ["no registers: show NAME..."],
-            queues: queues(), past: past.map(formatter.line), coming: coming.map(formatter.line))
+            title: place, source: source(context: 5), backtrace: backtrace(),
+            registers: (try? registers([])) ?? ["no registers: show NAME..."], queues: queues(), past: past.map(formatter.line), coming: coming.map(formatter.line))
     }
 }

@@ -62,7 +62,8 @@ extension Timeline {
             for before in try places(search, upTo: upper).reversed() where before < origin {
                 try restore(checkpoint)
                 try run(to: before)
-                let found = landing == .behind ? try last(search, upTo: origin, includesPresent) : try next(search, before: origin).map { ($0, before) }
+                let found = landing == .behind
+                    ? try last(search, upTo: origin, includesPresent) : try next(search, before: origin).map { ($0, before) }
                 guard let (finding, place) = found else { continue }
                 try go(to: place)
                 return finding

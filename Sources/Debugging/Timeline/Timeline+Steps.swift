@@ -34,9 +34,9 @@ extension Timeline {
 
     /// Goes on until the harts have done what they are to do, or something else stops them.
     /// - Returns: nil if the recording ends before.
-    func proceed(_ actions: [HartAction], _ search: TimelineSearch) throws(TimelineError) -> DebugStop? {
+    func proceed(_ actions: [HartAction], _ search: TimelineSearch, isContinued: Bool) throws(TimelineError) -> DebugStop? {
         try observing(search) { (_) throws(TimelineError) in
-            try run(to: end, actions)
+            try run(to: end, actions, isContinued: isContinued)
             return device.debugStop
         }
     }

@@ -149,7 +149,8 @@ public final class Timeline {
     func makeCheckpoint() {
         lastWork = work
         checkpoints.insert(
-            Checkpoint(position: position, latest: latest, work: lastWork, snapshot: device.capture(), bookmark: replayer.bookmark), focus: lastWork)
+            Checkpoint(position: position, latest: latest, work: lastWork, snapshot: device.capture(), bookmark: replayer.bookmark),
+            focus: lastWork)
     }
 
     func forgetTrails() { for hart in trails.indices { trails[hart] = InstructionTrail() } }

@@ -44,7 +44,7 @@ public struct DebugStop: Hashable, Sendable {
         case step
         /// Before the instruction at the program counter.
         case breakpoint
-        /// After the instruction that made the access.
+        /// Before the instruction with the access, as a trigger of RISC-V stops a hart.
         case watchpoint(Watchpoint)
         /// After what happened, for one who observes the device.
         case event
@@ -54,7 +54,7 @@ public struct DebugStop: Hashable, Sendable {
 
     public var hart: Int
     public var reason: Reason
-    /// A position from which the device comes to the reason at once: before the instruction with the access, if there was one.
+    /// A position from which the device comes to the reason at once.
     public var position: Position
 
     public init(hart: Int, reason: Reason, position: Position) {
@@ -70,6 +70,8 @@ final class DebugControl {
     var actions: [HartAction]
     /// By hart: its next instruction is executed even if it has a breakpoint, because the debugger has seen it stop there.
     var passesBreakpoint: [Bool]
+    /// By hart: the instruction whose accesses meet no watchpoint, because the debugger has seen it stop there.
+    var passedInstruction: [(retired: UInt64, pc: UInt32)?]
     /// By hart, during a step: where the interrupt came whose handler runs, and the stack pointer there.
     var interrupted: [(pc: UInt32, stack: UInt32)?]
     var breakpoints: Set<UInt32> = []
@@ -83,6 +85,7 @@ final class DebugControl {
     init(harts: Int, onStop: @escaping () -> Void) {
         actions = Array(repeating: .run, count: harts)
         passesBreakpoint = Array(repeating: false, count: harts)
+        passedInstruction = Array(repeating: nil, count: harts)
         interrupted = Array(repeating: nil, count: harts)
         self.onStop = onStop
     }
@@ -139,10 +142,14 @@ extension ManagementCore {
         guard let debug else { return }
         debug.end = end
         let seen = debug.stop?.hart ?? state.turn
+        // Not one to which it came by a step, say: only the access itself is what a watchpoint is about.
+        let hasMetAccess = if case .watchpoint? = debug.stop?.reason { true } else { debug.stop == nil }
         for hart in harts.indices {
             debug.actions[hart] = hart < actions.count ? actions[hart] : .hold
             // Others have not been seen where they are.
-            debug.passesBreakpoint[hart] = passingBreakpoints && hart == seen
+            let isSeen = passingBreakpoints && hart == seen
+            debug.passesBreakpoint[hart] = isSeen
+            debug.passedInstruction[hart] = isSeen && hasMetAccess ? (harts[hart].retired, harts[hart].pc) : nil
             debug.interrupted[hart] = nil
         }
         debug.stop = nil
@@ -224,24 +231,25 @@ extension ManagementCore {
         watchpointsChanged()
     }
 
-    /// Only accesses that leave a hart by its port are seen: those to a memory with a watchpoint have to take that way too.
+    /// Harts ask before accesses to registers, and to a memory with a watchpoint.
     private func watchpointsChanged() {
         let watchpoints = debug?.watchpoints ?? []
-        setWatched(!watchpoints.isEmpty)
+        for hart in harts { hart.isWatched = !watchpoints.isEmpty }
         for region in memory.regions {
             region.isWatched = watchpoints.contains { $0.address < region.base &+ region.size && region.base < $0.address &+ $0.count }
         }
     }
 
-    /// A hart's port has served an access.
-    func accessDone(_ access: borrowing BusAccess, address: UInt64) {
-        guard let debug else { return }
-        // A store that would have been direct may have changed code.
-        if access.isWrite { memory.wasWritten(UInt32(truncatingIfNeeded: address), bytes: Int(access.size)) }
+    /// A hart wants to make an access.
+    func permits(_ access: BusAccess) -> Bool {
+        guard let debug else { return true }
+        let hart = access.initiator.number
+        if let passed = debug.passedInstruction[hart], passed == (harts[hart].retired, harts[hart].pc) { return true }
         for watchpoint in debug.watchpoints
-        where watchpoint.isMet(address: address, count: UInt64(access.size), isWrite: access.isWrite) {
-            hold(access.initiator.number, .watchpoint(watchpoint))
-            return
+        where watchpoint.isMet(address: access.address, count: UInt64(access.size), isWrite: access.isWrite) {
+            hold(hart, .watchpoint(watchpoint))
+            return false
         }
+        return true
     }
 }

@@ -43,7 +43,8 @@ extension Device {
     ///   - end: where to stop if nothing else does.
     ///   - passingBreakpoints: one where the hart is that was stopped doesn't stop it again.
     package func resume(_ actions: [HartAction] = [], until end: Cycle = .max, passingBreakpoints: Bool = true) {
-        core.resume(actions.isEmpty ? Array(repeating: .run, count: harts.count) : actions, until: end, passingBreakpoints: passingBreakpoints)
+        let actions = actions.isEmpty ? Array(repeating: .run, count: harts.count) : actions
+        core.resume(actions, until: end, passingBreakpoints: passingBreakpoints)
     }
 
     /// Is given every event while set.

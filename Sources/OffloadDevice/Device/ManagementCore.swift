@@ -69,9 +69,7 @@ final class ManagementCore: ResetController, WireSink {
         private let recorder: TraceRecorder
         /// The end of the present turn; in raw memory, because it is read after every access.
         let limit: UnsafeMutablePointer<Cycle>
-        /// A debugger watches addresses; read with every access too.
-        let isWatched: UnsafeMutablePointer<Bool>
-        /// Is told of every access while `isWatched`.
+        /// Is asked before accesses while a debugger watches addresses.
         weak var core: ManagementCore?
 
         init(_ hart: Int, _ scheduler: Scheduler, _ crossbar: Crossbar, _ recorder: TraceRecorder) {
@@ -81,27 +79,21 @@ final class ManagementCore: ResetController, WireSink {
             self.recorder = recorder
             limit = .allocate(capacity: 1)
             limit.initialize(to: 0)
-            isWatched = .allocate(capacity: 1)
-            isWatched.initialize(to: false)
         }
 
-        deinit {
-            limit.deallocate()
-            isWatched.deallocate()
-        }
+        deinit { limit.deallocate() }
 
         func access(_ access: inout BusAccess) -> BusStatus {
             scheduler.advance(to: access.time)
-            guard recorder.isRecording || isWatched.pointee else { return crossbar.access(&access, in: .firmware) }
+            guard recorder.isRecording else { return crossbar.access(&access, in: .firmware) }
             let (address, issued) = (access.address, access.time)
             recorder.begin(at: issued)
             let status = crossbar.access(&access, in: .firmware)
             recorder.finish(&access, address: address, bus: .firmware, issued: issued, status: status)
-            if isWatched.pointee, status == .ok { core?.accessDone(access, address: address) }
             return status
         }
 
-        func memoryAccessed(_ access: BusAccess) { core?.accessDone(access, address: access.address) }
+        func permits(_ access: BusAccess) -> Bool { core?.permits(access) ?? true }
 
         var horizon: Cycle { min(limit.pointee, scheduler.nextDue) }
 
@@ -137,11 +129,6 @@ final class ManagementCore: ResetController, WireSink {
             harts[number].idle(until: scheduler.now)
             state.awake[number] = state.running[number]
         }
-    }
-
-    /// Whether ``accessDone(_:address:)`` is told of the harts' accesses.
-    func setWatched(_ isWatched: Bool) {
-        for port in ports { port.isWatched.pointee = isWatched }
     }
 
     /// The hart whose turn it is stops before its next instruction.
@@ -218,7 +205,8 @@ extension ManagementCore: ArchivedModel {
             }
             try archive.integer(&state.end)
             try archive.require(
-                state.turn == nil || state.end >= scheduler.now, "expected a round that ends at \(scheduler.now) or later, found \(state.end)")
+                state.turn == nil || state.end >= scheduler.now,
+                "expected a round that ends at \(scheduler.now) or later, found \(state.end)")
             try archive.integer(&state.appointment)
             try archive.integer(&state.inputs)
         }

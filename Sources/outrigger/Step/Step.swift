@@ -8,7 +8,8 @@ struct Step: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Step through a recorded run, or a live device, forwards and backwards.",
         discussion: """
-            A recording is made by 'outrigger run --record'; a live device is run with --history and named by its --gdb. On a terminal the commands are typed below panes with registers, source and \
+            A recording is made by 'outrigger run --record'; a live device is run with --history and named by its --gdb. On a terminal \
+            the commands are typed below panes with registers, source and \
             events; elsewhere, and with --script, each command's answer is printed. 'help' lists the commands; docs/stepping.md has \
             examples. Example: outrigger step run.rec
             """)

@@ -34,10 +34,15 @@ final class TestMachine: HartPort {
         return status
     }
 
-    /// Direct accesses to watched memory, in order.
+    /// What the watched hart has asked for, in order.
     var watched: [BusAccess] = []
+    /// Whether it may.
+    var permission: (BusAccess) -> Bool = { _ in true }
 
-    func memoryAccessed(_ access: BusAccess) { watched.append(access) }
+    func permits(_ access: BusAccess) -> Bool {
+        watched.append(access)
+        return permission(access)
+    }
 
     /// Writes 16- or 32-bit instructions to memory, one after the other.
     func write(_ instructions: [UInt32], at address: UInt32 = TestMachine.base) {
