@@ -150,12 +150,15 @@ def terminal(tmp_path):
         def screen(self):
             return tmux("capture-pane", "-p", "-t", "step")
 
-        def until(self, text):
+        def wait(self, holds, what):
+            """The screen as soon as it is as it should be."""
             end = time.monotonic() + 60
-            while text not in (screen := self.screen):
-                assert time.monotonic() < end, f"{text!r} is not on the screen:\n{screen}"
-                time.sleep(0.05)
+            while not holds(screen := self.screen):
+                assert time.monotonic() < end, f"{what}:\n{screen}"
             return screen
+
+        def until(self, text):
+            return self.wait(lambda screen: text in screen, f"{text!r} is not on the screen")
 
     yield Terminal()
     subprocess.run(["tmux", "-S", socket, "kill-server"], stderr=subprocess.DEVNULL, timeout=30)
@@ -172,17 +175,16 @@ def test_terminal(small, terminal):
     for _ in range(3):
         before = terminal.screen
         terminal.type("Enter")
-        while terminal.screen == before:
-            time.sleep(0.05)
+        terminal.wait(lambda screen: screen != before, "the command is not repeated")
     terminal.type("previous write", "Enter")
     terminal.type("next write HOSTIF", "Enter")
     screen = terminal.until("HOSTIF.SCRATCH[0]  0x0 -> 0x1234")
     golden("step-screen.txt", re.sub(r"pid=(\d+) *", lambda found: "pid=1".ljust(len(found[0])), screen))
     terminal.resize(60, 20)
-    deadline = time.monotonic() + 30
-    while len(max(terminal.screen.splitlines(), key=len)) > 60 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert "HOSTIF.SCRATCH" in terminal.screen
+    # Lines are cut by the stepper, with a mark, and not by the terminal.
+    screen = terminal.wait(
+        lambda screen: any(len(line) == 60 and line.endswith(">") for line in screen.splitlines()), "nothing is drawn for the new size")
+    assert "HOSTIF.SCRATCH" in screen
     terminal.type("nonsense", "Enter")
     terminal.until("unknown command 'nonsense'")
     # The terminal is as it was.

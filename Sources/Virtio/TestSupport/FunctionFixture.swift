@@ -52,7 +52,7 @@ package class FunctionFixture {
     package let transport: VirtioPCITransport
     /// One for each queue, in the ring format that was negotiated.
     package private(set) var queues: [any QueueDriver] = []
-    /// The same while the rings are split.
+    /// The same of a test that negotiates no packed rings: each is a `MockDriver` then, and one that asks otherwise is mistaken.
     package var drivers: [MockDriver] { queues.map { $0 as! MockDriver } }
     /// What the driver has agreed to.
     package private(set) var features: Features = []
