@@ -102,7 +102,8 @@ struct Run: ParsableCommand {
         fflush(nil)
         if let ready { try Self.announce(ready) }
         try mounted.serve()
-        // Recording and trace end at the same place.
+        // Recording and trace end at the same place: nobody carries the device on any more.
+        debugServer?.stop()
         device.stop()
         if let failure = device.stopRecording() { complain("the recording is incomplete: \(failure)") }
         if let coverage, let data = device.inspect({ $0.coverage }) { try Coverage.write(data, to: coverage) }

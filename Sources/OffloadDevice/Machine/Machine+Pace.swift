@@ -22,6 +22,9 @@ struct PaceClock {
         anchorTime = WallClock.now
     }
 
+    /// The wall clock doesn't matter until the next anchor.
+    mutating func stop() { anchorTime = 0 }
+
     /// The cycle that is the present by the wall clock.
     var cycle: Cycle { anchorTime == 0 ? anchorCycle : anchorCycle &+ Cycle(Double(WallClock.now &- anchorTime) * cyclesPerNanosecond) }
 

@@ -83,7 +83,7 @@ public final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Stops the machine's thread and writes out trace and journal. The device stays as it is.
+    /// Stops the machine's thread and writes out trace and journal. The device stays as it is: a look at it doesn't carry it on.
     public func stop() {
         networks.stop()
         lock.lock()
@@ -95,6 +95,7 @@ public final class Machine: @unchecked Sendable {
         if let running { pthread_join(running, nil) }
         locked {
             isStopping = false
+            clock.stop()
             $0.recorder.writer?.flush()
             journal?.flush()
         }
