@@ -24,14 +24,15 @@ def compare(name, text):
 
 def test_lspci_golden(start):
     device = start("--vfs", "2", pace="lockstep")
-    text = device.lspci("-vvv", "-nn", "-k", "-xxxx")
+    # Numbers alone: names are what the host's pci.ids says.
+    text = device.lspci("-vvv", "-n", "-k", "-xxxx")
     for warning in ("!!!", "<chain", "downgraded", "<unassigned>", "<ignored>", "<access denied>", "unknown"):
         assert warning not in text, warning
     compare("lspci.txt", text)
 
 
 def test_lspci_tree_golden(start):
-    compare("lspci-tree.txt", start("--vfs", "2", pace="lockstep").lspci("-t", "-nn"))
+    compare("lspci-tree.txt", start("--vfs", "2", pace="lockstep").lspci("-t", "-n"))
 
 
 def test_lspci_shows_every_function(device):
