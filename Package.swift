@@ -95,6 +95,9 @@ let package = Package(
         module("Hardware", path: "firmware/Hardware"),
         module("OffloadManager", ["AdminProtocol", "Hardware"], path: "firmware/OffloadManager"),
 
+        // Experiments run the firmware's own code.
+        .executableTarget(name: "demand-forecast", dependencies: ["OffloadManager"], path: "tools/experiments/e1", swiftSettings: strict),
+
         // Makes the scripts of tools/regblock-check.
         .executableTarget(
             name: "regblock-reference", dependencies: ["Registers", "Simulation"], path: "Tests/RegblockReference", swiftSettings: strict),

@@ -33,6 +33,13 @@ public struct Table<Element: BitwiseCopyable> {
         @inline(__always) nonmutating _modify { yield &elements[checked(index)] }
     }
 
+    /// The elements of part number `part` of parts of equal size, for loops that can't afford a check for each element. The part itself
+    /// is checked.
+    @inline(__always) func part(_ part: Int, of size: Int) -> UnsafeMutablePointer<Element> {
+        precondition(part >= 0 && (part &+ 1) &* size <= count)
+        return elements + part &* size
+    }
+
     @inline(__always) private func checked(_ index: Int) -> Int {
         precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
         return index
