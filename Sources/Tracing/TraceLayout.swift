@@ -1,4 +1,5 @@
 import Registers
+import Simulation
 
 /// The bytes of a trace: Common Trace Format 1.8.3, little endian.
 ///
@@ -23,20 +24,12 @@ enum TraceLayout {
         /// What ``checksum`` is to be: FNV-1a over 64-bit words of all but `packetBits`, which changes when another packet follows, and
         /// the checksum itself. No change of a single word leaves it as it was.
         static func checksum(_ packet: UnsafeRawPointer, bytes: Int) -> UInt64 {
-            var hash = EventHash.start
-            for place in stride(from: 0, to: packetBits, by: 8) {
-                hash = EventHash.mixed(hash, UInt64(littleEndian: packet.loadUnaligned(fromByteOffset: place, as: UInt64.self)))
-            }
-            var place = headerBytes
-            while place + 8 <= bytes {
-                hash = EventHash.mixed(hash, UInt64(littleEndian: packet.loadUnaligned(fromByteOffset: place, as: UInt64.self)))
-                place += 8
-            }
-            var rest: UInt64 = 0
-            for index in 0..<max(bytes - place, 0) {
-                rest |= UInt64(packet.load(fromByteOffset: place + index, as: UInt8.self)) << UInt64(8 * index)
-            }
-            return EventHash.mixed(hash, rest)
+            var hash = FNV1a()
+            hash.add(UnsafeRawBufferPointer(start: packet, count: packetBits))
+            hash.add(UnsafeRawBufferPointer(start: packet + headerBytes, count: bytes - headerBytes))
+            // The last word, of what doesn't fill one, is there always.
+            if (bytes - headerBytes) % 8 == 0 { hash.add(0) }
+            return hash.value
         }
     }
 
@@ -95,22 +88,5 @@ extension Initiator {
         }
         self.init(rawValue: UInt16(kind.rawValue) << 8 | UInt16(number))
         guard description == name else { return nil }
-    }
-}
-
-/// Hashes of traces: FNV-1a (Fowler, Noll, Vo) over 64-bit words.
-enum EventHash {
-    static let start: UInt64 = 0xcbf2_9ce4_8422_2325
-
-    @inline(__always) static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 { (hash ^ word) &* 0x100_0000_01b3 }
-
-    /// With the slots of an event.
-    @inline(__always) static func mixed(_ hash: UInt64, _ slot: UnsafePointer<RawEvent>) -> UInt64 {
-        let words = UnsafeRawPointer(slot)
-        var hash = hash
-        for place in stride(from: 0, to: RawEvent.stride, by: 8) {
-            hash = mixed(hash, UInt64(littleEndian: words.load(fromByteOffset: place, as: UInt64.self)))
-        }
-        return hash
     }
 }

@@ -1,4 +1,5 @@
 import Registers
+import Simulation
 
 /// The metadata of a trace (TSDL, section 7): what is in its packets, and the names of all numbers.
 struct TraceMetadata {
@@ -15,9 +16,9 @@ struct TraceMetadata {
     private static func identity(of text: String) -> [UInt8] {
         var bytes: [UInt8] = []
         for offset: UInt64 in [0xcbf2_9ce4_8422_2325, 0x84222325_cbf29ce4] {
-            var hash = offset
-            for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-            withUnsafeBytes(of: hash.littleEndian) { bytes += $0 }
+            var hash = FNV1a(offset)
+            hash.add(text)
+            withUnsafeBytes(of: hash.value.littleEndian) { bytes += $0 }
         }
         return bytes
     }

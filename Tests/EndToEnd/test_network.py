@@ -128,5 +128,6 @@ def test_a_link_goes_down_and_comes_back(device):
 
 def test_a_broken_capture_file_is_refused_at_its_place(start, tmp_path):
     (tmp_path / "bad.pcap").write_bytes(bytes(24))
-    with pytest.raises(AssertionError, match=r"physical function 1: .*bad.pcap: byte 0: expected the magic number of a pcap file, found 0x0"):
+    complaint = "physical function 1: .*bad.pcap: byte 0: expected the magic number of a pcap file, found 0x0"
+    with pytest.raises(AssertionError, match=complaint):
         start(machine=f"physical_functions:\n  - {{function: 1, kind: net, backend: pcap, input: {tmp_path}/bad.pcap}}")

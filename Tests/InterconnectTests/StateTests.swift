@@ -15,7 +15,8 @@ private final class Rig: CompletionSink, BusTarget {
 
     init() {
         link = Link(
-            .init(name: "link", rate: .init(bytesPerMicrosecond: 7000, cyclesPerMicrosecond: 1000), latency: 350, quantum: 512, burst: 2048),
+            .init(
+                name: "link", rate: .init(bytesPerMicrosecond: 7000, cyclesPerMicrosecond: 1000), latency: 350, quantum: 512, burst: 2048),
             on: scheduler)
         pool = ServicePool(.init(name: "pool", cores: 5), on: scheduler)
         for _ in 0..<2 { linkPorts.append(link.attach(self)) }

@@ -122,7 +122,9 @@ private func wire(_ name: String) throws -> UInt16 { UInt16(try #require(TraceNa
         let capability = machine.inspect { device in
             let function = device.hierarchy.physicalFunction
             var place = Int(function.readConfiguration(0x34, size: 1))
-            while place != 0, function.readConfiguration(place, size: 1) != 0x11 { place = Int(function.readConfiguration(place + 1, size: 1)) }
+            while place != 0, function.readConfiguration(place, size: 1) != 0x11 {
+                place = Int(function.readConfiguration(place + 1, size: 1))
+            }
             return place
         }
         _ = withUnsafeBytes(of: UInt16(0x8000).littleEndian) { machine.writeConfiguration(function: 0, offset: capability + 2, $0) }
@@ -200,7 +202,8 @@ private func wire(_ name: String) throws -> UInt16 { UInt16(try #require(TraceNa
             guard case .log(let event) = event, case .record(let kind, let arguments) = event.content else { return nil }
             return (event.time, kind, arguments)
         }
-        let written = try #require(rig.machine.inspect { $0.peek(.firmware, UInt64(try rig.symbol("offload_trace").address) + 12, size: 4) })
+        let count = UInt64(try rig.symbol("offload_trace").address) + 12
+        let written = try #require(rig.machine.inspect { $0.peek(.firmware, count, size: 4) })
         #expect(records.count == written && written >= 2)
         #expect(records.allSatisfy { $0.2.count == 2 })
         #expect(zip(records, records.dropFirst()).allSatisfy { $0.0 <= $1.0 })

@@ -376,7 +376,8 @@ private func makeSmallEvents(seed: UInt64) -> [TraceEvent] {
     @Test func functionsNeedAFirmwareImage() throws {
         let catalogue = RegisterCatalogue(try makeMaps())
         let decoder = TraceDecoder(TraceNames(catalogue, buses: try makeMaps()), catalogue: catalogue, maps: try makeMaps())
-        for (text, expected) in [("pc in main", "column 7: a function has addresses"), ("record == boot", "column 11: kinds of records have")] {
+        let mistakes = [("pc in main", "column 7: a function has addresses"), ("record == boot", "column 11: kinds of records have")]
+        for (text, expected) in mistakes {
             #expect(message { _ = try TraceFilter(text, decoder) }.contains("\(expected)"), "\(text)")
         }
     }

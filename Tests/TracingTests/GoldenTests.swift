@@ -18,7 +18,7 @@ import Tracing
 
     @Test func layout1IsRefusedByName() {
         #expect(message { _ = try TraceReader(folder: golden("layout1")) }.hasSuffix(
-            "layout1/metadata: layout 2 expected, 1 found: written by another version of outrigger; babeltrace2 reads it, or record the run "
-                + "again"))
+            "layout1/metadata: layout 2 expected, 1 found: written by another version of outrigger; babeltrace2 reads it, or record "
+                + "the run again"))
     }
 }

@@ -62,7 +62,8 @@ struct SwitchTests {
         defer { withExtendedLifetime(sinks) {} }
         for sink in sinks { _ = backend.connect(sink) }
         for number in 0..<5000 as Range<UInt64> {
-            frame(to: MACAddress(value: 0x0200_0000_0000 + (number ^ 1)), from: MACAddress(value: 0x0200_0000_0000 + number)).withUnsafeBytes {
+            let base: UInt64 = 0x0200_0000_0000
+            frame(to: MACAddress(value: base + (number ^ 1)), from: MACAddress(value: base + number)).withUnsafeBytes {
                 backend.transmit(NetworkFrame($0), from: Int(number % 2), at: 0)
             }
         }
@@ -182,7 +183,9 @@ struct CaptureTests {
         var random = SplitMix64(seed: seed)
         for _ in 0..<150 {
             var bytes = file()
-            for _ in 0..<1 + random.next() % 4 { bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next()) }
+            for _ in 0..<1 + random.next() % 4 {
+                bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
+            }
             bytes.removeLast(Int(random.next() % 40))
             guard let backend = try? ExternalNetwork(input: try write(bytes), cyclesPerMicrosecond: 1000) else { continue }
             let fixture = NetworkFixture(backend: backend)

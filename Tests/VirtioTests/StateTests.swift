@@ -146,8 +146,9 @@ struct StateTests {
 
     @Test("a fault of each kind is saved with its values", arguments: [
         .invalidSize(3), .misaligned(.device, address: 1 << 63, alignment: 4), .areaUnreachable(.descriptors, address: 7),
-        .indexJump(available: 9, taken: 1, size: 4), .headOutOfRange(head: 5, size: 4), .nextOutOfRange(descriptor: 1, next: 2, size: 65536),
-        .loop(head: 3), .tooManyBuffers(head: 1, limit: 128), .emptyBuffer(descriptor: 65535),
+        .indexJump(available: 9, taken: 1, size: 4), .headOutOfRange(head: 5, size: 4),
+        .nextOutOfRange(descriptor: 1, next: 2, size: 65536), .loop(head: 3), .tooManyBuffers(head: 1, limit: 128),
+        .emptyBuffer(descriptor: 65535),
         .addressOverflow(descriptor: 1, address: .max, length: .max), .chainTooLong(head: 2), .readableAfterWritable(descriptor: 3),
         .bufferUnreachable(descriptor: 4, address: 5, length: 6, isWrite: true), .indirectNotNegotiated(descriptor: 1),
         .nestedIndirect(descriptor: 2), .indirectWithNext(descriptor: 3), .indirectLength(descriptor: 4, length: .max),

@@ -133,7 +133,8 @@ extension Stepper {
                 let index = { (value: UInt16) in state.format == "packed" ? "\(value & 0x7fff)/\(value >> 15)" : "\(value)" }
                 lines.append(
                     "fn\(function.index) queue \(queue)  \(state.format ?? "-")  size \(state.layout.size)  "
-                        + "available \(index(indices.available))  taken \(index(indices.taken))  used \(index(indices.used))  in flight \(state.requestsInFlight)"
+                        + "available \(index(indices.available))  taken \(index(indices.taken))  used \(index(indices.used))  "
+                        + "in flight \(state.requestsInFlight)"
                         + (state.lastFault.map { "  \($0)" } ?? ""))
             }
         }

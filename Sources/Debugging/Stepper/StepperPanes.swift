@@ -85,6 +85,7 @@ extension Stepper: StepperFront {
         let coming = (try? attempt { () throws(TimelineError) in try timeline.events(after: timeline.position, count: 3) }) ?? []
         return StepperPanes(
             title: place, source: source(context: 5), backtrace: backtrace(),
-            registers: (try? registers([])) ?? ["no registers: show NAME..."], queues: queues(), past: past.map(formatter.line), coming: coming.map(formatter.line))
+            registers: (try? registers([])) ?? ["no registers: show NAME..."], queues: queues(),
+            past: past.map(formatter.line), coming: coming.map(formatter.line))
     }
 }

@@ -26,7 +26,8 @@ final class RegisterCoverage {
         guard case .register(let number, let element, let byte) = event.target, event.status == .ok else { return }
         let start = Int(byte)
         accessed(
-            Int(number), element: Int(element), bytes: start..<start + Int(event.size), isWrite: event.isWrite, old: event.old, new: event.new)
+            Int(number), element: Int(element), bytes: start..<start + Int(event.size), isWrite: event.isWrite, old: event.old,
+            new: event.new)
     }
 
     /// - Parameters:

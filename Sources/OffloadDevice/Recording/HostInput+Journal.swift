@@ -200,7 +200,7 @@ enum RecordedOutcome: Equatable {
             case .access(let value, let status, let time):
                 .access(value: input.isWrite ? nil : value, status: status.rawValue, duration: time &- cycle)
             case .read(let bytes):
-                .read(count: bytes.count, hash: bytes.reduce(into: StateHash()) { $0.add(UInt64($1)) }.value)
+                .read(count: bytes.count, hash: bytes.reduce(into: FNV1a()) { $0.add(UInt64($1)) }.value)
             case .taken(let count): .taken(count)
             case .refused: .refused
             }

@@ -159,7 +159,7 @@ public final class Recording {
 
     /// What a machine's registers are called and where they are.
     static let registers: UInt64 = {
-        var hash = StateHash()
+        var hash = FNV1a()
         for block in DeviceBus.allCases.flatMap(\.map.blocks) {
             hash.add(block.name)
             hash.add(block.base)

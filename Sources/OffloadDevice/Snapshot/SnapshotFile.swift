@@ -152,7 +152,8 @@ extension Snapshot {
     ) throws(SnapshotError) -> Disk {
         var (number, byteCount, hasContents) = (UInt32(expected), 0 as UInt64, false)
         try chunk.integer(&number)
-        try chunk.require(number == UInt32(expected) && expected < media.count, "expected disk \(expected) of \(media.count), found \(number)")
+        try chunk.require(
+            number == UInt32(expected) && expected < media.count, "expected disk \(expected) of \(media.count), found \(number)")
         try chunk.integer(&byteCount, in: 512...Self.mostDiskBytes)
         try chunk.flag(&hasContents)
         let size = media[expected].file == nil ? media[expected].size : nil

@@ -1,3 +1,4 @@
+import Simulation
 import Synchronization
 
 /// Takes events from the machine, one thread at a time, to the writer's thread, in order and without loss.
@@ -68,7 +69,7 @@ import Synchronization
 
     // MARK: The writer's end
 
-    /// Waits for a chunk, for a call, or for a time of ``Monitor/now``; whatever comes first.
+    /// Waits for a chunk, for a call, or for a time of ``WallClock``; whatever comes first.
     func wait(until time: UInt64) {
         monitor.lock()
         defer { monitor.unlock() }
@@ -78,8 +79,8 @@ import Synchronization
         isCalled = false
     }
 
-    /// Waits until a time of ``Monitor/now``, soon, while events come in: the machine is spared waking the writer. Ends before it for a call
-    /// or a full ring.
+    /// Waits until a time of ``WallClock``, soon, while events come in: the machine is spared waking the writer. Ends before it for a
+    /// call or a full ring.
     func nap(until time: UInt64) {
         monitor.lock()
         defer { monitor.unlock() }

@@ -1,4 +1,5 @@
 import Registers
+import Simulation
 
 /// The thread's side of a ``TraceWriter``: hashes events, decides which are kept, encodes and writes them.
 final class TraceRecording {
@@ -16,7 +17,7 @@ final class TraceRecording {
 
     private struct Stream {
         var encoder: StreamEncoder
-        /// When the first event of its packet came, in ``Monitor/now``.
+        /// When the first event of its packet came, in ``WallClock``.
         var since: UInt64 = 0
     }
 
@@ -42,7 +43,7 @@ final class TraceRecording {
     /// Adds an event of one slot.
     func add(_ event: UnsafePointer<RawEvent>) {
         totals.events &+= 1
-        totals.hash = EventHash.mixed(totals.hash, event)
+        addToHash(event)
         guard folder != nil else { return }
         if trigger.looksAtEvents {
             addIfKept(event, UnsafeRawBufferPointer(start: nil, count: 0))
@@ -54,12 +55,18 @@ final class TraceRecording {
     /// Adds an event of several slots.
     func add(_ slots: [UnsafePointer<RawEvent>]) {
         totals.events &+= 1
-        for slot in slots { totals.hash = EventHash.mixed(totals.hash, slot) }
+        for slot in slots { addToHash(slot) }
         guard folder != nil else { return }
         tail.removeAll(keepingCapacity: true)
         for slot in slots.dropFirst() { tail += UnsafeRawBufferPointer(start: slot, count: RawEvent.stride) }
         let count = slots[0].pointee.tailBytes
         tail.withUnsafeBytes { addIfKept(slots[0], UnsafeRawBufferPointer(rebasing: $0.prefix(count))) }
+    }
+
+    @inline(__always) private func addToHash(_ slot: UnsafePointer<RawEvent>) {
+        var hash = FNV1a(totals.hash)
+        hash.add(UnsafeRawBufferPointer(start: slot, count: RawEvent.stride))
+        totals.hash = hash.value
     }
 
     private func addIfKept(_ event: UnsafePointer<RawEvent>, _ tail: UnsafeRawBufferPointer) {
@@ -78,7 +85,7 @@ final class TraceRecording {
         let initiator = Int(event.pointee.initiator) & (Self.initiators - 1)
         let stream = streams[initiator] ?? open(initiator)
         if stream.pointee.encoder.isFull(for: event.pointee.time) { write(stream, isHistory: trigger.isHistory) }
-        if stream.pointee.encoder.isEmpty { stream.pointee.since = Monitor.now }
+        if stream.pointee.encoder.isEmpty { stream.pointee.since = WallClock.now }
         stream.pointee.encoder.add(event, tail: tail)
     }
 
@@ -93,7 +100,7 @@ final class TraceRecording {
 
     // MARK: Packets
 
-    /// Writes the packets whose first event came at this time of ``Monitor/now`` or before.
+    /// Writes the packets whose first event came at this time of ``WallClock`` or before.
     func flush(olderThan time: UInt64) {
         for stream in used where !stream.pointee.encoder.isEmpty && stream.pointee.since <= time {
             write(stream, isHistory: trigger.isHistory)

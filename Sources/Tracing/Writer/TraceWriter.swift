@@ -1,5 +1,6 @@
 import Glibc
 import Registers
+import Simulation
 
 /// Records what happens in one device: into a folder, or only as a hash.
 ///
@@ -32,7 +33,7 @@ public final class TraceWriter: @unchecked Sendable {
         /// Events recorded.
         public var events: UInt64 = 0
         /// Over all events in the order in which they were recorded: the same for the same run, on any machine.
-        public var hash: UInt64 = EventHash.start
+        public var hash: UInt64 = FNV1a().value
         /// Why nothing is written any more; nil while all is well.
         public var failure: TraceError?
 
@@ -142,7 +143,7 @@ public final class TraceWriter: @unchecked Sendable {
             isEnding = state.isEnding
             monitor.unlock()
             let isBusy = takeAll()
-            let now = Monitor.now
+            let now = WallClock.now
             if isEnding {
                 sink.finish()
             } else {

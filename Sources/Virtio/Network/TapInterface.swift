@@ -79,7 +79,7 @@ public final class TapInterface: @unchecked Sendable {
     private func run() {
         var frame = [UInt8](repeating: 0, count: Self.longestFrame)
         while true {
-            var events = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0), pollfd(fd: wake.read, events: Int16(POLLIN), revents: 0)]
+            var events = [descriptor, wake.read].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             guard poll(&events, 2, -1) >= 0 || errno == EINTR, events[1].revents == 0 else { return }
             while true {
                 let count = Glibc.read(descriptor, &frame, frame.count)

@@ -1,11 +1,13 @@
 import Glibc
 
+// For the threads around a machine: who waits for whom, and what time it is to people. No model uses either.
+
 /// A lock with one condition, on which threads wait for what others do under the lock.
-final class Monitor: Sendable {
+package final class Monitor: Sendable {
     nonisolated(unsafe) private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     nonisolated(unsafe) private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init() {
+    package init() {
         pthread_mutex_init(mutex, nil)
         var attributes = pthread_condattr_t()
         pthread_condattr_init(&attributes)
@@ -21,24 +23,28 @@ final class Monitor: Sendable {
         mutex.deallocate()
     }
 
-    func lock() { pthread_mutex_lock(mutex) }
-    func unlock() { pthread_mutex_unlock(mutex) }
+    package func lock() { pthread_mutex_lock(mutex) }
+    package func tryLock() -> Bool { pthread_mutex_trylock(mutex) == 0 }
+    package func unlock() { pthread_mutex_unlock(mutex) }
     /// Wakes all that wait.
-    func notify() { pthread_cond_broadcast(condition) }
+    package func notify() { pthread_cond_broadcast(condition) }
     /// Gives up the lock until notified.
-    func wait() { pthread_cond_wait(condition, mutex) }
+    package func wait() { pthread_cond_wait(condition, mutex) }
 
-    /// The same, until a time of ``now`` at most.
+    /// The same, until a time of ``WallClock`` at most.
     /// - Returns: false at that time.
-    func wait(until time: UInt64) -> Bool {
+    @discardableResult package func wait(until time: UInt64) -> Bool {
         var end = timespec(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
         return pthread_cond_timedwait(condition, mutex, &end) != ETIMEDOUT
     }
+}
 
-    /// Nanoseconds of a clock that only goes forward.
-    static var now: UInt64 {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+/// The host's monotonic clock.
+package enum WallClock {
+    /// Nanoseconds.
+    package static var now: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }
