@@ -96,9 +96,10 @@ public struct ConfigurationSpace: Sendable {
     func firstMismatch(setByHardware: [Int: UInt32]) -> Int? {
         stride(from: 0, to: Self.size, by: 4).first { offset in
             (0..<4).contains { i in
-                let hardware = UInt8(truncatingIfNeeded: (setByHardware[offset] ?? 0) >> UInt32(8 * i))
                 let place = offset + i
-                return (bytes[place] ^ initial[place]) & ~(writable[place] | clearable[place] | hardware) != 0
+                let different = (bytes[place] ^ initial[place]) & ~(writable[place] | clearable[place])
+                // Seldom anything: there is no need to look up the others.
+                return different != 0 && different & ~UInt8(truncatingIfNeeded: (setByHardware[offset] ?? 0) >> UInt32(8 * i)) != 0
             }
         }
     }

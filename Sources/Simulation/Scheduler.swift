@@ -50,7 +50,8 @@ public final class Scheduler {
     ///
     /// A deadline that is armed meanwhile and due by then fires too. A `cycle` that has passed is ignored.
     public func advance(to cycle: Cycle) {
-        while state.pointee.nextDue <= cycle {
+        // With nothing armed, `nextDue` is a cycle as well: the last one.
+        while state.pointee.nextDue <= cycle, state.pointee.count > 0 {
             let first = state.pointee.heap[0]
             if first.cycle > state.pointee.now { state.pointee.now = first.cycle }
             take(0)

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What is wrong with a stored state: what was expected, what was found, and where.
 public struct SnapshotError: Error, Equatable, Sendable, CustomStringConvertible {
     public let description: String
@@ -315,15 +317,8 @@ public struct StateArchive {
 extension UnsafeRawBufferPointer {
     /// Whether all bytes are 0.
     package var isZero: Bool {
-        var place = 0
-        while place &+ 8 <= count {
-            if loadUnaligned(fromByteOffset: place, as: UInt64.self) != 0 { return false }
-            place &+= 8
-        }
-        while place < count {
-            if self[place] != 0 { return false }
-            place &+= 1
-        }
-        return true
+        guard let first = self.first else { return true }
+        // The first byte is, and each is what the one before it is.
+        return first == 0 && memcmp(baseAddress!, baseAddress! + 1, count - 1) == 0
     }
 }

@@ -6,17 +6,21 @@ import Testing
 /// The file `journal`, as a hostile one may be.
 @Suite struct JournalTests {
     /// A recording of a little of everything, and its file.
-    private func recording() throws -> (TemporaryFolder, [UInt8]) {
+    private func recording(cycles: Cycle = 3_000_000) throws -> (TemporaryFolder, [UInt8]) {
         let folder = try TemporaryFolder()
         let machine = try Machine(.small, pace: .lockstep)
         machine.startDigest()
         try machine.startRecording(folder: folder.path)
         try machine.loadFirmware(try TestProgram.restless().elf)
-        for input in inputs { machine.perform(input) }
+        for (number, input) in inputs.enumerated() {
+            machine.perform(input)
+            // Chunks that a killed writer would have left.
+            if number % 4 == 3 { #expect(machine.bringRecordingUpToDate() == nil) }
+        }
         var driver = BlockDriver(machine, function: 2, offset: 0)
         driver.data[3] = 9
         #expect(driver.request(type: 1, sector: 3, count: 512) == 0)
-        machine.advance(by: 3_000_000)
+        machine.advance(by: cycles)
         #expect(machine.stopRecording() == nil)
         return (folder, try folder.read("journal"))
     }
@@ -105,43 +109,65 @@ import Testing
         #expect(cuts > 30)
     }
 
-    @Test func damagedJournalsAreRefused() throws {
+    /// All is told, or what stands before the damage is taken for a recording that was cut there; never anything else.
+    @Test func damagedJournalsAreRefusedOrCut() throws {
         let (folder, bytes) = try recording()
+        let whole = try replay(open(bytes, in: folder).get())
         var random = SplitMix64(seed: 6)
+        var cuts: Set<Int> = []
         for round in 0..<1000 {
             var damaged = bytes
-            switch round % 4 {
+            switch round % 5 {
             case 0: damaged[.random(in: 0..<bytes.count, using: &random)] ^= 1 << UInt8.random(in: 0..<8, using: &random)
             case 1:
                 let place = Int.random(in: 0..<bytes.count, using: &random)
                 for index in place..<min(place + 16, bytes.count) { damaged[index] = .random(in: 0...255, using: &random) }
             case 2: damaged.remove(at: .random(in: 0..<bytes.count, using: &random))
+            case 3: damaged.removeLast(.random(in: 1...bytes.count, using: &random))
             default: damaged.insert(.random(in: 0...255, using: &random), at: .random(in: 0..<bytes.count, using: &random))
             }
             guard damaged != bytes else { continue }
             switch try open(damaged, in: folder) {
-            case .success(let recording): #expect(recording.cut != nil, "seed 6, round \(round): accepted")
+            case .success(let recording):
+                #expect(recording.cut?.hasPrefix(folder.path) == true, "seed 6, round \(round): accepted")
+                let isPart = damaged[..<recording.byteCount] == bytes[..<recording.byteCount]
+                #expect(isPart && recording.byteCount < bytes.count, "seed 6, round \(round): \(recording.byteCount) bytes")
+                cuts.insert(recording.byteCount)
             case .failure(let error): #expect(error.description.hasPrefix(folder.path), "seed 6, round \(round): \(error)")
             }
         }
+        // What is left is whole chunks: so many ways there are to replay it. Each ends within the whole one.
+        for count in cuts.sorted() {
+            let part = try replay(open(Array(bytes[..<count]), in: folder).get())
+            #expect(part.divergence == nil, "\(count) bytes")
+            let end = part.recording.end
+            #expect(part.device.position == end && end <= whole.recording.end, "\(count) bytes")
+        }
+        #expect(cuts.count > 5)
     }
 
-    /// Entries that no writer makes, with checksums that are right.
-    @Test func hostileEntriesDoNoHarm() throws {
-        let (folder, bytes) = try recording()
+    /// Entries that no writer makes, with checksums that are right: a device takes whatever they say, and a replay tells that this isn't
+    /// what was recorded.
+    @Test func hostileEntriesAreRefusedOrDiverge() throws {
+        let (folder, bytes) = try recording(cycles: 20_000)
+        let whole = try replay(open(bytes, in: folder).get())
+        let hash = try #require(whole.traceHash)
         var random = SplitMix64(seed: 7)
-        var refused = 0
+        var refused = 0, diverged = 0
         for round in 0..<1000 {
             var hostile = JournalBytes(bytes)
             hostile.change(using: &random)
             switch try open(hostile.bytes, in: folder) {
             case .success(let recording):
-                // Whatever it says, a device takes it.
-                if round % 100 == 0, recording.end.cycle < 10_000_000 { _ = try replay(recording) }
-            case .failure: refused += 1
+                let replayer = try replay(recording)
+                if replayer.divergence != nil { diverged += 1 }
+                #expect(replayer.divergence != nil || replayer.traceHash == hash, "seed 7, round \(round): accepted")
+            case .failure(let error):
+                #expect(error.description.hasPrefix(folder.path), "seed 7, round \(round): \(error)")
+                refused += 1
             }
         }
-        #expect(refused > 100)
+        #expect(refused > 100 && diverged > 100, "\(refused) refused, \(diverged) diverged")
     }
 
     @Test func anotherFirmwareFileIsRefused() throws {

@@ -131,6 +131,8 @@ import Testing
                 target.round += .random(in: 0...3, using: &random)
                 target.hart = [0, 1, Position.roundEnd, Position.between].randomElement(using: &random)!
                 target.time = target.hart < 2 ? target.cycle + .random(in: 0...2000, using: &random) : 0
+                // Nobody knows the cycle yet; by then the round is over.
+                target.cycle += 5 * device.description.quantum
                 device.run(to: target)
                 #expect(device.position >= target || device.position.hart == target.hart)
             }
@@ -188,6 +190,17 @@ import Testing
         }
         finish(again)
         #expect(outcome(machine) == outcome(again))
+    }
+
+    /// A position that no inputs lead to, as a hostile journal may have it: more rounds than there is time for.
+    @Test func anUnreachablePositionIsNotWaitedFor() throws {
+        let asleep = try Machine(.small, pace: .lockstep), awake = try Self.machine()
+        for machine in [asleep, awake] {
+            let target = Position(round: .max, hart: Position.between, time: 0, cycle: 50_000, inputs: 0)
+            machine.inspect { $0.run(to: target) }
+            let position = machine.inspect { $0.position }
+            #expect(position < target && position.cycle >= target.cycle)
+        }
     }
 
     /// A hart that a debugger keeps executes nothing while the other goes on.

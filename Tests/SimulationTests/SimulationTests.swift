@@ -12,6 +12,14 @@ private final class Recorder: DeadlineTarget {
 }
 
 @Suite struct SchedulerTests {
+    @Test func theLastCycleIsReachedWithNothingArmed() {
+        let scheduler = Scheduler(), recorder = Recorder()
+        let deadline = Deadline("d", on: scheduler, target: recorder)
+        deadline.arm(at: .max)
+        for _ in 0..<2 { scheduler.advance(to: .max) }
+        #expect(scheduler.now == .max && recorder.fired.map(\.at) == [.max])
+    }
+
     @Test func deadlinesFireAtTheirCycleInOrderOfArming() {
         let scheduler = Scheduler(), recorder = Recorder()
         let deadlines = (0..<4).map { Deadline("d\($0)", on: scheduler, target: recorder, tag: $0) }

@@ -1,5 +1,6 @@
 import Glibc
 import Registers
+import Simulation
 import Testing
 import Tracing
 
@@ -112,6 +113,32 @@ import Tracing
         let metadata = stored.file("metadata")
         #expect(complaint(at: 3, UInt8(ascii: "X"), of: metadata) == "metadata: metadata of CTF 1.8 expected, '/* XTF 1.8 */' found")
         #expect(complaint(at: metadata.bytes.count - 4, UInt8(ascii: "X"), of: metadata).hasPrefix("metadata: damaged: "))
+    }
+
+    /// Times that no writer makes, with a checksum that is right: views count on time that goes forward.
+    @Test(arguments: [(0, .max - 1), (.max - 1, .max - 1), (0, 0), (.max - 1, .max)] as [(UInt64, UInt64)])
+    func timeStaysWithinItsPacket(begin: UInt64, end: UInt64) throws {
+        let stored = try Stored(isKilled: true), hart = stored.file("hart0")
+        let size = Int(hart.bytes[48]) / 8 + Int(hart.bytes[49]) * 32
+        // The last one of the file.
+        var packet = Array(hart.bytes[..<size])
+        func put(_ value: UInt64, at place: Int) {
+            for byte in 0..<8 { packet[place + byte] = UInt8(truncatingIfNeeded: value >> UInt64(8 * byte)) }
+        }
+        put(begin, at: 32)
+        put(end, at: 40)
+        var sum = FNV1a()
+        packet.withUnsafeBytes {
+            sum.add(UnsafeRawBufferPointer(rebasing: $0[..<72]))
+            sum.add(UnsafeRawBufferPointer(rebasing: $0[88...]))
+        }
+        if size % 8 == 0 { sum.add(0) }
+        put(sum.value, at: 80)
+        store(packet, hart.path)
+        let (events, complaint) = stored.outcome()
+        let times = events.filter { $0.initiator == .hart(0) }.map(\.time)
+        #expect(times == times.sorted() && times.allSatisfy { $0 <= end })
+        if begin > 0 || end == 0 { #expect(complaint?.contains(" to \(end) expected, ") == true, "\(complaint ?? "none")") }
     }
 
     /// The packet that was being written when the process was killed.

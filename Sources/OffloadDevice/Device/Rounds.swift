@@ -44,14 +44,15 @@ extension ManagementCore {
     /// A round that begins before `cycle` ends there at the latest: an input.
     func makeAppointment(at cycle: Cycle) { state.appointment = cycle }
 
-    /// Carries the device on to a position that the same inputs lead to; nothing if it has passed. A debugger can stop it before.
+    /// Carries the device on to a position that the same inputs lead to; nothing if it has passed. A debugger can stop it before. Other
+    /// inputs may lead past the position's cycle in fewer rounds: there it stops.
     func run(to target: Position) {
         while !isHeld, position < target {
             if state.turn == nil {
+                guard scheduler.now <= target.cycle else { return }
                 performRequests()
                 guard state.awake.contains(true) else {
-                    // Where no more round is to come before the target, time goes no further than that.
-                    idle(until: target.round <= state.rounds ? max(target.cycle, scheduler.now &+ 1) : .max)
+                    idle(until: max(target.cycle, scheduler.now &+ 1))
                     continue
                 }
                 beginRound()

@@ -67,6 +67,9 @@ struct JournalCursor {
             position.time = try decoder.number()
         }
         guard position >= last.position else { throw decoder.error("expected \(last.position) or later, found \(position)") }
+        guard max(position.cycle, position.time) <= StateArchive.lastCycle else {
+            throw decoder.error("expected a cycle up to \(StateArchive.lastCycle), found \(position)")
+        }
         last.position = position
         return position
     }

@@ -141,7 +141,7 @@ public final class Replayer: ExternalChangeSource {
             let next = state.next?.position
             if let next, next.cycle <= cycle {
                 guard try step() else { return }
-            } else if let next, next.round <= device.position.round + 1 {
+            } else if let next, next.round <= device.position.round &+ 1 {
                 return try run(to: next)
             } else {
                 device.runRound(until: min(cycle, recording.end.cycle))

@@ -2,7 +2,8 @@ import Peripherals
 import Simulation
 import Virtio
 
-/// Everything about a device at one moment: ``Device/capture(after:)`` makes one, ``Device/restore(_:)`` goes back to it. docs/snapshots.md.
+/// Everything about a device at one moment: ``Device/capture(after:)`` makes one, ``Device/restore(_:)`` goes back to it:
+/// docs/snapshots.md.
 ///
 /// It is a value: the pages of its memories are shared with other snapshots, and with nothing that changes.
 public struct Snapshot: Sendable {
@@ -17,7 +18,7 @@ public struct Snapshot: Sendable {
     /// Device time.
     public let cycle: Cycle
     /// What the models have archived.
-    let models: [UInt8]
+    package let models: [UInt8]
     /// By ``Device/memories``.
     let memories: [MemoryImage]
     /// By the ``Device/functions`` that are block devices.
@@ -26,6 +27,11 @@ public struct Snapshot: Sendable {
     /// The same as one of another machine, which differs in where the contents of disks come from.
     func of(_ machine: MachineDescription) -> Snapshot {
         Snapshot(description: machine, cycle: cycle, models: models, memories: memories, disks: disks)
+    }
+
+    /// The same with other state of the models, which may be hostile.
+    package func with(models: [UInt8]) -> Snapshot {
+        Snapshot(description: description, cycle: cycle, models: models, memories: memories, disks: disks)
     }
 
     /// Bytes of memory that it takes beside another one of the same device, with which it shares what is the same. Disks are left out.

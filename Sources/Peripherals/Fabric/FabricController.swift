@@ -8,7 +8,8 @@ public final class FabricController: BusTarget, RegisterModel, CrossbarErrorList
     /// Everything that changes is in the registers, the crossbar and the links.
     public let registers: RegisterBlock
     public let interrupt = Wire("fabric.irq")
-    private let crossbar: Crossbar
+    /// Whoever makes both keeps it: these registers are a target of it.
+    private unowned let crossbar: Crossbar
     /// Device to host, and host to device.
     private let links: [Link]
     private let scheduler: Scheduler

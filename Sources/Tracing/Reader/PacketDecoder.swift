@@ -99,6 +99,7 @@ struct PacketDecoder {
     /// - Parameter registers: how many the trace has names of.
     mutating func next(_ initiator: Initiator, registers: Int) throws(Failure) -> Item {
         typealias Header = TraceLayout.Header
+        let before = time
         let first = try take(UInt8.self)
         var number = first & 0x3f
         if number == Header.medium {
@@ -113,6 +114,7 @@ struct PacketDecoder {
             let low = UInt64(try take(UInt8.self)) << 2 | UInt64(first >> 6)
             time = Self.extended(time, with: low, bits: Header.timeBits)
         }
+        guard before <= time, time <= end else { throw Failure("a time from \(before) to \(end) expected, \(time) found") }
         return try item(number, initiator, registers)
     }
 
