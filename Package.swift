@@ -47,7 +47,7 @@ let package = Package(
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("PCIExpress", ["Registers", "Simulation", "Interconnect"]),
         module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
-        module("Tracing", ["Registers", histogram]),
+        module("Tracing", ["Registers", "Simulation", histogram]),
 
         // What a firmware image says about itself.
         .systemLibrary(name: "CDwarf", pkgConfig: "libdw", providers: [.apt(["libdw-dev"])]),
@@ -109,7 +109,7 @@ let package = Package(
         tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
         tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"], exclude: ["Golden"]),
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        tests("Tracing", ["Registers"], exclude: ["Golden"]),
+        tests("Tracing", ["Registers", "Simulation"], exclude: ["Golden"]),
         tests("FirmwareInfo", ["RISCV"]),
         tests(
             "OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"],
@@ -125,3 +125,13 @@ let package = Package(
         tests("AdminProtocol", []),
     ]
 )
+
+// tools/fuzz builds one program more, which needs libFuzzer.
+if Context.environment["OUTRIGGER_FUZZ"] != nil {
+    package.targets += [
+        .systemLibrary(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "fuzz", dependencies: ["CFuzzer", "Debugging", "OffloadDevice", "Registers", "Simulation", "Tracing"],
+            path: "Tests/Fuzz/Program", swiftSettings: strict),
+    ]
+}
