@@ -148,6 +148,8 @@ extension Crossbar {
     public func laneState(_ lane: Int) -> CrossbarState.LaneState { storage.pointee.lanes[lane] }
     public func targetState(_ target: TargetIndex) -> CrossbarState.TargetState { storage.pointee.targets[target] }
     public var targetCount: Int { targets.count }
+    /// Cycles in which targets were occupied, of all targets together.
+    public var busyCycles: Cycle { targets.indices.reduce(0) { $0 &+ storage.pointee.targets[$1].busy } }
     public func targetName(_ target: TargetIndex) -> String { targets[target].name }
 
     /// Forgets the utilisation counters.

@@ -13,6 +13,23 @@ public struct Owner: RawRepresentable, Hashable, Sendable {
     @inlinable public static func virtualMachine(_ number: Int) -> Owner { .init(rawValue: UInt8(truncatingIfNeeded: number)) }
 }
 
+/// How long a completed request was at each stage of the data path, waiting included.
+public struct StageTimes: Hashable, Sendable {
+    public var cores: Cycle = 0
+    public var linkToDevice: Cycle = 0
+    /// A disk, or the wire.
+    public var medium: Cycle = 0
+    public var linkToHost: Cycle = 0
+
+    @inlinable public init() {}
+
+    /// From the cycles at which the stages ended, none before the one before it.
+    @inlinable public init(from arrival: Cycle, served: Cycle, fetched: Cycle, mediumDone: Cycle, completion: Cycle) {
+        (cores, linkToDevice) = (served &- arrival, fetched &- served)
+        (medium, linkToHost) = (mediumDone &- fetched, completion &- mediumDone)
+    }
+}
+
 /// One I/O request on its way through the device, as the hardware counters see it.
 public struct IORequest: Sendable {
     /// What a request does.
@@ -30,12 +47,15 @@ public struct IORequest: Sendable {
     public var completion: Cycle
     /// Requests of the same owner in flight, this one included.
     public var depth: UInt32
+    /// Where the time from arrival to completion went; zero before that.
+    public var stages: StageTimes
 
     public init(
-        owner: Owner, queue: UInt16, kind: Kind, position: UInt64, bytes: UInt64, arrival: Cycle, completion: Cycle = 0, depth: UInt32
+        owner: Owner, queue: UInt16, kind: Kind, position: UInt64, bytes: UInt64, arrival: Cycle, completion: Cycle = 0, depth: UInt32,
+        stages: StageTimes = StageTimes()
     ) {
         self.owner = owner; self.queue = queue; self.kind = kind; self.position = position; self.bytes = bytes
-        self.arrival = arrival; self.completion = completion; self.depth = depth
+        self.arrival = arrival; self.completion = completion; self.depth = depth; self.stages = stages
     }
 }
 
@@ -43,6 +63,22 @@ public struct IORequest: Sendable {
 public protocol DataPathObserver: AnyObject {
     func requestArrived(_ request: IORequest)
     func requestCompleted(_ request: IORequest)
+}
+
+/// What all owners share, and how much of it was used: the Workload Analyzer asks at the end of a window.
+public protocol UtilisationSource: AnyObject {
+    /// Cores, link to the device, link to the host, fabric, in this order.
+    func usage(of resource: Int) -> ResourceUsage
+    /// What an owner has used of cores (cycles) and of the link's directions (bytes), ever.
+    func used(_ resource: Int, by owner: Owner) -> UInt64
+}
+
+/// A resource's units and the cycles for which they were busy, ever.
+public struct ResourceUsage: Hashable, Sendable {
+    public var units: UInt32
+    public var busy: Cycle
+
+    public init(units: UInt32, busy: Cycle) { self.units = units; self.busy = busy }
 }
 
 /// Sees every byte range that device DMA wrote to an owner's memory: the Logging engine's tap.

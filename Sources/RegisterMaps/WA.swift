@@ -112,6 +112,17 @@ public enum WA {
     @inlinable public static var DETAIL_LATENCY: Keys.DETAIL_LATENCY { .init() }
     /// Reads and writes of 2^b to 2^(b+1)-1 bytes; likewise.
     @inlinable public static var DETAIL_SIZE: Keys.DETAIL_SIZE { .init() }
+    /// Where LATENCY_SUM was spent: at the service cores, on the link to the device, at the medium (disk or wire), on the link to the host;
+    /// waiting included. What is left was spent waiting for buffers of the driver.
+    @inlinable public static var DETAIL_STAGE: Keys.DETAIL_STAGE { .init() }
+    /// What was used of RESOURCE 0, 1 and 2: core cycles, bytes to the device, bytes to the host. Owners only.
+    @inlinable public static var DETAIL_USED: Keys.DETAIL_USED { .init() }
+    /// How many there are that can be busy at a time.
+    @inlinable public static var RESOURCE_UNITS: Keys.RESOURCE_UNITS { .init() }
+    /// Busy cycles in the latest window.
+    @inlinable public static var RESOURCE_BUSY: Keys.RESOURCE_BUSY { .init() }
+    /// Busy cycles up to the latest latch.
+    @inlinable public static var RESOURCE_BUSY_TOTAL: Keys.RESOURCE_BUSY_TOTAL { .init() }
 
     public enum Keys {
         public struct INTR_STATE: SingleRegisterKey {
@@ -490,10 +501,45 @@ public enum WA {
             @inlinable public static var count: Int { 32 }
             @inlinable public var count: FieldKey<Self> { .init(number: 67, lsb: 0, width: 64) }
         }
+        public struct DETAIL_STAGE: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 52 }
+            @inlinable public static var slot: Int { 1406 }
+            @inlinable public static var count: Int { 4 }
+            @inlinable public var cycles: FieldKey<Self> { .init(number: 68, lsb: 0, width: 64) }
+        }
+        public struct DETAIL_USED: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 53 }
+            @inlinable public static var slot: Int { 1410 }
+            @inlinable public static var count: Int { 3 }
+            @inlinable public var amount: FieldKey<Self> { .init(number: 69, lsb: 0, width: 64) }
+        }
+        public struct RESOURCE_UNITS: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 54 }
+            @inlinable public static var slot: Int { 1413 }
+            @inlinable public static var count: Int { 4 }
+            @inlinable public var count: FieldKey<Self> { .init(number: 70, lsb: 0, width: 32) }
+        }
+        public struct RESOURCE_BUSY: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 55 }
+            @inlinable public static var slot: Int { 1417 }
+            @inlinable public static var count: Int { 4 }
+            @inlinable public var cycles: FieldKey<Self> { .init(number: 71, lsb: 0, width: 64) }
+        }
+        public struct RESOURCE_BUSY_TOTAL: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 56 }
+            @inlinable public static var slot: Int { 1421 }
+            @inlinable public static var count: Int { 4 }
+            @inlinable public var cycles: FieldKey<Self> { .init(number: 72, lsb: 0, width: 64) }
+        }
     }
 
     private static let text = #"""
-        block WA 0x4300 # Workload Analyzer. Counts requests of every owner and queue, in windows that are latched all at once.
+        block WA 0x5080 # Workload Analyzer. Counts requests of every owner and queue, in windows that are latched all at once.
         register INTR_STATE 0x0 32 # Interrupt state. Causes that have come up; write one to clear.
         field window 0 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:window # A window was latched.
         field threshold 1 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:threshold # An owner crossed one of its thresholds; OVER says which.
@@ -614,5 +660,15 @@ public enum WA {
         field count 0 64 r w reset=0x0
         register DETAIL.SIZE[32:0x8] 0x4200 64 access=32 rbuf # Reads and writes of 2^b to 2^(b+1)-1 bytes; likewise.
         field count 0 64 r w reset=0x0
+        register DETAIL.STAGE[4:0x8] 0x4300 64 access=32 rbuf # Where LATENCY_SUM was spent: at the service cores, on the link to the device, at the medium (disk or wire), on the link to the host; waiting included. What is left was spent waiting for buffers of the driver.
+        field cycles 0 64 r w reset=0x0
+        register DETAIL.USED[3:0x8] 0x4320 64 access=32 rbuf # What was used of RESOURCE 0, 1 and 2: core cycles, bytes to the device, bytes to the host. Owners only.
+        field amount 0 64 r w reset=0x0
+        register RESOURCE[4:0x20].UNITS 0x5000 32 # How many there are that can be busy at a time.
+        field count 0 32 r w reset=0x0
+        register RESOURCE[4:0x20].BUSY 0x5008 64 access=32 rbuf # Busy cycles in the latest window.
+        field cycles 0 64 r w reset=0x0
+        register RESOURCE[4:0x20].BUSY_TOTAL 0x5010 64 access=32 rbuf # Busy cycles up to the latest latch.
+        field cycles 0 64 r w reset=0x0
         """#
 }

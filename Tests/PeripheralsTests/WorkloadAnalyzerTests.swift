@@ -60,6 +60,10 @@ private struct GroundTruth {
         let latencies = completions.map { $0.completion - $0.arrival }
         #expect(probe.read(WA.DETAIL_LATENCY_SUM) == latencies.reduce(0, +), "\(label)")
         #expect(probe.read(WA.DETAIL_LATENCY_MAX) == latencies.max() ?? 0, "\(label)")
+        for (number, stage) in [\StageTimes.cores, \.linkToDevice, \.medium, \.linkToHost].enumerated() {
+            let sum = completions.reduce(0) { $0 + $1.stages[keyPath: stage] }
+            #expect(probe.read(WA.DETAIL_STAGE, number) == sum, "\(label) stage \(number)")
+        }
         let sizes = arrivals.filter { $0.kind == .read || $0.kind == .write }
         for number in 0..<32 {
             #expect(probe.read(WA.DETAIL_LATENCY, number) == UInt64(latencies.count { bucket($0) == number }), "\(label) bucket \(number)")
@@ -83,6 +87,15 @@ private struct GroundTruth {
         #expect(probe.read(WA.DETAIL_STRIDED) == UInt64(strided), "\(label)")
         #expect(probe.read(WA.DETAIL_RUN_MAX) == UInt64(longest), "\(label)")
     }
+}
+
+/// Resources whose counters a test sets.
+private final class Meters: UtilisationSource {
+    var busy: [UInt64] = [0, 0, 0, 0]
+    var used: [Int: [UInt64]] = [:]
+
+    func usage(of resource: Int) -> ResourceUsage { ResourceUsage(units: UInt32(4 + resource), busy: busy[resource]) }
+    func used(_ resource: Int, by owner: Owner) -> UInt64 { used[Int(owner.rawValue)]?[resource] ?? 0 }
 }
 
 @Suite struct WorkloadAnalyzerCounts {
@@ -129,6 +142,9 @@ private struct GroundTruth {
             } else {
                 var request = flying.remove(at: Int(random.next() % UInt64(flying.count)))
                 request.completion = now
+                let parts = (0..<3).map { _ in request.arrival + random.next() % (now - request.arrival + 1) }.sorted()
+                request.stages = StageTimes(
+                    from: request.arrival, served: parts[0], fetched: parts[1], mediumDone: parts[2], completion: now)
                 let owner = Int(request.owner.rawValue)
                 bench.analyzer.requestCompleted(request)
                 settle(owner, -1)
@@ -151,6 +167,36 @@ private struct GroundTruth {
             }
         }
         #expect(bench.probe.read(WA.DETAIL_DURATION) == now)
+    }
+
+    /// What resources did in a window, and what owners used of them, as the source tells it; a cleared counter is no negative use.
+    @Test func utilisationIsCountedByWindows() {
+        let bench = Bench()
+        let meters = Meters()
+        withExtendedLifetime(meters) {
+            (meters.busy, meters.used) = ([1000, 2000, 3000, 4000], [7: [10, 20, 30]])
+            bench.probe.write(WA.CONTROL, 0)
+            bench.analyzer.utilisation = meters
+            bench.probe.write(WA.CONTROL, 1)
+            (meters.busy, meters.used) = ([1500, 2000, 3100, 4001], [7: [11, 20, 34], 64: [0, 5, 0]])
+            bench.latch()
+            #expect((0..<4).map { bench.probe.read(WA.RESOURCE_BUSY, $0) } == [500, 0, 100, 1])
+            #expect((0..<4).map { bench.probe.read(WA.RESOURCE_UNITS, $0) } == [4, 5, 6, 7])
+            (meters.busy, meters.used) = ([1600, 50, 3100, 4001], [7: [11, 25, 4], 64: [0, 5, 0]])
+            bench.latch()
+            #expect((0..<4).map { bench.probe.read(WA.RESOURCE_BUSY, $0) } == [100, 50, 0, 0])
+            #expect((0..<4).map { bench.probe.read(WA.RESOURCE_BUSY_TOTAL, $0) } == [600, 50, 100, 1])
+            bench.select(7)
+            #expect((0..<3).map { bench.probe.read(WA.DETAIL_USED, $0) } == [1, 5, 8])
+            bench.select(7, age: 2)
+            #expect((0..<3).map { bench.probe.read(WA.DETAIL_USED, $0) } == [1, 0, 4])
+            bench.select(64)
+            #expect((0..<3).map { bench.probe.read(WA.DETAIL_USED, $0) } == [0, 5, 0])
+            bench.probe.write(WA.CONTROL, 5)
+            #expect((0..<4).map { bench.probe.read(WA.RESOURCE_BUSY_TOTAL, $0) } == [0, 0, 0, 0])
+            bench.latch()
+            #expect((0..<4).map { bench.probe.read(WA.RESOURCE_BUSY_TOTAL, $0) } == [0, 0, 0, 0])
+        }
     }
 
     /// (distances between the starts, sequential, runs, strided): it takes one request to be sequential, two for a stride.

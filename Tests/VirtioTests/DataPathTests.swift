@@ -39,6 +39,9 @@ struct DataPathTests {
         // Link to the host: 4096 + 11 bytes at 24 a cycle, 400.
         let expected: Cycle = 560 + (3 + 400) + (1366 + 60_000) + (172 + 400)
         #expect(request.completion - request.arrival == expected)
+        let (stages, ends) = (request.stages, [560, 560 + 403, 560 + 403 + 61_366] as [Cycle])
+        #expect(stages == StageTimes(
+            from: start, served: start + ends[0], fetched: start + ends[1], mediumDone: start + ends[2], completion: start + expected))
         #expect(request.kind == .read && request.position == 4096 && request.bytes == 4096 && request.depth == 1 && request.queue == 0)
         #expect(request.owner == .virtualMachine(1))
     }

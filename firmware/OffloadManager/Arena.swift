@@ -35,7 +35,7 @@ public struct Table<Element: BitwiseCopyable> {
 
     /// The elements of part number `part` of parts of equal size, for loops that can't afford a check for each element. The part itself
     /// is checked.
-    @inline(__always) func part(_ part: Int, of size: Int) -> UnsafeMutablePointer<Element> {
+    @inline(__always) public func part(_ part: Int, of size: Int) -> UnsafeMutablePointer<Element> {
         precondition(part >= 0 && (part &+ 1) &* size <= count)
         return elements + part &* size
     }

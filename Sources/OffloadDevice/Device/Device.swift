@@ -145,6 +145,8 @@ public final class Device {
             throw .description("\(error)")
         }
         let dmaObservers = DMAFanOut([analyzer, log])
+        let utilisation = Utilisation(cores: cores, toDevice: fromHost, toHost: toHost, crossbar: crossbar)
+        analyzer.utilisation = utilisation
         let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
         var functions: [VirtioFunction] = []
         for (index, settings) in Self.functions(description) {
@@ -166,7 +168,7 @@ public final class Device {
         let relay = MemoryErrorRelay(systemController) { sramRegion.allowsDirectAccess = $0 }
         let codeWatch = CodeWatch(map, rom: rom, at: UInt32(bus.memory("ROM").offset), sharedAt: UInt32(Self.sharedBase))
         let messages = FunctionInterrupts(hierarchy.physicalFunction)
-        keptAlive = [dmaObservers, relay, codeWatch, messages, sharedPort]
+        keptAlive = [dmaObservers, utilisation, relay, codeWatch, messages, sharedPort]
 
         attachTargets()
         connectInterrupts()

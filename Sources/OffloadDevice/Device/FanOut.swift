@@ -29,3 +29,29 @@ final class MemoryErrorRelay: MemoryErrorSink {
         next.plantedErrorsChanged(to: count)
     }
 }
+
+/// Answers the Workload Analyzer's question of what is used.
+final class Utilisation: UtilisationSource {
+    private let cores: ServicePool
+    /// To the device, and to the host.
+    private let links: [Link]
+    private let crossbar: Crossbar
+
+    init(cores: ServicePool, toDevice: Link, toHost: Link, crossbar: Crossbar) {
+        self.cores = cores
+        links = [toDevice, toHost]
+        self.crossbar = crossbar
+    }
+
+    func usage(of resource: Int) -> ResourceUsage {
+        switch resource {
+        case 0: ResourceUsage(units: UInt32(cores.configuration.cores), busy: cores.busyCycles)
+        case 1, 2: ResourceUsage(units: 1, busy: links[resource - 1].busyCycles)
+        default: ResourceUsage(units: UInt32(crossbar.targetCount), busy: crossbar.busyCycles)
+        }
+    }
+
+    func used(_ resource: Int, by owner: Owner) -> UInt64 {
+        resource == 0 ? cores.busyCycles(of: owner) : links[resource - 1].bytes(of: owner)
+    }
+}

@@ -1,3 +1,4 @@
+import Interconnect
 import RegisterMaps
 import Registers
 
@@ -17,6 +18,35 @@ extension WorkloadAnalyzer {
         for owner in 0..<WorkloadCounters.owners where has(owner, in: changed) { summarise(owner) }
         state.summarised = active
         showDetail()
+    }
+
+    /// Shows how busy resources were in the window that ends, and counts what owners used of them.
+    func measureUtilisation() {
+        guard let source = utilisation else { return }
+        for resource in 0..<UtilisationMeter.resources {
+            let usage = source.usage(of: resource)
+            let busy = state.utilisation.advance(resource, to: usage.busy)
+            registers[WA.RESOURCE_UNITS, resource] = UInt64(usage.units)
+            registers[WA.RESOURCE_BUSY, resource] = busy
+            registers[WA.RESOURCE_BUSY_TOTAL, resource] &+= busy
+        }
+        for owner in 0..<WorkloadCounters.owners {
+            for resource in 0..<WorkloadRecord.usedResources {
+                let used = state.utilisation.advance(owner, resource, to: source.used(resource, by: Owner(rawValue: UInt8(owner))))
+                if used != 0 { state.counters.use(used, of: resource, owner: owner) }
+            }
+        }
+    }
+
+    /// What was used up to now belongs to no window.
+    func skipUtilisation() {
+        guard let source = utilisation else { return }
+        for resource in 0..<UtilisationMeter.resources { _ = state.utilisation.advance(resource, to: source.usage(of: resource).busy) }
+        for owner in 0..<WorkloadCounters.owners {
+            for resource in 0..<WorkloadRecord.usedResources {
+                _ = state.utilisation.advance(owner, resource, to: source.used(resource, by: Owner(rawValue: UInt8(owner))))
+            }
+        }
     }
 
     private func has(_ owner: Int, in set: (UInt64, UInt64)) -> Bool {
@@ -121,6 +151,8 @@ extension WorkloadAnalyzer {
             registers[WA.DETAIL_LATENCY, bucket] = value(Place.latency + bucket)
             registers[WA.DETAIL_SIZE, bucket] = value(Place.size + bucket)
         }
+        for stage in 0..<Place.stages { registers[WA.DETAIL_STAGE, stage] = value(Place.stage + stage) }
+        for resource in 0..<Place.usedResources { registers[WA.DETAIL_USED, resource] = value(Place.used + resource) }
     }
 
     // MARK: Thresholds

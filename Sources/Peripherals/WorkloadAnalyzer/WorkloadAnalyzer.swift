@@ -9,6 +9,7 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
     /// All that changes, beside the register values.
     public struct State: Sendable {
         var counters = WorkloadCounters()
+        var utilisation = UtilisationMeter()
         /// Requests and writes of owners without counters.
         var unattributed: UInt32 = 0
         /// The owners whose SUMMARY isn't all zero.
@@ -19,6 +20,9 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
     /// The block's interrupt.
     public let interrupt = Wire("wa")
     public internal(set) var state = State()
+
+    /// Is asked how busy resources are.
+    public weak var utilisation: (any UtilisationSource)?
 
     let scheduler: Scheduler
     private var windowEnd: Deadline!
@@ -94,6 +98,10 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
         let enable = WA.CONTROL.enable
         if WA.CONTROL.clear.isSet(in: new) {
             state.counters.reset(at: cycle)
+            skipUtilisation()
+            for resource in 0..<UtilisationMeter.resources {
+                (registers[WA.RESOURCE_BUSY, resource], registers[WA.RESOURCE_BUSY_TOTAL, resource]) = (0, 0)
+            }
             publish()
         }
         if enable.isSet(in: old) && (WA.CONTROL.latch.isSet(in: new) || !enable.isSet(in: new)) { endWindow(at: cycle) }
@@ -101,6 +109,7 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
             windowEnd.cancel()
         } else if !enable.isSet(in: old) {
             state.counters.begin(at: cycle)
+            skipUtilisation()
             armWindow(from: cycle)
         } else if WA.CONTROL.clear.isSet(in: new) {
             armWindow(from: cycle)
@@ -124,6 +133,7 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
     }
 
     private func endWindow(at cycle: Cycle) {
+        measureUtilisation()
         state.counters.latch(at: cycle)
         publish()
         if registers[WA.INTR_STATE.window] != 0 { registers.raise(WA.INTR_STATE.overrun) }
@@ -140,6 +150,7 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
         try archive.section("wa") { (archive, _) throws(SnapshotError) in
             try registers.archive(&archive)
             try archive.state(&state.counters)
+            try archive.state(&state.utilisation)
             try archive.integer(&state.unattributed)
             try archive.integer(&state.summarised.0)
             try archive.integer(&state.summarised.1, in: 0...1)

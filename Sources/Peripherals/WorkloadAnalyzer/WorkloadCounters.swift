@@ -57,6 +57,11 @@ struct WorkloadCounters: Sendable {
         if request.queue < Self.queues { count(meter &+ 1 &+ Int(request.queue)) { $0.complete(request, at: cycle, in: $1) } }
     }
 
+    /// The owner has used so much of a resource.
+    mutating func use(_ amount: UInt64, of resource: Int, owner: Int) {
+        count(Self.meter(owner: owner)) { $0.isTouched = true; $1[WorkloadRecord.used &+ resource] &+= amount }
+    }
+
     /// Device DMA wrote to the owner's memory.
     mutating func write(owner: Int, address: UInt64, bytes: UInt64) {
         let meter = Self.meter(owner: owner)

@@ -1,9 +1,9 @@
 import Interconnect
 import Simulation
 
-/// The counters of one owner, or of one of its queues, over some time: 96 words in the order of the registers of `WA.DETAIL`.
+/// The counters of one owner, or of one of its queues, over some time: 104 words in the order of the registers of `WA.DETAIL`.
 enum WorkloadRecord {
-    static let words = 96
+    static let words = 104
 
     /// Places of the counters. Where a name stands for several, the first one's.
     static let requests = 0
@@ -26,8 +26,13 @@ enum WorkloadRecord {
     static let duration = 30
     static let latency = 32
     static let size = 64
+    /// Cores, link to the device, medium, link to the host.
+    static let stage = 96
+    static let used = 100
 
     static let kinds = 5
+    static let stages = 4
+    static let usedResources = 3
     static let buckets = 32
 
     /// The bucket of a number: the floor of its base-2 logarithm, 0 for 0, at most 31.
@@ -119,6 +124,10 @@ struct WorkloadProgress: Sendable, Equatable {
         record[WorkloadRecord.latencySum] &+= latency
         record[WorkloadRecord.latencyMax] = max(record[WorkloadRecord.latencyMax], latency)
         record[WorkloadRecord.latency + WorkloadRecord.bucket(latency)] &+= 1
+        record[WorkloadRecord.stage] &+= request.stages.cores
+        record[WorkloadRecord.stage + 1] &+= request.stages.linkToDevice
+        record[WorkloadRecord.stage + 2] &+= request.stages.medium
+        record[WorkloadRecord.stage + 3] &+= request.stages.linkToHost
     }
 
     /// Follows the requests in flight without counting anything.

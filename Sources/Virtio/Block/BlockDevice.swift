@@ -230,9 +230,14 @@ public final class BlockDevice: DeviceType {
             case BlockType.discard: .discard
             default: .other
             }
+        var stages = StageTimes()
+        if completion != 0 {
+            stages = StageTimes(
+                from: request.arrival, served: request.served, fetched: request.fetched, mediumDone: request.due, completion: completion)
+        }
         return IORequest(
             owner: owner, queue: UInt16(truncatingIfNeeded: request.queue), kind: kind, position: request.position, bytes: request.bytes,
-            arrival: request.arrival, completion: completion, depth: request.depth)
+            arrival: request.arrival, completion: completion, depth: request.depth, stages: stages)
     }
 
     // MARK: From stage to stage
@@ -247,11 +252,13 @@ public final class BlockDevice: DeviceType {
         switch request.stage {
         case .service:
             state.requests[slot].stage = .fetch
+            state.requests[slot].served = cycle
             let data = request.type == BlockType.read ? 0 : request.chain.readableBytes &- Self.headerBytes
             let bytes = Self.descriptorBytes &* UInt64(request.chain.segments) &+ Self.headerBytes &+ data
             path.fromHost.submit(bytes: bytes, owner: owner, id: id, port: fetchPort)
         case .fetch:
             state.requests[slot].stage = .medium
+            state.requests[slot].fetched = cycle
             state.requests.insert(slot, due: mediumEnd(&state, request, at: cycle))
         case .deliver:
             finish(&state, slot, &queues, at: cycle)

@@ -48,6 +48,9 @@ struct BlockRequest: Sendable {
     var bytes: UInt64 = 0
     var arrival: Cycle = 0
     var depth: UInt32 = 0
+    /// End of the core's stage, and of the fetch.
+    var served: Cycle = 0
+    var fetched: Cycle = 0
     /// End of the medium's stage; requests of one cycle end in the order in which they came to it.
     var due: Cycle = 0
     var order: UInt64 = 0
@@ -69,6 +72,8 @@ extension BlockRequest: ArchivedState {
         try archive.integer(&bytes)
         try archive.integer(&arrival)
         try archive.integer(&depth)
+        try archive.integer(&served)
+        try archive.integer(&fetched)
         try archive.integer(&due)
         try archive.integer(&order)
     }

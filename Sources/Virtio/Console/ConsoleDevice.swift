@@ -23,6 +23,8 @@ public final class ConsoleDevice: DeviceType {
         var outputStage = Stage.idle
         var outputSegments = [Segment](repeating: Segment(address: 0, length: 0, isWritable: false), count: ConsoleDevice.segmentLimit)
         var outputArrival: Cycle = 0
+        /// The core was done with it.
+        var outputServed: Cycle = 0
         /// Typed bytes that the driver has no buffer for yet; the first ``inputOnWay`` of them are on their way.
         var input: [UInt8] = []
         var inputOnWay = 0
@@ -167,9 +169,13 @@ public final class ConsoleDevice: DeviceType {
     }
 
     private func report(_ chain: DescriptorChain, completion: Cycle = 0) -> IORequest {
-        IORequest(
+        var stages = StageTimes()
+        if completion != 0 {
+            (stages.cores, stages.linkToDevice) = (state.outputServed &- state.outputArrival, completion &- state.outputServed)
+        }
+        return IORequest(
             owner: owner, queue: UInt16(Queue.transmit), kind: .write, position: state.bytesSent, bytes: chain.readableBytes,
-            arrival: state.outputArrival, completion: completion, depth: 1)
+            arrival: state.outputArrival, completion: completion, depth: 1, stages: stages)
     }
 
     /// The core, then the link, is done with the driver's chain.
@@ -177,6 +183,7 @@ public final class ConsoleDevice: DeviceType {
         guard let chain = state.output else { return }
         if state.outputStage == .service {
             state.outputStage = .link
+            state.outputServed = cycle
             path.fromHost.submit(
                 bytes: chain.readableBytes &+ 16 &* UInt64(chain.segments), owner: owner, id: id(Queue.transmit), port: fetchPort)
             return
@@ -276,6 +283,7 @@ public final class ConsoleDevice: DeviceType {
         try archive.require(
             segments <= Self.segmentLimit && readable <= segments, "expected at most \(Self.segmentLimit) buffers, found \(segments)")
         try archive.integer(&state.outputArrival)
+        try archive.integer(&state.outputServed)
         try archive.array(&state.input, limit: Self.inputLimit, blank: 0) { (archive, byte) throws(SnapshotError) in
             try archive.integer(&byte)
         }

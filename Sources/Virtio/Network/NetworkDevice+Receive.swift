@@ -36,9 +36,14 @@ extension NetworkDevice {
     }
 
     private func report(_ frame: ReceiveQueue.Slot, _ pair: Int, completion: Cycle = 0) -> IORequest {
-        IORequest(
+        var stages = StageTimes()
+        if completion != 0 {
+            (stages.medium, stages.cores) = (frame.due &- frame.arrival, frame.served &- frame.due)
+            stages.linkToHost = frame.delivered &- frame.served
+        }
+        return IORequest(
             owner: owner, queue: UInt16(truncatingIfNeeded: 2 * pair), kind: .read, position: frame.position,
-            bytes: UInt64(frame.length), arrival: frame.arrival, completion: completion, depth: frame.depth)
+            bytes: UInt64(frame.length), arrival: frame.arrival, completion: completion, depth: frame.depth, stages: stages)
     }
 
     /// Where a frame's bytes are.
@@ -68,7 +73,9 @@ extension NetworkDevice {
         var bytes: UInt64 = 0
         let start = state.receive[pair].ready + state.receive[pair].onLink
         for number in 0..<burst.count {
-            bytes &+= UInt64(state.receive[pair].frames[state.receive[pair].place(start + number)].length)
+            let place = state.receive[pair].place(start + number)
+            state.receive[pair].frames[place].served = cycle
+            bytes &+= UInt64(state.receive[pair].frames[place].length)
         }
         bytes &+= (UInt64(NetworkHeader.bytes(state.features)) &+ Self.usedBytes) &* UInt64(burst.count)
         state.receive[pair].inService = 0

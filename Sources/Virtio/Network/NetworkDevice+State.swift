@@ -62,6 +62,8 @@ extension ReceiveQueue {
             try archive.integer(&frames[place].length, in: NetworkFrame.minimumBytes...slotBytes)
             try archive.integer(&frames[place].arrival)
             try archive.integer(&frames[place].due)
+            try archive.integer(&frames[place].served)
+            try archive.integer(&frames[place].delivered)
             try archive.integer(&frames[place].depth)
             try archive.integer(&frames[place].position)
             try archive.flag(&frames[place].isChecksumValid)

@@ -40,9 +40,12 @@ extension NetworkDevice {
     }
 
     private func report(_ slot: TransmitQueue.Slot, _ pair: Int, _ headerBytes: UInt64, completion: Cycle = 0) -> IORequest {
-        IORequest(
+        var stages = StageTimes()
+        if completion != 0 { (stages.cores, stages.linkToDevice) = (slot.served &- slot.arrival, completion &- slot.served) }
+        return IORequest(
             owner: owner, queue: UInt16(truncatingIfNeeded: 2 * pair + 1), kind: .write, position: slot.position,
-            bytes: slot.chain.readableBytes &- headerBytes, arrival: slot.arrival, completion: completion, depth: slot.depth)
+            bytes: slot.chain.readableBytes &- headerBytes, arrival: slot.arrival, completion: completion, depth: slot.depth,
+            stages: stages)
     }
 
     /// Gives a core what waits, unless one is at work on the queue.
@@ -61,6 +64,7 @@ extension NetworkDevice {
         let pair = burst.pair
         var bytes: UInt64 = 0
         for number in 0..<burst.count {
+            state.transmit[pair].served(state.transmit[pair].onLink + number, at: cycle)
             let chain = state.transmit[pair].chains[state.transmit[pair].place(state.transmit[pair].onLink + number)].chain
             bytes &+= chain.readableBytes &+ Self.descriptorBytes &* UInt64(chain.segments)
         }

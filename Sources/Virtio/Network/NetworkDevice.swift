@@ -204,6 +204,10 @@ public final class NetworkDevice: DeviceType, NetworkPort {
         case .receiveLink where burst.generation == state.receive[burst.pair].generation
             && burst.count <= state.receive[burst.pair].onLink:
             state.receive[burst.pair].onLink -= burst.count
+            for number in 0..<burst.count {
+                let place = state.receive[burst.pair].place(state.receive[burst.pair].ready + number)
+                state.receive[burst.pair].frames[place].delivered = cycle
+            }
             state.receive[burst.pair].ready += burst.count
             state.inFlight -= burst.count
             deliver(burst.pair, &queues, at: cycle)

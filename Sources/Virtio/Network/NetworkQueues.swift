@@ -9,6 +9,8 @@ struct TransmitQueue: Sendable {
     struct Slot: Sendable {
         var chain = DescriptorChain(head: 0)
         var arrival: Cycle = 0
+        /// A core was done with it.
+        var served: Cycle = 0
         var depth: UInt32 = 0
         /// Bytes that were sent before.
         var position: UInt64 = 0
@@ -52,6 +54,9 @@ struct TransmitQueue: Sendable {
 
     func segment(_ place: Int, _ index: Int) -> Segment { segments[place &* Self.segmentsPerSlot &+ index] }
 
+    /// A core is done with chain `number`.
+    mutating func served(_ number: Int, at cycle: Cycle) { chains[place(number)].served = cycle }
+
     mutating func removeFirst() {
         first = place(1)
         count -= 1
@@ -70,6 +75,7 @@ struct TransmitQueue: Sendable {
     mutating func archiveSlot(_ place: Int, _ archive: inout StateArchive) throws(SnapshotError) {
         try archive.state(&chains[place].chain)
         try archive.integer(&chains[place].arrival)
+        try archive.integer(&chains[place].served)
         try archive.integer(&chains[place].depth)
         try archive.integer(&chains[place].position)
         let chain = chains[place].chain
@@ -99,6 +105,9 @@ struct ReceiveQueue: Sendable {
         /// The frame has set out, and has come over the wire.
         var arrival: Cycle = 0
         var due: Cycle = 0
+        /// A core was done with it, and it has come over the link.
+        var served: Cycle = 0
+        var delivered: Cycle = 0
         var depth: UInt32 = 0
         /// Bytes that were received before.
         var position: UInt64 = 0

@@ -70,6 +70,8 @@ public struct WA: RegisterGroup {
 
     @inline(__always) public var detail: DETAIL { .init(at: baseAddress &+ 0x4000) }
 
+    @inline(__always) public var resource: RegisterGroupArray<RESOURCE> { .init(address: baseAddress &+ 0x5000, stride: 0x20, count: 4) }
+
     public struct INTR_STATE: RegisterValue {
         public var rawValue: UInt32
         @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -596,6 +598,13 @@ public struct WA: RegisterGroup {
         /// Reads and writes of 2^b to 2^(b+1)-1 bytes; likewise.
         @inline(__always) public var size: ReadOnlyRegisterArray<SIZE> { .init(address: baseAddress &+ 0x200, stride: 8, count: 32) }
 
+        /// Where LATENCY_SUM was spent: at the service cores, on the link to the device, at the medium (disk or wire), on the link to the
+        /// host; waiting included. What is left was spent waiting for buffers of the driver.
+        @inline(__always) public var stage: ReadOnlyRegisterArray<STAGE> { .init(address: baseAddress &+ 0x300, stride: 8, count: 4) }
+
+        /// What was used of RESOURCE 0, 1 and 2: core cycles, bytes to the device, bytes to the host. Owners only.
+        @inline(__always) public var used: ReadOnlyRegisterArray<USED> { .init(address: baseAddress &+ 0x320, stride: 8, count: 3) }
+
         public struct REQUESTS: RegisterValue {
             public var rawValue: UInt64
             @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
@@ -711,6 +720,50 @@ public struct WA: RegisterGroup {
             public var rawValue: UInt64
             @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
             @inline(__always) public var count: UInt64 { rawValue.field(0, 64) }
+        }
+
+        public struct STAGE: RegisterValue {
+            public var rawValue: UInt64
+            @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+            @inline(__always) public var cycles: UInt64 { rawValue.field(0, 64) }
+        }
+
+        public struct USED: RegisterValue {
+            public var rawValue: UInt64
+            @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+            @inline(__always) public var amount: UInt64 { rawValue.field(0, 64) }
+        }
+    }
+
+    public struct RESOURCE: RegisterGroup {
+        public let baseAddress: UInt
+        @inline(__always) public init(at address: UInt) { baseAddress = address }
+
+        /// How many there are that can be busy at a time.
+        @inline(__always) public var units: UNITS { .init(rawValue: .load(baseAddress &+ 0x0)) }
+
+        /// Busy cycles in the latest window.
+        @inline(__always) public var busy: BUSY { .init(rawValue: .load(baseAddress &+ 0x8)) }
+
+        /// Busy cycles up to the latest latch.
+        @inline(__always) public var busyTotal: BUSY_TOTAL { .init(rawValue: .load(baseAddress &+ 0x10)) }
+
+        public struct UNITS: RegisterValue {
+            public var rawValue: UInt32
+            @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+            @inline(__always) public var count: UInt32 { rawValue.field(0, 32) }
+        }
+
+        public struct BUSY: RegisterValue {
+            public var rawValue: UInt64
+            @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+            @inline(__always) public var cycles: UInt64 { rawValue.field(0, 64) }
+        }
+
+        public struct BUSY_TOTAL: RegisterValue {
+            public var rawValue: UInt64
+            @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+            @inline(__always) public var cycles: UInt64 { rawValue.field(0, 64) }
         }
     }
 }
