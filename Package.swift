@@ -18,6 +18,8 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+/// For products in C alone: an embedded program has no Swift runtime, so the linker adds none.
+let withoutSwift: LinkerSetting = .unsafeFlags(["-enable-experimental-feature", "Embedded"])
 
 let package = Package(
     name: "outrigger",
@@ -25,6 +27,7 @@ let package = Package(
         .executable(name: "outrigger", targets: ["outrigger"]),
         .executable(name: "outrigger-agent", targets: ["outrigger-agent"]),
         .executable(name: "outrigger-bench", targets: ["outrigger-bench"]),
+        .library(name: "outrigger-trap", type: .dynamic, targets: ["RegisterTrap"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -75,6 +78,10 @@ let package = Package(
 
         // Programs.
         .target(name: "CNamespace"),
+        // Preloaded into other programs by `outrigger exec`.
+        .target(
+            name: "RegisterTrap", cSettings: [.unsafeFlags(["-fvisibility=hidden"])],
+            linkerSettings: [.linkedLibrary("Zydis"), withoutSwift]),
         .executableTarget(
             name: "outrigger",
             dependencies: [
@@ -120,6 +127,8 @@ let package = Package(
         .executableTarget(
             name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer",
             swiftSettings: strict),
+        // Makes every form of access to a mapped register, for the tests of the trap library.
+        .executableTarget(name: "trap-check", path: "Tests/TrapCheck", linkerSettings: [withoutSwift]),
         tests("HostAgent", []),
         tests("OffloadManager", ["AdminProtocol", "Hardware"]),
         tests("AdminProtocol", []),

@@ -5,6 +5,7 @@ build_programs() {
     say "building the programs"
     swift build -c release --product outrigger "$@"
     swift build -c release --product outrigger-agent "$@"
+    swift build -c release --product outrigger-trap "$@"
 }
 
 # The recorded workloads, unpacked.

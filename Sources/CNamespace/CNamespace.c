@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 
 const unsigned long outrigger_bind = MS_BIND;
 const unsigned long outrigger_bind_tree = MS_BIND | MS_REC;
@@ -12,4 +13,10 @@ int outrigger_unshare(int user) { return unshare(CLONE_NEWNS | (user ? CLONE_NEW
 
 int outrigger_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data) {
     return mount(source, target, type, flags, data);
+}
+
+int outrigger_has_huge_pages(const char *folder) {
+    enum { HUGETLBFS = 0x958458f6 };
+    struct statfs status;
+    return statfs(folder, &status) == 0 && status.f_type == HUGETLBFS;
 }

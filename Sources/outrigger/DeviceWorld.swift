@@ -6,6 +6,8 @@ import Glibc
 /// Nothing outside of this process and its children sees any of it.
 struct DeviceWorld {
     let mountPoint: String
+    /// Where a file system of huge pages is mounted, if the kernel permits.
+    static let hugePageFolders = ["/dev/hugepages", "/mnt/huge"]
 
     /// - Parameter mountPoint: where `outrigger run` has mounted the device.
     init(mountPoint: String) throws(UsageError) {
@@ -19,22 +21,37 @@ struct DeviceWorld {
 
     /// Takes this process into a namespace of its own and lays the device over it.
     func enter() throws(UsageError) {
-        let user = getuid(), group = getgid()
-        let needsUserNamespace = geteuid() != 0
-        guard outrigger_unshare(needsUserNamespace ? 1 : 0) == 0 else {
-            throw UsageError(
-                "a mount namespace of its own is refused (\(String(cString: strerror(errno)))): root is needed, "
-                    + "or user namespaces (sysctl kernel.unprivileged_userns_clone)")
-        }
-        if needsUserNamespace {
-            try write("deny", to: "/proc/self/setgroups")
-            try write("0 \(user) 1", to: "/proc/self/uid_map")
-            try write("0 \(group) 1", to: "/proc/self/gid_map")
-        }
+        try makeNamespace()
         try mount("none", on: "/", nil, outrigger_private_tree)
         try mount(mountPoint + "/sys/bus/pci", on: "/sys/bus/pci", nil, outrigger_bind_tree)
         try coverUIOClass()
         try coverDeviceNodes()
+        try addHugePages()
+    }
+
+    /// A mount namespace; with a user namespace, in which this user is root, where there is no right to make one without.
+    private func makeNamespace() throws(UsageError) {
+        if outrigger_unshare(0) == 0 { return }
+        let user = geteuid(), group = getegid()
+        guard outrigger_unshare(1) == 0 else {
+            let error = String(cString: strerror(errno))
+            throw UsageError("a mount namespace of its own is refused (\(error)): it takes root, or \(Self.userNamespaceLock())")
+        }
+        try write("deny", to: "/proc/self/setgroups")
+        try write("0 \(user) 1", to: "/proc/self/uid_map")
+        try write("0 \(group) 1", to: "/proc/self/gid_map")
+    }
+
+    /// Which setting of this system keeps users from namespaces of their own.
+    private static func userNamespaceLock() -> String {
+        let settings = [
+            ("kernel/unprivileged_userns_clone", "0", "1"), ("user/max_user_namespaces", "0", "10000"),
+            ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        ]
+        for (setting, locked, free) in settings where lines(of: "/proc/sys/" + setting) == [Substring(locked)] {
+            return "sysctl \(setting.split(separator: "/").joined(separator: "."))=\(free)"
+        }
+        return "a system that gives users namespaces of their own (this may be a container that doesn't)"
     }
 
     /// /sys/class with `uio` replaced. Where the kernel has no such class it can't be made in sysfs, so the folder is copied.
@@ -58,9 +75,14 @@ struct DeviceWorld {
             if !existing.contains(node) { try makeFile(target) }
             try mount(mountPoint + target, on: target, nil, outrigger_bind)
         }
-        for folder in ["/dev/hugepages", "/mnt/huge"] {
-            mkdir(folder, 0o755)
-            // A kernel without huge pages, or without the right to mount them: drivers that need them say so themselves.
+    }
+
+    /// Huge pages where drivers look for them, unless the system has them there already.
+    private func addHugePages() throws(UsageError) {
+        mkdir("/dev/hugepages", 0o755)
+        if access("/mnt/huge", F_OK) != 0 { try rebuild("/mnt", extra: ["huge"]) }
+        for folder in Self.hugePageFolders where outrigger_has_huge_pages(folder) == 0 {
+            // A kernel without huge pages, or no right to mount them: drivers that need them say so themselves.
             _ = outrigger_mount("hugetlbfs", folder, "hugetlbfs", 0, nil)
         }
     }
@@ -114,7 +136,8 @@ struct DeviceWorld {
         }
     }
 
-    private func names(in folder: String) throws(UsageError) -> [String] {
+    /// The names in a folder, sorted.
+    func names(in folder: String) throws(UsageError) -> [String] {
         guard let directory = opendir(folder) else { throw UsageError("\(folder): \(String(cString: strerror(errno)))") }
         defer { closedir(directory) }
         var names: [String] = []
@@ -126,4 +149,13 @@ struct DeviceWorld {
         }
         return names.sorted()
     }
+}
+
+/// The lines of a small file; none if it can't be read.
+func lines(of path: String) -> [Substring] {
+    guard let file = fopen(path, "re") else { return [] }
+    defer { fclose(file) }
+    var text = [UInt8](repeating: 0, count: 4096)
+    let count = fread(&text, 1, text.count, file)
+    return String(decoding: text[..<count], as: UTF8.self).split(separator: "\n")
 }

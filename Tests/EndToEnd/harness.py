@@ -22,6 +22,7 @@ OUTRIGGER = PROGRAMS / "outrigger"
 AGENT = PROGRAMS / "outrigger-agent"
 FIRMWARE = ROOT / "build/firmware/offload-manager.elf"
 WORKLOADS = ROOT / "build/workloads"
+GOLDEN = ROOT / "Tests/EndToEnd/golden"
 BDF = "0000:01:00.0"
 # Seconds that a program may take.
 LIMIT = 120
@@ -44,6 +45,20 @@ def complaint(*command, lines=1, **options):
     said = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(said) == lines and result.stdout == "", f"{command}\n{result.stdout}\n{result.stderr}"
     return "\n".join(said)
+
+
+def execute(device, *command, **options):
+    """Runs a program in the device's world; `device` has a `mount`."""
+    return run(OUTRIGGER, "exec", "--mount", device.mount, "--", *command, **options)
+
+
+def compare(name: str, text: str):
+    """Compares with a golden file; OUTRIGGER_REFRESH=1 writes it anew."""
+    path = GOLDEN / name
+    if os.environ.get("OUTRIGGER_REFRESH"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.relative_to(ROOT)} differs; OUTRIGGER_REFRESH=1 tools/test --filter golden renews it"
 
 
 class Raises:

@@ -103,6 +103,41 @@ func sampleTree() throws -> NodeTable {
             guard bytes.first != UInt8(ascii: "!") else { throw .invalidArgument }
             upload = "\(bytes.count)\n"
         }))
+    addCard(to: root)
     root.add("nodes", AttributeFile(show: { () throws(Errno) in "\(nodes.count)\n" }))
     return nodes
+}
+
+/// A PCI card without a device behind it, for programs that map registers: two memory BARs of 8 KiB and 64 bytes and 16 ports, all of them
+/// plain storage, and `accesses`, what has been read and written since it was last shown.
+private func addCard(to root: Directory) {
+    // What `outrigger exec` looks for.
+    for path in ["sys/class/uio", "dev"] { _ = root.directory(path) }
+    let card = root.directory("sys/bus/pci/devices/0000:01:00.0")
+    card.add("resource", AttributeFile(
+        """
+        0x00000000e0000000 0x00000000e0001fff 0x0000000000040200
+        0x00000000e0002000 0x00000000e000203f 0x0000000000040200
+        0x000000000000c000 0x000000000000c00f 0x0000000000040101
+        """))
+    var accesses = ""
+    for (number, size) in [8192, 64, 16].enumerated() {
+        var bytes = [UInt8](repeating: 0, count: size)
+        card.add("resource\(number)", AccessFile(
+            size: size, permissions: 0o600,
+            read: { (offset, buffer, _) throws(Errno) in
+                accesses += "r\(buffer.count) \(number) \(offset)\n"
+                bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + buffer.count)])) }
+                return buffer.count
+            },
+            write: { (offset, new, _) throws(Errno) in
+                accesses += "w\(new.count) \(number) \(offset)\n"
+                bytes.replaceSubrange(offset..<(offset + new.count), with: new)
+                return new.count
+            }))
+    }
+    card.add("accesses", AttributeFile(show: { () throws(Errno) in
+        defer { accesses = "" }
+        return accesses.isEmpty ? "\n" : accesses
+    }))
 }
