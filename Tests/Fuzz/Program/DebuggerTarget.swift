@@ -20,7 +20,7 @@ struct DebuggerTarget: FuzzTarget {
         for byte in output {
             switch decoder.take(byte) {
             case .packet, .acknowledged, .rejected, nil: break
-            case let event?: preconditionFailure("\(event) in '\(String(decoding: output, as: UTF8.self))'")
+            case let event?: fatalError("\(event) in '\(String(decoding: output, as: UTF8.self))'")
             }
         }
     }
@@ -42,13 +42,13 @@ private final class FakeHarts: DebugTarget {
     func detach() { stop = nil }
     func hold() { stop = DebugStop(hart: 0, reason: .request, position: .start) }
     func goBack(_ way: BackwardWay) {
-        if case .step(let hart) = way { precondition((0..<hartCount).contains(hart), "a hart that is there") }
+        if case .step(let hart) = way { require((0..<hartCount).contains(hart), "a hart that is there") }
         stop = DebugStop(hart: 1, reason: .request, position: .start)
         edge = edge == nil ? .begin : nil
     }
 
     func resume(_ actions: [HartAction]) {
-        precondition(actions.count == hartCount, "an action for each hart")
+        require(actions.count == hartCount, "an action for each hart")
         stop = DebugStop(hart: 1, reason: watchpoint.map { .watchpoint($0) } ?? .step, position: .start)
     }
 
@@ -68,7 +68,7 @@ private final class FakeHarts: DebugTarget {
     }
 
     func readMemory(_ address: UInt32, count: Int) -> [UInt8] {
-        precondition(count >= 0, "as many bytes as there can be")
+        require(count >= 0, "as many bytes as there can be")
         let offset = Int(address) - Int(Self.base)
         return memory.indices.contains(offset) ? Array(memory[offset...].prefix(count)) : []
     }
@@ -85,7 +85,7 @@ private final class FakeHarts: DebugTarget {
     func insertBreakpoint(_ address: UInt32) {}
     func removeBreakpoint(_ address: UInt32) {}
     func insertWatchpoint(_ watchpoint: Watchpoint) {
-        precondition(watchpoint.count > 0, "a watchpoint of at least one byte")
+        require(watchpoint.count > 0, "a watchpoint of at least one byte")
         self.watchpoint = watchpoint
     }
     func removeWatchpoint(_ watchpoint: Watchpoint) { self.watchpoint = nil }

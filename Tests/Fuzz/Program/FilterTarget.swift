@@ -8,16 +8,16 @@ struct FilterTarget: FuzzTarget {
         do throws(FilterError) {
             expression = try FilterExpression(parsing: text)
         } catch {
-            precondition((0...text.count).contains(error.column), "column \(error.column) of '\(text)'")
+            require((0...text.count).contains(error.column), "column \(error.column) of '\(text)'")
             _ = error.description
             return
         }
         do throws(FilterError) {
             let printed = expression.description
             let again = try FilterExpression(parsing: printed)
-            precondition(again == expression, "'\(text)' is printed as '\(printed)'")
+            require(again == expression, "'\(text)' is printed as '\(printed)'")
         } catch {
-            preconditionFailure("'\(text)' is printed as what is refused: \(error)")
+            fatalError("'\(text)' is printed as what is refused: \(error)")
         }
     }
 }

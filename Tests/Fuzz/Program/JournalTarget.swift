@@ -23,7 +23,7 @@ struct JournalTarget: FuzzTarget {
             }
             if recording.end.cycle < Self.longestRun { try replayer.run(to: recording.end) }
         } catch {
-            precondition(error.description.hasPrefix(folder.path), "an error without its file: \(error)")
+            require(error.description.hasPrefix(folder.path), "an error without its file: \(error)")
         }
     }
 

@@ -15,7 +15,7 @@ private struct Rig {
         do throws(MachineError) {
             machine = try Machine(description, pace: .lockstep)
         } catch {
-            preconditionFailure("\(error)")
+            fatalError("\(error)")
         }
         machine.advance(by: 10_000)
         good = machine.capture()
@@ -33,7 +33,7 @@ private struct Rig {
         do throws(SnapshotError) {
             try machine.restore(good)
         } catch {
-            preconditionFailure("a good snapshot is refused after a bad one: \(error)")
+            fatalError("a good snapshot is refused after a bad one: \(error)")
         }
     }
 }

@@ -18,9 +18,9 @@ struct TraceTarget: FuzzTarget {
         decoder = TraceDecoder(names, catalogue: .device, maps: DeviceBus.allCases.map(\.map))
         do throws(TraceError) {
             let writer = try TraceWriter(folder: folder.path, names: names, frequency: 1_000_000_000)
-            precondition(writer.finish().failure == nil, "a trace can be written")
+            require(writer.finish().failure == nil, "a trace can be written")
         } catch {
-            preconditionFailure("\(error)")
+            fatalError("\(error)")
         }
         identity = Array(folder.read("device")[4..<20])
         folder.remove("device")
@@ -36,7 +36,7 @@ struct TraceTarget: FuzzTarget {
         do throws(TraceError) {
             try view()
         } catch {
-            precondition(error.description.hasPrefix(folder.path), "an error without its file: \(error)")
+            require(error.description.hasPrefix(folder.path), "an error without its file: \(error)")
         }
     }
 
@@ -75,7 +75,7 @@ struct TraceTarget: FuzzTarget {
             damage = error
         }
         for event in events {
-            precondition(!formatter.line(event).isEmpty && !formatter.json(event).contains("\n"), "a line for each event")
+            require(!formatter.line(event).isEmpty && !formatter.json(event).contains("\n"), "a line for each event")
             summary.add(event)
             signals.declare(event)
             tracks.add(event)

@@ -6,14 +6,14 @@ struct WorkFolder {
 
     init() {
         var template = Array("\(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")/outrigger-fuzz-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { preconditionFailure("no folder can be made in TMPDIR: \(String(cString: strerror(errno)))") }
+        guard mkdtemp(&template) != nil else { fatalError("no folder can be made in TMPDIR: \(String(cString: strerror(errno)))") }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     func write(_ bytes: [UInt8], to name: String) {
         let descriptor = open("\(path)/\(name)", O_WRONLY | O_CREAT | O_TRUNC, 0o644)
         let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        precondition(written == bytes.count, "\(path)/\(name) can be written")
+        require(written == bytes.count, "\(path)/\(name) can be written")
         close(descriptor)
     }
 
@@ -22,11 +22,11 @@ struct WorkFolder {
 
     static func read(_ path: String) -> [UInt8] {
         let descriptor = open(path, O_RDONLY)
-        precondition(descriptor >= 0, "\(path) can be read")
+        require(descriptor >= 0, "\(path) can be read")
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: Int(lseek(descriptor, 0, SEEK_END)))
         let count = pread(descriptor, &bytes, bytes.count, 0)
-        precondition(count == bytes.count, "\(path) can be read")
+        require(count == bytes.count, "\(path) can be read")
         return bytes
     }
 }

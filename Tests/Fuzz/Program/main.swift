@@ -9,9 +9,14 @@ protocol FuzzTarget {
     mutating func take(_ input: [UInt8])
 }
 
+/// What must hold. In a program that is optimised, `precondition` wouldn't print why it traps.
+func require(_ condition: Bool, _ message: @autoclosure () -> String) {
+    if !condition { fatalError(message()) }
+}
+
 let targets: [(name: String, type: any FuzzTarget.Type)] = [
-    ("debugger", DebuggerTarget.self), ("filter", FilterTarget.self), ("journal", JournalTarget.self), ("models", ModelsTarget.self),
-    ("snapshot", SnapshotTarget.self), ("trace", TraceTarget.self),
+    ("debugger", DebuggerTarget.self), ("description", DescriptionTarget.self), ("filter", FilterTarget.self),
+    ("journal", JournalTarget.self), ("models", ModelsTarget.self), ("snapshot", SnapshotTarget.self), ("trace", TraceTarget.self),
 ]
 
 /// libFuzzer gives its callback no context.
