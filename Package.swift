@@ -72,6 +72,9 @@ let package = Package(
             "Registers", logging,
         ]),
 
+        // Another host's view: guests of a virtual machine monitor.
+        module("VhostUser", ["OffloadDevice", "Peripherals", "Virtio", "CLinux"]),
+
         // The host agent: file paths only, no emulator module.
         .systemLibrary(name: "CHostRegisters"),
         module("HostAgent", ["AdminProtocol", "CHostRegisters", histogram]),
@@ -85,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "outrigger",
             dependencies: [
-                "HostFilesystem", "OffloadDevice", "Debugging", "FirmwareInfo", "Tracing", "RISCV", "Registers", "CNamespace",
+                "HostFilesystem", "VhostUser", "OffloadDevice", "Debugging", "FirmwareInfo", "Tracing", "RISCV", "Registers", "CNamespace",
                 argumentParser, logging,
             ],
             swiftSettings: strict),
@@ -129,6 +132,7 @@ let package = Package(
             swiftSettings: strict),
         // Makes every form of access to a mapped register, for the tests of the trap library.
         .executableTarget(name: "trap-check", path: "Tests/TrapCheck", linkerSettings: [withoutSwift]),
+        tests("VhostUser", ["OffloadDevice", "Peripherals", "Virtio"]),
         tests("HostAgent", []),
         tests("OffloadManager", ["AdminProtocol", "Hardware"]),
         tests("AdminProtocol", []),

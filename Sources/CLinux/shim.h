@@ -7,6 +7,15 @@ extern int memfd_create(const char *name, unsigned int flags);
 
 enum { outrigger_memfd_cloexec = 0x0001U };
 
+// eventfd(2)
+extern int eventfd(unsigned int initial, int flags);
+
+enum { outrigger_efd_cloexec = 02000000, outrigger_efd_nonblock = 04000 };
+
+// accept4(2)
+struct sockaddr;
+extern int accept4(int descriptor, struct sockaddr *address, unsigned int *length, int flags);
+
 // fallocate(2)
 extern int fallocate(int descriptor, int mode, long offset, long length);
 

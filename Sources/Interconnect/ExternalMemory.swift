@@ -43,6 +43,10 @@ public final class ExternalMemory {
         public var rawValue: UInt32
         public init(rawValue: UInt32) { self.rawValue = rawValue }
         public static let hostMemory = Region(rawValue: 0)
+        /// A piece of the memory of a function's vhost-user front-end.
+        public static func frontEnd(function: Int, slot: Int) -> Region {
+            Region(rawValue: 0x2_0000 | UInt32(truncatingIfNeeded: function & 0xff) << 8 | UInt32(truncatingIfNeeded: slot & 0xff))
+        }
         /// The file behind the disk of the function with this index.
         public static func disk(function: Int) -> Region { Region(rawValue: 0x1_0000 | UInt32(truncatingIfNeeded: function) & 0xffff) }
     }
@@ -91,6 +95,11 @@ public final class ExternalMemory {
     public func add(_ region: Region, _ outside: UnsafeMutableRawBufferPointer, image: UnsafeMutableRawPointer?) {
         guard let base = outside.baseAddress else { return }
         memories.append(Memory(region: region, outside: outside, image: image ?? base))
+    }
+
+    /// The memory is there no more.
+    public func remove(_ region: Region) {
+        memories.removeAll { $0.region == region }
     }
 
     // MARK: Memory

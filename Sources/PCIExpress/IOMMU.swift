@@ -205,6 +205,24 @@ public final class DMADomain: DMAPort {
         state.mappings.removeAll { $0.origin == origin }
     }
 
+    /// Replaces all mappings by a client's: the function belongs to somebody with an address space of his own. The domain is as before
+    /// if one of them is refused.
+    public func lend(to client: [DMAMapping]) throws(DMAMappingError) {
+        let before = state.mappings
+        state.mappings = []
+        do {
+            for mapping in client { try insert(mapping) }
+        } catch {
+            state.mappings = before
+            throw error
+        }
+    }
+
+    /// Ends what ``lend(to:)`` began: the machine's mappings are back, and no others.
+    public func takeBack() {
+        state.mappings = machineMappings.sorted { $0.address < $1.address }
+    }
+
     /// Index of the first mapping that starts after `address`.
     private func index(after address: UInt64) -> Int {
         var low = 0, high = state.mappings.count

@@ -4,6 +4,7 @@ import Glibc
 import HostFilesystem
 import Logging
 import OffloadDevice
+import VhostUser
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -50,6 +51,12 @@ struct Run: ParsableCommand {
         "Serve GDB's remote protocol on a port of 127.0.0.1, or on a Unix socket that is made here.", valueName: "port-or-path"))
     var gdb: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Give a virtio function (vf1, pf1, ...) to guests of a virtual machine monitor, on a Unix socket that is made here; can be "
+                + "repeated. See docs/vhost-user.md.", valueName: "function=path"))
+    var vhostUser: [GuestSocket] = []
+
     @Flag(help: "Keep what has happened since the start, so that GDB can go back; with --record the recording is what is kept.")
     var history = false
 
@@ -93,8 +100,13 @@ struct Run: ParsableCommand {
         let mounted = try MountedTree(tree.nodes, at: MountedTree.absolutePath(of: mount), options: options)
         // A doorbell's work is begun by the thread that served it: waking the machine's own thread takes longer than most requests.
         mounted.afterAccess = { device.lendThread(for: 50_000) }
+        let guests = try vhostUser.map { socket in
+            try VhostUserServer(device, function: socket.function, path: socket.path, polling: polling * 1000) { complain($0) }
+        }
         device.start()
         defer { device.stop() }
+        for server in guests { server.start() }
+        defer { for server in guests { server.stop() } }
         try debugServer?.start()
         defer { debugServer?.stop() }
         // Requests wait in the kernel until they are served: the device can be used from here on.
@@ -104,6 +116,7 @@ struct Run: ParsableCommand {
         try mounted.serve()
         // Recording and trace end at the same place: nobody carries the device on any more.
         debugServer?.stop()
+        for server in guests { server.stop() }
         device.stop()
         if let failure = device.stopRecording() { complain("the recording is incomplete: \(failure)") }
         if let coverage, let data = device.inspect({ $0.coverage }) { try Coverage.write(data, to: coverage) }

@@ -2,6 +2,7 @@ import Glibc
 import OffloadDevice
 import Simulation
 import Testing
+import Virtio
 
 /// The file `journal`, as a hostile one may be.
 @Suite struct JournalTests {
@@ -12,7 +13,7 @@ import Testing
         machine.startDigest()
         try machine.startRecording(folder: folder.path)
         try machine.loadFirmware(try TestProgram.restless().elf)
-        for (number, input) in inputs.enumerated() {
+        for (number, input) in Self.inputs.enumerated() {
             machine.perform(input)
             // Chunks that a killed writer would have left.
             if number % 4 == 3 { #expect(machine.bringRecordingUpToDate() == nil) }
@@ -26,7 +27,7 @@ import Testing
     }
 
     /// One of each kind, as far as they make sense in any order.
-    private let inputs: [HostInput] = [
+    private static let inputs: [HostInput] = [
         .access(HostAccess(function: 0, bar: 2, offset: 0x10, size: 8, value: .max, origin: 1 << 40)),
         .access(HostAccess(function: 64, bar: -3, offset: .max, size: 3, value: nil, origin: 0)),
         .readConfiguration(function: 1, offset: 0, count: 64), .readConfiguration(function: 200, offset: -1, count: -1),
@@ -39,6 +40,16 @@ import Testing
         .typeAtVirtioConsole(function: 1, [1, 2]), .receiveFrame(function: 2, [UInt8](repeating: 1, count: 60)),
         .setLink(function: 1, isUp: false), .setRegister(.integer(28), hart: 0, value: .max), .setRegister(.csr(0x340), hart: 0, value: 4),
         .setRegister(.privilege, hart: 0, value: 3), .setRegister(.pc, hart: 9, value: 4), .restartFirmware,
+    ] + frontEnd.map { .frontEnd(function: 1, $0) } + [.frontEnd(function: 70, .attach)]
+
+    private static let frontEnd: [FrontEndInput] = [
+        .kick(queue: 0), .attach, .attach, .map([FrontEndMemory(slot: 3, address: 0x1000, count: 0x8000, pages: nil)]),
+        .accept(.packedRing), .accept([.version1, .eventIndex]),
+        .start(
+            queue: 0, QueueLayout(size: 8, descriptorArea: 0x1000, driverArea: 0x2000, deviceArea: 0x3000),
+            QueueStart(taken: 3, used: 1, unfinished: [5, 2])),
+        .kick(queue: 0), .kick(queue: -4), .pause(queue: 0), .stop(queue: 0), .stop(queue: 0), .writeConfiguration(offset: 32, [1]),
+        .reset, .detach,
     ]
 
     /// Opens a journal with these bytes.
@@ -67,7 +78,7 @@ import Testing
             try replayer.apply()
             count += 1
         }
-        #expect(count > inputs.count)
+        #expect(count > Self.inputs.count)
         // From a bookmark in the middle it ends as it did before.
         replayer = try Replayer(Recording(folder: folder.path))
         for _ in 0..<count / 2 {

@@ -46,6 +46,8 @@ extension Device {
             }
             network.setLink(isUp: isUp)
         }
+        case .frontEnd(let index, let input):
+            virtioFunction(index)?.apply(input, hierarchy.iommu.externalMemory, at: scheduler.now) ?? .refused(Self.noFunction(index))
         case .loadFirmware(let elf): outcome { () throws(MachineError) in
             do throws(ELFError) {
                 try load(try ELFImage(elf))

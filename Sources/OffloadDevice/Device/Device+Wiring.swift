@@ -81,6 +81,7 @@ extension Device: HierarchyDelegate {
             log.reset(.functionLevel)
         } else {
             virtioFunction(function)?.transport.reset(.functionLevel)
+            virtioFunction(function)?.frontEndLost(hierarchy.iommu.externalMemory)
         }
     }
 

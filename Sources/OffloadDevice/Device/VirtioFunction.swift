@@ -25,6 +25,8 @@ public final class VirtioFunction {
     public let transport: VirtioPCITransport
     /// nil on virtual functions.
     public let legacy: VirtioLegacyTransport?
+    /// Serves a vhost-user front-end while one has the function.
+    public let frontEnd: FrontEndPort
     /// The medium of a block device, if it is a file, or was when it was recorded.
     let externalBackend: ExternalBackend?
     private let interrupts: FunctionInterrupts
@@ -62,6 +64,8 @@ public final class VirtioFunction {
         }
         externalBackend = external
         device = VirtioDevice(.init(component: index, owner: owner), type: kind.type, dma: domain, on: scheduler)
+        frontEnd = FrontEndPort(device)
+        device.frontEnd = frontEnd
         interrupts = FunctionInterrupts(function)
         transport = VirtioPCITransport(device, interrupts: interrupts, number: recorder.addBlock(bus: .virtualFunction, named: "VIRTIO"))
         function.attach(transport, bar: registers.bar)

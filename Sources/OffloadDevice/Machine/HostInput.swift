@@ -27,6 +27,8 @@ public enum HostInput: Hashable, Sendable {
     case receiveFrame(function: Int, [UInt8])
     /// A network function's wire is plugged in or pulled out.
     case setLink(function: Int, isUp: Bool)
+    /// A vhost-user front-end uses a virtio function.
+    case frontEnd(function: Int, FrontEndInput)
     /// An ELF file's bytes are loaded and started.
     case loadFirmware([UInt8])
     case restartFirmware

@@ -15,6 +15,9 @@ extension Machine {
         lock.lock()
         defer { lock.unlock() }
         if let journal { throw RecordingError("\(folder): expected no recording yet, found one in \(journal.folder)") }
+        if let function = device.functions.first(where: { $0.device.state.hasFrontEnd }) {
+            throw RecordingError("\(folder): expected no vhost-user front-end yet, found one at \(function.function.address)")
+        }
         let isPoweredOn = device.position == .start
         var captures: [String] = []
         let machine = try device.recordedDescription { (path) throws(RecordingError) in

@@ -8,7 +8,7 @@ extension HostInput {
     private enum Code: UInt8 {
         case access = 0, readConfiguration, writeConfiguration, resetFunction, enableFunction, setVirtualFunctions, maskInterruptLines
         case typeAtConsole, loadFirmware, restartFirmware, memoryError, uncorrectableError, correctableError, interrupt, appointment
-        case keepHarts, debuggerWrite, setRegister, typeAtVirtioConsole, receiveFrame, setLink
+        case keepHarts, debuggerWrite, setRegister, typeAtVirtioConsole, receiveFrame, setLink, frontEnd
     }
 
     /// - Parameter firmware: keeps an image; its number.
@@ -59,6 +59,10 @@ extension HostInput {
             begin(.setLink)
             encoder.integer(function)
             encoder.byte(isUp ? 1 : 0)
+        case .frontEnd(let function, let input):
+            begin(.frontEnd)
+            encoder.integer(function)
+            input.encode(to: &encoder)
         case .loadFirmware(let elf):
             begin(.loadFirmware)
             encoder.integer(firmware(elf))
@@ -124,6 +128,7 @@ extension HostInput {
         case .typeAtVirtioConsole: self = .typeAtVirtioConsole(function: try decoder.integer(), try decoder.data())
         case .receiveFrame: self = .receiveFrame(function: try decoder.integer(), try decoder.data())
         case .setLink: self = .setLink(function: try decoder.integer(), isUp: try decoder.flag())
+        case .frontEnd: self = .frontEnd(function: try decoder.integer(), try FrontEndInput(from: &decoder))
         case .loadFirmware:
             let number = try decoder.integer(in: 0...0xffff, "firmware image")
             self = .loadFirmware(try firmware.image(number, count: try decoder.integer(), sum: try decoder.fixed(UInt32.self)))

@@ -3,10 +3,11 @@ import Simulation
 extension VirtioDevice: ArchivedModel {
     /// Links and service cores, which the type's requests wait for, have sections of their own.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.section("fn\(configuration.component).\(type.name)") { (archive, _) throws(SnapshotError) in
+        try archive.section("fn\(configuration.component).\(type.name)", version: 2) { (archive, version) throws(SnapshotError) in
             try archive.raw(&state.status)
             try archive.raw(&state.driverFeatures)
             try archive.flag(&state.isLegacy)
+            if version >= 2 { try archive.flag(&state.hasFrontEnd) }
             try archive.require(
                 !state.status.contains(.featuresOK)
                     || (state.isLegacy ? state.driverFeatures.isSubset(of: legacyFeatures) : areAcceptable(state.driverFeatures)),
@@ -14,7 +15,8 @@ extension VirtioDevice: ArchivedModel {
                     + "found 0x\(String(state.driverFeatures.rawValue, radix: 16))")
             try archive.integer(&state.configurationGeneration)
             let features = state.driverFeatures
-            try state.queues.archive(&archive, features: features)
+            let maximumSize = state.hasFrontEnd ? Self.largestFrontEndQueue : configuration.maximumQueueSize
+            try state.queues.archive(&archive, version: version, features: features, maximumSize: maximumSize)
             try archive.optional(&state.lastFailure, blank: .blank) { (archive, failure) throws(SnapshotError) in
                 try failure.archive(&archive, queues: queueCount)
             }

@@ -35,6 +35,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         public internal(set) var driverFeatures: Features = []
         /// They were agreed on by the legacy interface.
         var isLegacy = false
+        /// The driver is behind a front-end that isn't the device's transport: ``VirtioDevice/frontEnd``.
+        public internal(set) var hasFrontEnd = false
         public internal(set) var configurationGeneration: UInt8 = 0
         public internal(set) var queues: QueueSet
         /// The last fault, kept over resets for people.
@@ -58,6 +60,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     }
     private let storage: UnsafeMutablePointer<State>
     public weak var transport: (any VirtioTransport)?
+    /// Takes the notifications while a front-end has the device; nobody does in a replay.
+    public weak var frontEnd: (any VirtioTransport)?
     public weak var router: (any DoorbellRouter)?
     /// While somebody records.
     public var trace: (any TraceSink)? {
@@ -136,7 +140,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
     public func configurationChanged() {
         state.configurationGeneration &+= 1
         transport?.stateChanged()
-        if state.status.contains(.driverOK) { transport?.notifyConfigurationChange() }
+        if state.status.contains(.driverOK) { notified?.notifyConfigurationChange() }
     }
 
     // MARK: Queues (section 4.1.4.3; the transport only carries it)
@@ -234,10 +238,13 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         while interrupts != 0 {
             let queue = interrupts.trailingZeroBitCount
             state.queues.tell(queue, .notified)
-            transport?.notifyUsed(queue: queue)
+            notified?.notifyUsed(queue: queue)
             interrupts &= interrupts &- 1
         }
     }
+
+    /// Who brings notifications to the driver.
+    private var notified: (any VirtioTransport)? { state.hasFrontEnd ? frontEnd : transport }
 
     private func reportDrained() {
         let isBusy = type.requestsInFlight != 0
@@ -257,7 +264,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         deadline.cancel()
         reportDrained()
         transport?.stateChanged()
-        if state.status.contains(.driverOK) { transport?.notifyConfigurationChange() }
+        if state.status.contains(.driverOK) { notified?.notifyConfigurationChange() }
     }
 
     /// Section 2.4: by the driver, or by the function's reset. Requests in flight vanish; nothing moves or completes afterwards.

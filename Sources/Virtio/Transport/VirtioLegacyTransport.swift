@@ -26,7 +26,8 @@ public final class VirtioLegacyTransport: BusTarget, RegisterModel {
     // MARK: The bus side
 
     public func access(_ access: inout BusAccess) -> BusStatus {
-        block.access(&access, model: self)
+        guard !(access.isWrite && device.state.hasFrontEnd) else { return .denied }
+        return block.access(&access, model: self)
     }
 
     public func peek(_ address: UInt64, size: Int) -> UInt64? {

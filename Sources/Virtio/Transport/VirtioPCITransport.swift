@@ -55,7 +55,9 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
     // MARK: The bus side
 
     public func access(_ access: inout BusAccess) -> BusStatus {
-        block.access(&access, model: self)
+        // The device is somebody else's: who looks sees it, and nobody changes it.
+        guard !(access.isWrite && device.state.hasFrontEnd) else { return .denied }
+        return block.access(&access, model: self)
     }
 
     public func peek(_ address: UInt64, size: Int) -> UInt64? {

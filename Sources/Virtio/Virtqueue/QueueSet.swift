@@ -41,6 +41,8 @@ public struct QueueSet: Sendable {
     private var held: UInt64 = 0
     /// While false, queues look empty; what was taken can still be put.
     var isServing = true
+    /// Bit q: queue q alone looks empty.
+    private(set) var paused: UInt64 = 0
     public let maximumSize: UInt16
     /// No part of the queues' own state.
     var tap = QueueTap()
@@ -55,7 +57,7 @@ public struct QueueSet: Sendable {
 
     /// The next chain of an enabled queue; nil if there is none or something failed.
     mutating func take(_ queue: Int, from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>) -> DescriptorChain? {
-        guard failure == nil, isServing else { return nil }
+        guard failure == nil, isServing, paused >> UInt64(queue) & 1 == 0 else { return nil }
         do throws(QueueFault) {
             let chain = try entries[queue].ring?.take(from: memory, into: segments)
             if let chain { tell(queue, .taken(head: chain.head, bytes: chain.readableBytes &+ chain.writableBytes)) }
@@ -82,7 +84,7 @@ public struct QueueSet: Sendable {
 
     /// Asks for notifications again; true if chains came meanwhile.
     mutating func enableNotifications(_ queue: Int, in memory: GuestMemory) -> Bool {
-        guard failure == nil, isServing else { return false }
+        guard failure == nil, isServing, paused >> UInt64(queue) & 1 == 0 else { return false }
         do throws(QueueFault) {
             return try entries[queue].ring?.enableNotifications(in: memory) ?? false
         } catch {
@@ -141,11 +143,25 @@ public struct QueueSet: Sendable {
         }
     }
 
+    /// Starts a split queue that another device has left.
+    mutating func enable(_ queue: Int, features: Features, from start: QueueStart, notingIn inflight: InflightTable?) {
+        do throws(QueueFault) {
+            entries[queue].ring = try Virtqueue(
+                layout: entries[queue].layout, features: features, from: start, notingIn: inflight)
+        } catch {
+            fail(queue, error)
+        }
+    }
+
+    /// From now on nothing is taken from the queue, until it is reset.
+    mutating func pause(_ queue: Int) { paused |= 1 &<< UInt64(queue) }
+
     mutating func reset(_ queue: Int) {
         entries[queue] = Entry(layout: QueueLayout(size: maximumSize))
         interrupts &= ~(1 &<< UInt64(queue))
         touched &= ~(1 &<< UInt64(queue))
         held &= ~(1 &<< UInt64(queue))
+        paused &= ~(1 &<< UInt64(queue))
     }
 
     mutating func reset() {
@@ -153,11 +169,15 @@ public struct QueueSet: Sendable {
         failure = nil
     }
 
-    /// - Parameter features: with which enabled queues were made.
-    mutating func archive(_ archive: inout StateArchive, features: Features) throws(SnapshotError) {
-        let (maximumSize, count) = (maximumSize, entries.count)
+    /// - Parameters:
+    ///   - version: of the device's section.
+    ///   - features: with which enabled queues were made.
+    mutating func archive(
+        _ archive: inout StateArchive, version: UInt16, features: Features, maximumSize: UInt16
+    ) throws(SnapshotError) {
+        let count = entries.count
         try archive.elements(&entries) { (archive, entry) throws(SnapshotError) in
-            try entry.archive(&archive, features: features, maximumSize: maximumSize)
+            try entry.archive(&archive, version: version, features: features, maximumSize: maximumSize)
         }
         try archive.optional(&failure, blank: .blank) { (archive, failure) throws(SnapshotError) in
             try failure.archive(&archive, queues: count)
@@ -167,5 +187,6 @@ public struct QueueSet: Sendable {
         try archive.integer(&touched, in: 0...mask)
         try archive.integer(&held, in: 0...mask)
         try archive.flag(&isServing)
+        if version >= 2 { try archive.integer(&paused, in: 0...mask) }
     }
 }

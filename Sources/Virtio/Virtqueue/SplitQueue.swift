@@ -32,6 +32,15 @@ public struct SplitQueue: Sendable {
         hasIndirect = features.contains(.indirectDescriptors)
     }
 
+    /// A queue that goes on where another device has left it.
+    init(layout: QueueLayout, features: Features, from start: QueueStart) throws(QueueFault) {
+        try self.init(layout: layout, features: features)
+        indices.available = start.taken
+        indices.taken = start.taken
+        indices.used = start.used
+        considered = start.used
+    }
+
     /// Saves or replaces the positions; the rest is what the queue was made with.
     mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.state(&indices)
@@ -71,10 +80,17 @@ public struct SplitQueue: Sendable {
         guard let head = memory.load(availableEntry(indices.taken), as: UInt16.self) else {
             throw .areaUnreachable(.driver, address: availableEntry(indices.taken))
         }
-        guard head < layout.size else { throw .headOutOfRange(head: head, size: layout.size) }
-        let chain = try walk(head, memory, segments)
+        let chain = try chain(at: head, from: memory, into: segments)
         indices.taken &+= 1
         return chain
+    }
+
+    /// The chain that begins with a descriptor.
+    func chain(
+        at head: UInt16, from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
+    ) throws(QueueFault) -> DescriptorChain {
+        guard head < layout.size else { throw .headOutOfRange(head: head, size: layout.size) }
+        return try walk(head, memory, segments)
     }
 
     /// Reads the driver's index; true if it is ahead of what was taken.

@@ -5,7 +5,9 @@ import Simulation
 extension QueueSet.Entry {
     /// The layout of an enabled queue's ring is the entry's.
     /// - Parameter features: with which an enabled queue was made.
-    mutating func archive(_ archive: inout StateArchive, features: Features, maximumSize: UInt16) throws(SnapshotError) {
+    mutating func archive(
+        _ archive: inout StateArchive, version: UInt16, features: Features, maximumSize: UInt16
+    ) throws(SnapshotError) {
         try archive.integer(&layout.size, in: 1...maximumSize)
         try archive.require(
             layout.size & (layout.size - 1) == 0 || features.contains(.packedRing), "expected a power of two, found \(layout.size)")
@@ -22,7 +24,7 @@ extension QueueSet.Entry {
                 throw archive.error("\(error)")
             }
         }
-        try ring?.archive(&archive)
+        try ring?.archive(&archive, version: version)
     }
 }
 

@@ -1,7 +1,7 @@
 import Simulation
 
 /// Size and addresses of a queue, as the driver programs them.
-public struct QueueLayout: Equatable, Sendable {
+public struct QueueLayout: Hashable, Sendable {
     public var size: UInt16
     public var descriptorArea: UInt64
     public var driverArea: UInt64
@@ -26,6 +26,10 @@ public struct Virtqueue: Sendable {
     private var order: CompletionOrder?
     /// Chains taken and not given back.
     private(set) var depth = 0
+    /// Chains that are taken before those of the available ring, the last one first.
+    private var backlog: [UInt16] = []
+    /// Where chains in flight are noted; no part of the queue's own state.
+    private var inflight: InflightTable?
 
     /// Checks size and alignment; the areas' addresses are checked when they are used.
     public init(layout: QueueLayout, features: Features) throws(QueueFault) {
@@ -37,14 +41,32 @@ public struct Virtqueue: Sendable {
         order = features.contains(.inOrder) ? CompletionOrder(size: layout.size) : nil
     }
 
+    /// A split queue that goes on where another device has left it.
+    public init(layout: QueueLayout, features: Features, from start: QueueStart, notingIn inflight: InflightTable?) throws(QueueFault) {
+        let queue = try SplitQueue(layout: layout, features: features, from: start)
+        ring = .split(queue)
+        order = features.contains(.inOrder) ? CompletionOrder(size: layout.size) : nil
+        backlog = start.unfinished.reversed()
+        self.inflight = inflight
+    }
+
     /// Takes the next available chain into `segments`; nil if there is none.
     public mutating func take(
         from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
     ) throws(QueueFault) -> DescriptorChain? {
-        guard var chain = try takeFromRing(memory, segments) else { return nil }
+        guard var chain = backlog.isEmpty ? try takeFromRing(memory, segments) : try takeUnfinished(memory, segments) else { return nil }
         if order != nil { chain.place = try order!.begin(chain) }
         depth += 1
+        inflight?.took(chain.head)
         return chain
+    }
+
+    /// The oldest chain that another device had taken.
+    private mutating func takeUnfinished(
+        _ memory: GuestMemory, _ segments: UnsafeMutableBufferPointer<Segment>
+    ) throws(QueueFault) -> DescriptorChain? {
+        guard case .split(let queue) = ring, let head = backlog.popLast() else { return nil }
+        return try queue.chain(at: head, from: memory, into: segments)
     }
 
     private mutating func takeFromRing(
@@ -75,7 +97,9 @@ public struct Virtqueue: Sendable {
         switch ring {
         case .split(var queue):
             defer { ring = .split(queue) }
+            inflight?.willGive(back: head)
             try queue.put(head: head, written: written, in: memory)
+            inflight?.gave(back: head, used: queue.indices.used)
         case .packed(var queue):
             defer { ring = .packed(queue) }
             try queue.put(id: head, descriptors: descriptors, written: written, in: memory)
@@ -119,7 +143,7 @@ public struct Virtqueue: Sendable {
     }
 
     /// Saves or replaces what changes in a queue; loading takes place in one that was made with the same layout and features.
-    mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
+    mutating func archive(_ archive: inout StateArchive, version: UInt16) throws(SnapshotError) {
         switch ring {
         case .split(var queue):
             defer { ring = .split(queue) }
@@ -130,6 +154,8 @@ public struct Virtqueue: Sendable {
         }
         try order?.archive(&archive)
         try archive.integer(&depth, in: 0...1 << 16)
+        guard version >= 2 else { return }
+        try archive.array(&backlog, limit: 1 << 15, blank: 0) { (archive, head) throws(SnapshotError) in try archive.integer(&head) }
     }
 
     /// The positions of both sides, for people who look.
@@ -154,6 +180,20 @@ public struct Virtqueue: Sendable {
         case .split(let queue): SplitQueue.bytes(of: area, size: queue.layout.size)
         case .packed(let queue): PackedQueue.bytes(of: area, size: queue.layout.size)
         }
+    }
+}
+
+/// Where a split queue goes on that another device has left.
+public struct QueueStart: Hashable, Sendable {
+    /// The next entry of the available ring that is taken.
+    public var taken: UInt16
+    /// The next entry of the used ring that is written.
+    public var used: UInt16
+    /// Chains that were taken before `taken` and not given back, oldest first.
+    public var unfinished: [UInt16]
+
+    public init(taken: UInt16 = 0, used: UInt16 = 0, unfinished: [UInt16] = []) {
+        self.taken = taken; self.used = used; self.unfinished = unfinished
     }
 }
 

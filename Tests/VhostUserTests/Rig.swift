@@ -1,0 +1,143 @@
+import Glibc
+import OffloadDevice
+import Testing
+import VhostUser
+import Virtio
+
+/// A machine with a back-end, and a front-end with a disk driver of one queue.
+final class Rig {
+    static let queueSize: UInt16 = 64
+    static let features: Features = [.version1, .eventIndex, .blockFlush]
+    /// Longer than anything takes.
+    static let patience: Int32 = 120_000
+
+    let machine: Machine
+    let folder: String
+    let server: VhostUserServer
+    let frontEnd: FrontEnd
+    let queue: MockDriver
+    var path: String { "\(folder)/socket" }
+    private(set) var log = Log()
+
+    /// Lines that the server has logged.
+    final class Log: @unchecked Sendable {
+        // Sendable: under the lock.
+        private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+        private var stored: [String] = []
+        init() { pthread_mutex_init(lock, nil) }
+        deinit { lock.deallocate() }
+        func add(_ line: String) {
+            pthread_mutex_lock(lock)
+            stored.append(line)
+            pthread_mutex_unlock(lock)
+        }
+        var lines: [String] {
+            pthread_mutex_lock(lock)
+            defer { pthread_mutex_unlock(lock) }
+            return stored
+        }
+    }
+
+    static func description(_ change: (inout MachineDescription) -> Void = { _ in }) -> MachineDescription {
+        var description = MachineDescription()
+        description.memory.host = 16 << 20
+        description.virtualFunctions.total = 4
+        description.virtualFunctions.enabled = 2
+        description.virtualFunctions.disk.size = 1 << 20
+        change(&description)
+        return description
+    }
+
+    /// - Parameter frontEnd: one that has lost its back-end.
+    init(
+        _ description: MachineDescription = Rig.description(), pace: Machine.Pace = .max, replacing former: Rig? = nil,
+        prepare: (Machine) throws -> Void = { _ in }
+    ) throws {
+        machine = try Machine(description, pace: pace)
+        try prepare(machine)
+        var template = Array("/tmp/outrigger-vhost-XXXXXX".utf8CString)
+        try #require(mkdtemp(&template) != nil)
+        folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        server = try VhostUserServer(machine, function: 1, path: "\(folder)/socket", polling: 0) { [log] in log.add($0) }
+        frontEnd = try former?.frontEnd ?? FrontEnd(memoryBytes: 4 << 20)
+        queue = former?.queue ?? MockDriver(memory: frontEnd.memory, size: Self.queueSize, usesEventIndex: true)
+        machine.start()
+        server.start()
+    }
+
+    deinit {
+        server.stop()
+        machine.stop()
+        rmdir(folder)
+    }
+
+    /// Connects and starts the queue.
+    func begin(keepsInflight: Bool = false, base: UInt16 = 0) throws {
+        try frontEnd.connect(to: path)
+        try frontEnd.begin(Self.features, queues: 1, queueSize: Self.queueSize, keepsInflight: keepsInflight)
+        try frontEnd.start(queue: 0, queue.layout, base: base)
+    }
+
+    // MARK: Requests
+
+    func buffer(_ tag: Int) -> UInt64 { queue.buffers + UInt64(tag) * 8192 }
+
+    /// Makes a request of 512 bytes available.
+    @discardableResult
+    func submit(write: Bool, sector: UInt64, tag: Int, _ bytes: [UInt8] = []) -> UInt16? {
+        let memory = frontEnd.memory, header = buffer(tag)
+        memory.store(UInt32(write ? 1 : 0), at: header)
+        memory.store(sector, at: header + 8)
+        memory.store(UInt8(0xff), at: header + 16)
+        if write { memory[header + 4096, 512] = bytes }
+        return queue.submit([
+            Segment(address: header, length: 16, isWritable: false), Segment(address: header + 4096, length: 512, isWritable: !write),
+            Segment(address: header + 16, length: 1, isWritable: true),
+        ])
+    }
+
+    func status(_ tag: Int) -> UInt8 { frontEnd.memory.load(buffer(tag) + 16, as: UInt8.self) }
+
+    /// Kicks and waits until so many requests have come back.
+    func finish(_ count: Int) throws {
+        queue.wantInterrupt(after: queue.usedIndex)
+        frontEnd.kick(queue: 0)
+        var done = 0
+        while done < count {
+            while queue.reap() != nil { done += 1 }
+            guard done < count else { return }
+            queue.wantInterrupt(after: queue.usedIndex)
+            // What came before that was written needs no interrupt.
+            if queue.usedIndex != queue.reaped { continue }
+            try #require(frontEnd.waitForCall(queue: 0, milliseconds: Self.patience), "\(done) of \(count) requests came back")
+        }
+    }
+
+    /// Writes a sector and reads it back.
+    func check(sector: UInt64, seed: UInt8) throws {
+        let bytes = (0..<512).map { UInt8(truncatingIfNeeded: $0) &* 7 &+ seed }
+        submit(write: true, sector: sector, tag: 0, bytes)
+        try finish(1)
+        #expect(status(0) == 0)
+        submit(write: false, sector: sector, tag: 1)
+        try finish(1)
+        #expect(status(1) == 0)
+        #expect(frontEnd.memory[buffer(1) + 4096, 512] == bytes)
+    }
+
+    /// Waits until the back-end has ended the connection, and says why.
+    func ended() throws -> String {
+        let end = try frontEnd.reply()
+        #expect(end == nil)
+        return try #require(log.lines.last)
+    }
+}
+
+/// Descriptors that are open in this process.
+func openDescriptors() -> Int {
+    guard let folder = opendir("/proc/self/fd") else { return -1 }
+    defer { closedir(folder) }
+    var count = 0
+    while readdir(folder) != nil { count += 1 }
+    return count
+}
