@@ -57,8 +57,10 @@ let package = Package(
         module("FirmwareInfo", ["RISCV", "CDwarf"]),
 
         // One device out of all of them.
+        .target(name: "CClientMemory"),
         module("OffloadDevice", [
-            "Registers", "RegisterMaps", "Simulation", "RISCV", "Interconnect", "Peripherals", "PCIExpress", "Virtio", "Tracing", yams,
+            "CClientMemory", "Registers", "RegisterMaps", "Simulation", "RISCV", "Interconnect", "Peripherals", "PCIExpress", "Virtio",
+            "Tracing", yams,
         ]),
 
         // People's view of a running machine.
@@ -68,8 +70,8 @@ let package = Package(
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
         module("HostFilesystem", [
-            "CFUSESession", "Debugging", "FirmwareInfo", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio", "Interconnect", "Tracing",
-            "Registers", logging,
+            "CFUSESession", "CClientMemory", "Debugging", "FirmwareInfo", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio",
+            "Interconnect", "Tracing", "Registers", logging,
         ]),
 
         // Another host's view: guests of a virtual machine monitor.

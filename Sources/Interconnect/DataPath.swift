@@ -127,6 +127,12 @@ public protocol DMAPort: AnyObject {
     func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus
     /// Tells the observers of `count` bytes at `address` that were written through a pointer.
     func wrote(_ address: UInt64, count: Int)
+    /// The driver has reset the device: memory that it had lent is its own again.
+    func released()
+}
+
+extension DMAPort {
+    public func released() {}
 }
 
 /// A virtual I/O component as its controller sees it.

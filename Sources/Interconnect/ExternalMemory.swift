@@ -47,6 +47,11 @@ public final class ExternalMemory {
         public static func frontEnd(function: Int, slot: Int) -> Region {
             Region(rawValue: 0x2_0000 | UInt32(truncatingIfNeeded: function & 0xff) << 8 | UInt32(truncatingIfNeeded: slot & 0xff))
         }
+        /// What memory the client of a function has at an address, which is the offset; and that memory, at its I/O addresses.
+        public static func clientTable(function: Int) -> Region {
+            Region(rawValue: 0x3_0000 | UInt32(truncatingIfNeeded: function) & 0xffff)
+        }
+        public static func client(function: Int) -> Region { Region(rawValue: 0x4_0000 | UInt32(truncatingIfNeeded: function) & 0xffff) }
         /// The file behind the disk of the function with this index.
         public static func disk(function: Int) -> Region { Region(rawValue: 0x1_0000 | UInt32(truncatingIfNeeded: function) & 0xffff) }
     }
@@ -164,6 +169,22 @@ public final class ExternalMemory {
         }
         miss(change, region, 0, 0)
         return nil
+    }
+
+    /// What the outside answers to a question; in a replay what was recorded at the same place. An answer is an operation, none is none.
+    /// - Parameter found: the answer, nil if there is none; ignored in a replay.
+    public func answer(_ found: [UInt8]?, _ region: Region, offset: UInt64) -> [UInt8]? {
+        if isReplaying {
+            let next = operations &+ 1
+            guard let change = state.pending, change.operation == next, change.region == region, change.offset == offset else { return nil }
+            begin()
+            state.pending = source?.nextChange()
+            return change.bytes
+        }
+        guard let found else { return nil }
+        begin()
+        sink?.changed(ExternalChange(operation: operations, region: region, offset: offset, bytes: found))
+        return found
     }
 
     /// Brings bytes that the present operation reads up to date.

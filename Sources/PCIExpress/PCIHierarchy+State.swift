@@ -90,9 +90,12 @@ extension DMADomain {
         }
     }
 
-    /// A mapping is loaded if this process has its memory: the machine's own, or a client's that is mapped now.
+    /// The machine's and a front-end's mappings are loaded if this process has their memory. A client's are found anew when DMA meets them; only a replay
+    /// stores them, since it has no client, with all that it knows of their memory.
     fileprivate func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        var stored = state.mappings.map {
+        let isReplay = iommu.externalMemory?.isReplaying ?? false
+        let kept = state.mappings.filter { $0.origin != .client || isReplay }
+        var stored = kept.map {
             StoredMapping(
                 address: $0.address, count: $0.count, isReadable: $0.isReadable, isWritable: $0.isWritable, origin: $0.origin)
         }
@@ -100,18 +103,34 @@ extension DMADomain {
             try archive.state(&mapping)
         }
         try archive.integer(&state.faultCount)
-        guard archive.isLoading else { return }
-        let sources = machineMappings + state.mappings.filter { $0.origin == .client }
+        guard archive.isLoading else {
+            for mapping in kept where mapping.origin == .client { _ = try mapping.archivedImage(&archive) }
+            return
+        }
+        let sources = machineMappings + state.mappings.filter { $0.origin == .frontEnd }
         state.mappings = []
+        state.isLent = stored.contains { $0.origin == .frontEnd }
         for mapping in stored {
-            guard let memory = Self.memory(of: mapping, in: sources) else {
+            var loaded: DMAMapping?
+            if mapping.origin != .client {
+                loaded = Self.memory(of: mapping, in: sources).map {
+                    DMAMapping(
+                        address: mapping.address, count: mapping.count, memory: $0, isReadable: mapping.isReadable,
+                        isWritable: mapping.isWritable, origin: mapping.origin)
+                }
+            } else {
+                loaded = try DMAMapping(
+                    address: mapping.address, count: mapping.count, memory: nil, isReadable: mapping.isReadable,
+                    isWritable: mapping.isWritable, origin: .client
+                ).archivedImage(&archive)
+            }
+            guard let loaded else {
                 throw archive.error("expected a DMA mapping of the \(mapping.origin)'s memory, found \(mapping.count) bytes at "
                     + "0x\(hex(mapping.address, 1)), which this process doesn't have")
             }
+            guard loaded.origin != .client || isReplay else { continue }
             do throws(DMAMappingError) {
-                try insert(DMAMapping(
-                    address: mapping.address, count: mapping.count, memory: memory, isReadable: mapping.isReadable,
-                    isWritable: mapping.isWritable, origin: mapping.origin))
+                try insert(loaded)
             } catch {
                 throw archive.error("\(error)")
             }
@@ -124,9 +143,44 @@ extension DMADomain {
             guard offset < source.count, mapping.count <= source.count - offset, source.isReadable || !mapping.isReadable,
                 source.isWritable || !mapping.isWritable
             else { continue }
-            return source.memory + Int(offset)
+            return source.memory.map { $0 + Int(offset) }
         }
-        return nil
+        // A machine of an earlier version had its memory at another address; its drivers know that one.
+        return sources.first { $0.origin == .machine && mapping.origin == .machine && $0.count == mapping.count }?.memory
+    }
+}
+
+extension DMAMapping {
+    /// Saves what is known of a client's memory, or loads it: the mapping with that image. Nil if there is no place for it.
+    fileprivate func archivedImage(_ archive: inout StateArchive) throws(SnapshotError) -> DMAMapping? {
+        typealias Block = (offset: UInt64, bytes: [UInt8])
+        var isRemote = isRemote
+        try archive.flag(&isRemote)
+        let loaded = archive.isLoading ? DMAMapping(
+            imageAt: address, count: count, isReadable: isReadable, isWritable: isWritable, isRemote: isRemote) : nil
+        var blocks: [Block] = archive.isLoading ? [] : knownBlocks.map { (UInt64($0.lowerBound), Array(image!.bytes[$0])) }
+        let start = UInt64(imageStart)
+        for index in blocks.indices { blocks[index].offset -= start }
+        let limit = archive.isLoading ? count : .max
+        try archive.array(&blocks, limit: 1 << 28, blank: (0, [])) { (archive, block) throws(SnapshotError) in
+            try archive.integer(&block.offset)
+            try archive.bytes(&block.bytes, limit: ClientImage.block)
+            try archive.require(
+                block.offset < limit && UInt64(block.bytes.count) <= limit - block.offset,
+                "expected a part of \(limit) bytes, found \(block.bytes.count) at \(block.offset)")
+        }
+        guard let image = loaded?.image else { return nil }
+        for block in blocks where !block.bytes.isEmpty {
+            image.known(Int(block.offset), block.bytes.count).copyBytes(from: block.bytes)
+        }
+        return loaded
+    }
+
+    /// The places in the image that are this mapping's and may not be zero.
+    private var knownBlocks: [Range<Int>] {
+        guard let image else { return [] }
+        let all = imageStart..<imageStart + Int(count)
+        return image.blocks.map { ($0 * ClientImage.block..<($0 + 1) * ClientImage.block).clamped(to: all) }.filter { !$0.isEmpty }
     }
 }
 

@@ -12,7 +12,7 @@ extension PCIFunction {
         state.line = false
         updateLine()
         resizeVFBARs()
-        domain?.unmapAll(.client)
+        domain?.dropClient()
         hierarchy.delegate?.functionReset(index, kind)
     }
 

@@ -93,6 +93,8 @@ struct Run: ParsableCommand {
         let device = try restore.map { try restored($0, recordedIn: recording) } ?? booting(recordedIn: recording)
         let tree = try DeviceTree(
             device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { [firmware] in try? FirmwareFile.information(firmware) })
+        // It plays the kernel's part, and looks after clients' memory, as long as there is a mount.
+        defer { withExtendedLifetime(tree) {} }
         let debugServer = try debugServer(of: device, recordedIn: recording)
         var options = MountedTree.Options()
         options.polling = polling * 1000

@@ -9,13 +9,13 @@ from virtio import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, RING_PACKED, VER
 
 
 class NetworkFunction:
-    """Physical function `number` of the device. Its rings and buffers have a MiB of host memory."""
+    """Physical function `number` of the device. Its rings and buffers have a MiB of host memory, or of the driver's own `memory`."""
 
     RECEIVE, TRANSMIT, BUFFER, FRAME = 0, 0x4000, 0x10000, 0x20000
     # Receive buffers that drivers use: a header of 10 bytes and 2048 for the frame.
     BUFFER_BYTES = 2058
 
-    def __init__(self, device: Device, number: int, legacy: bool = False):
+    def __init__(self, device: Device, number: int, legacy: bool = False, memory=None):
         self.device, self.legacy = device, legacy
         self.index = 64 + number
         self.folder = device.pci / f"{BDF[:-1]}{number}"
@@ -23,8 +23,8 @@ class NetworkFunction:
         self.map = register_map("VIRTIO_LEGACY" if legacy else "VIRTIO")
         self.registers = os.open(self.folder / ("resource0" if legacy else "resource4"), os.O_RDWR)
         bus_address = int((device.files / "hostmem.iova").read_text(), 16)
-        self.base = number << 20
-        self.memory = Memory(device.files / "hostmem", bus_address)
+        self.base = 0 if memory else number << 20
+        self.memory = memory or Memory(device.files / "hostmem", bus_address)
         self.header = b""
 
     def __enter__(self):

@@ -14,7 +14,7 @@ struct BlockDriver {
 
     private static let entries: UInt16 = 8
     private var memory: UnsafeMutableRawPointer { machine.hostMemory.bytes.baseAddress! + offset }
-    private var address: UInt64 { 0x1_0000_0000 + UInt64(offset) }
+    private var address: UInt64 { Device.hostMemoryBase + UInt64(offset) }
 
     init(_ machine: Machine, function: Int, bar: Int = 0, offset: Int) {
         self.machine = machine

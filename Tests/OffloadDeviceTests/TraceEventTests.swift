@@ -108,7 +108,7 @@ private func wire(_ name: String) throws -> UInt16 { UInt16(try #require(TraceNa
         #expect(transfers.allSatisfy { $0.status == .ok && $0.function == 1 })
         // Header, payload, status.
         for (isWrite, place, bytes) in [(false, 0x1000, 16), (true, 0x2000, 4096), (true, 0x1100, 1)] as [(Bool, UInt64, UInt32)] {
-            let count = transfers.count { $0.isWrite == isWrite && $0.address == 0x1_0000_0000 + place && $0.bytes == bytes }
+            let count = transfers.count { $0.isWrite == isWrite && $0.address == Device.hostMemoryBase + place && $0.bytes == bytes }
             #expect(count == 1, "\(place)")
         }
         // Without MSI-X there is INTx, which a virtual function has not.
@@ -156,7 +156,7 @@ private func wire(_ name: String) throws -> UInt16 { UInt16(try #require(TraceNa
         driver = BlockDriver(machine, function: 1, offset: 0x10000)
         _ = events.take()
         driver.submit(type: 0, sector: 0, count: 1 << 20)
-        #expect(faults().map { "\($0.kind) \($0.initiator) \($0.address)" } == ["iommu dma1 \(0x1_0010_0000)", "queue dma1 0"])
+        #expect(faults().map { "\($0.kind) \($0.initiator) \($0.address)" } == ["iommu dma1 \(Device.hostMemoryBase + 0x10_0000)", "queue dma1 0"])
     }
 
     @Test func theWatchdogsBiteAndMemoryErrorsAreFaults() throws {

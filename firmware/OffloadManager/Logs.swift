@@ -8,7 +8,7 @@ public struct Logs {
     static let ringRecords: UInt32 = 4096
     static let recordBytes: UInt32 = 32
     /// Where the tracked region begins if the host doesn't say: the start of host memory's I/O addresses.
-    static let defaultRegion: UInt64 = 0x1_0000_0000
+    static let defaultRegion: UInt64 = 0x800_0000_0000
     static let defaultRegionPages: UInt32 = 65536
 
     private let engine: LOG

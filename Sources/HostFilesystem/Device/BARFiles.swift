@@ -1,3 +1,4 @@
+import Glibc
 import OffloadDevice
 import PCIExpress
 
@@ -13,15 +14,28 @@ extension DeviceTree {
             // Shared memory is the only BAR that is memory through and through.
             let isShared = function.index == 0 && bar.kind == .prefetchable64
             let mapping = isShared ? Mapping(memory: machine.sharedMemory.fileDescriptor, servesAccesses: false) : nil
-            directory.add("resource\(bar.index)", barFile(function, bar, mapping))
-            if bar.kind == .prefetchable64 { directory.add("resource\(bar.index)_wc", barFile(function, bar, mapping)) }
+            let names = ["resource\(bar.index)"] + (bar.kind == .prefetchable64 ? ["resource\(bar.index)_wc"] : [])
+            for name in names { noteClients(of: node, at: directory.add(name, barFile(node, bar, mapping))) }
+        }
+    }
+
+    /// Who opens this file for writing may drive the function: its DMA reaches that process's memory.
+    func noteClients(of node: FunctionNode, at file: Node, readersToo: Bool = false) {
+        guard let clients = node.clients else { return }
+        let processes = processes, watch = watch
+        file.onOpen = { flags, caller in
+            guard readersToo || flags & O_ACCMODE != O_RDONLY else { return nil }
+            // What the process before has left behind goes first.
+            watch.look([clients])
+            return clients.opened(by: processes.process(of: caller.thread))
         }
     }
 
     /// One read or write is one access of 1, 2, 4 or (memory only) 8 bytes at a multiple of its size; EINVAL otherwise. What the
     /// device refuses ends as on a bus: all ones are read, a write is dropped.
-    private func barFile(_ function: PCIFunction, _ bar: BARDescription, _ mapping: Mapping?) -> AccessFile {
-        let machine = machine, index = function.index, number = bar.index, processes = processes
+    private func barFile(_ node: FunctionNode, _ bar: BARDescription, _ mapping: Mapping?) -> AccessFile {
+        let machine = machine, index = node.function.index, number = bar.index, processes = processes, clients = node.clients
+        var latestWriter: UInt32 = 0
         let widest = bar.kind == .io ? 4 : 8
         /// Whether a register access can have this size and place.
         func isAccess(_ offset: Int, _ count: Int) -> Bool {
@@ -43,9 +57,14 @@ extension DeviceTree {
                 guard isAccess(offset, bytes.count) else { throw .invalidArgument }
                 var value: UInt64 = 0
                 withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: bytes) }
+                let writer = processes.process(of: caller.thread)
+                if writer != latestWriter {
+                    latestWriter = writer
+                    clients?.used(by: writer)
+                }
                 machine.writeBAR(
                     function: index, bar: number, offset: UInt64(offset), size: bytes.count, value: UInt64(littleEndian: value),
-                    origin: UInt64(processes.process(of: caller.thread)))
+                    origin: UInt64(writer))
                 return bytes.count
             })
     }

@@ -14,6 +14,8 @@ public final class DeviceTree {
     let mountPoint: String
     let interrupts = InterruptCounters()
     let processes = ProcessIdentities()
+    /// Who drives the functions, and their memory.
+    let watch: ClientWatch
     /// Address of the physical function, `0000:01:00.0`.
     let physicalAddress: String
     private let rootPortAddress: String
@@ -47,6 +49,7 @@ public final class DeviceTree {
     ///   - firmware: what is known of the machine's firmware, for call stacks.
     public init(_ machine: Machine, mountPoint: String, firmware: @escaping () -> DebugInformation? = { nil }) {
         self.machine = machine
+        watch = ClientWatch(machine)
         self.firmware = firmware
         self.mountPoint = mountPoint
         (physicalAddress, rootPortAddress) = machine.inspect {
@@ -65,6 +68,8 @@ public final class DeviceTree {
         machine.onInterrupt { function, _ in interrupts.raise(function: function) }
         synchronize()
     }
+
+    deinit { watch.stop() }
 
     /// A link to something in the tree, from a folder that may be shown in another place too (`outrigger exec` lays `sys/bus/pci`
     /// and `sys/class/uio` over the host's own): it names the mount point.
@@ -104,7 +109,8 @@ public final class DeviceTree {
     private func show(_ function: PCIFunction) {
         let bus = "sys/devices/pci0000:00"
         let parent = function.address.bus == 0 ? bus : "\(bus)/\(rootPortAddress)"
-        let node = FunctionNode(function, path: "\(parent)/\(function.address)")
+        let clients = function.isBridge ? nil : watch.clients(of: function.index)
+        let node = FunctionNode(function, path: "\(parent)/\(function.address)", clients: clients)
         functions.append(node)
         machine.inspect { _ in fill(node) }
         root.directory(parent).add(node.name, node.directory)

@@ -119,5 +119,6 @@ extension DeviceTree {
         driver.directory.remove(node.name)
         // As pci_disable_device does when uio_pci_generic lets a device go.
         machine.perform(.enableFunction(node.function.index, false))
+        machine.perform(.dropClientMemory(function: node.function.index))
     }
 }

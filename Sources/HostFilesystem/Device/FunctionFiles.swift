@@ -31,6 +31,14 @@ extension DeviceTree {
                     + "accepted: \(device.names(of: device.features).joined(separator: " "))\n"
             }
         }))
+        let clients = watch.clients(of: index)
+        folder.add("client", AttributeFile(
+            show: { () throws(Errno) in clients.summary },
+            store: { (text, _) throws(Errno) in
+                guard let addressing = FunctionClients.Addressing(rawValue: trimmed(text)) else { throw .invalidArgument }
+                clients.setAddressing(addressing)
+                machine.perform(.dropClientMemory(function: index))
+            }))
         if let network = function.network {
             folder.add("network", AttributeFile(show: { () throws(Errno) in machine.inspect { _ in network.summary } }))
         }

@@ -15,9 +15,13 @@ final class FunctionNode {
     /// Its UIO node while uio_pci_generic has it.
     var uio: UIONode?
 
-    init(_ function: PCIFunction, path: String) {
+    /// Who drives it; nil for a bridge.
+    let clients: FunctionClients?
+
+    init(_ function: PCIFunction, path: String, clients: FunctionClients?) {
         self.function = function
         self.path = path
+        self.clients = clients
     }
 
     /// `0000:01:00.0`.
@@ -61,7 +65,7 @@ extension DeviceTree {
             store: { (_, _) throws(Errno) in }))
         directory.add("irq", line { function.interruptPin == 0 ? "0" : "\(Self.legacyInterrupt)" })
         directory.add("ari_enabled", line { function.isARIEnabled ? "1" : "0" })
-        directory.add("config", AccessFile(
+        let configuration = directory.add("config", AccessFile(
             size: function.configurationSize, permissions: 0o644,
             read: { (offset, buffer, caller) throws(Errno) in
                 machine.readConfiguration(function: function.index, offset: offset, into: buffer)
@@ -72,6 +76,7 @@ extension DeviceTree {
                 synchronize()
                 return count
             }))
+        noteClients(of: node, at: configuration)
         if function.isBridge {
             for (name, offset) in [("secondary_bus_number", 0x19), ("subordinate_bus_number", 0x1a)] {
                 directory.add(name, line { "\(Self.byte(of: function, at: offset))" })

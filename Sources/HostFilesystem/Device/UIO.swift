@@ -32,6 +32,7 @@ extension DeviceTree {
         directory.add("subsystem", relativeLink(from: path, to: "sys/class/uio"))
         root.directory("sys/class/uio").add(uio.name, absoluteLink(to: path))
         root.directory("dev").add(uio.name, uio.events)
+        noteClients(of: node, at: uio.events, readersToo: true)
         interrupts.connect(uio.events, function: node.function.index)
         let machine = machine, index = node.function.index
         uio.events.beforeWaiting = { machine.waitForInterrupt(function: index, after: machine.interruptCount(function: index)) }

@@ -108,7 +108,11 @@ extension MountedTree {
             }
             do throws(Errno) {
                 if node.hasVanished { throw .noDevice }
-                let file = try node.open(flags: info.pointee.flags)
+                var file = try node.open(flags: info.pointee.flags)
+                if let attachment = node.onOpen?(info.pointee.flags, Caller(thread: UInt32(fuse_req_ctx(request).pointee.pid))) {
+                    file = file ?? OpenFile(flags: info.pointee.flags)
+                    file!.attachment = attachment
+                }
                 info.pointee.fh = OpenFile.handle(file)
                 let mode = tree.openMode(of: node, flags: info.pointee.flags)
                 if cfuse_reply_open(request, info, mode, node.backing) != 0 {

@@ -11,6 +11,8 @@ public struct Caller: Sendable {
 open class OpenFile {
     /// The flags of `open(2)`.
     public let flags: Int32
+    /// What ``Node/onOpen`` returned; goes with the opening.
+    final var attachment: AnyObject?
     public init(flags: Int32) { self.flags = flags }
     public var isNonBlocking: Bool { flags & O_NONBLOCK != 0 }
 }
@@ -71,6 +73,9 @@ open class Node {
 
     /// Reads may have to wait: the node is a ``StreamFile``.
     var isStream: Bool { false }
+
+    /// Is told who opens the file. What it returns is kept until the opening ends.
+    final var onOpen: ((_ flags: Int32, _ caller: Caller) -> AnyObject?)?
 
     /// Opens the file. Returns what this opening has to keep, if anything.
     open func open(flags: Int32) throws(Errno) -> OpenFile? { nil }

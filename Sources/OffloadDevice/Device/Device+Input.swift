@@ -29,6 +29,11 @@ extension Device {
             guard let function = hierarchy.function(index) else { throw Self.noFunction(index) }
             if isEnabled { function.enableFromHost() } else { function.disableFromHost() }
         }
+        case .dropClientMemory(let index): outcome { () throws(MachineError) in
+            // Also of one that has just vanished.
+            guard let domain = hierarchy.function(index)?.domain else { throw Self.noFunction(index) }
+            domain.dropClient()
+        }
         case .setVirtualFunctions(let count): outcome { () throws(MachineError) in
             do throws(VirtualFunctionError) {
                 try hierarchy.setVirtualFunctions(count)

@@ -64,8 +64,13 @@ public final class Device {
 
     /// Bus address of shared memory: on the firmware's bus and as the physical function's DMA address.
     public static let sharedBase = DeviceBus.firmware.map.memory("SHARED").offset
-    /// DMA address of the host memory's first byte.
-    public static let hostMemoryBase: UInt64 = 0x1_0000_0000
+    /// DMA address of the host memory's first byte: beyond the physical addresses of hosts, and below 2^44, where legacy queues end.
+    public static let hostMemoryBase: UInt64 = 0x800_0000_0000
+    /// The same, as it is: the snapshot of an earlier version may have had another.
+    var hostMemoryAddress: UInt64 {
+        let memory = hostMemory.bytes.baseAddress
+        return hierarchy.physicalFunction.domain?.state.mappings.first { $0.memory == memory }?.address ?? Self.hostMemoryBase
+    }
 
     /// Makes the device of a description, powered on and without firmware.
     public convenience init(_ description: MachineDescription) throws(MachineError) { try self.init(description, recordedDisks: []) }

@@ -124,7 +124,7 @@ extension VirtioFunction {
                 memory.append(.init(region: .frontEnd(function: index, slot: piece.slot), pages: pages, image: image))
             }
             try function.domain?.lend(to: zip(pieces, memory).map {
-                DMAMapping(address: $0.address, count: $0.count, memory: $1.pages.bytes.baseAddress!, origin: .client)
+                DMAMapping(address: $0.address, count: $0.count, memory: $1.pages.bytes.baseAddress!, origin: .frontEnd)
             })
         } catch {
             return refused("\(error)")

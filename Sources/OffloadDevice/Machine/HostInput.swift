@@ -16,6 +16,8 @@ public enum HostInput: Hashable, Sendable {
     case resetFunction(Int)
     /// Writing the function's `enable` file, and what binding or unbinding a driver does.
     case enableFunction(Int, Bool)
+    /// The process that drives a function has left, or what it had mapped has changed: its memory is found anew when DMA meets it.
+    case dropClientMemory(function: Int)
     /// Writing the physical function's `sriov_numvfs`.
     case setVirtualFunctions(Int)
     /// What the host's generic interrupt handler does about the INTx lines that have risen.

@@ -137,10 +137,17 @@ extension Device {
                 throw RecordingError("\(error)")
             }
         }
+        dropClients()
         hierarchy.iommu.externalMemory = external
     }
 
+    /// What is found of clients' memory from now on is an input, or no longer one.
+    private func dropClients() {
+        for function in hierarchy.all { function.domain?.dropClient() }
+    }
+
     func disconnectExternalMemory() {
+        dropClients()
         hierarchy.iommu.externalMemory = nil
         for function in externalDisks { function.externalBackend?.disconnect() }
     }

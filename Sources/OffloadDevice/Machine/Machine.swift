@@ -30,7 +30,7 @@ public final class Machine: @unchecked Sendable {
     public var sharedMemory: MemoryPages { device.shared.pages }
     public var hostMemory: MemoryPages { device.hostMemory }
     /// Where every function's DMA finds the first byte of host memory.
-    public var hostMemoryAddress: UInt64 { Device.hostMemoryBase }
+    public var hostMemoryAddress: UInt64 { locked { $0.hostMemoryAddress } }
 
     let device: Device
     private let networks: HostNetworks
@@ -133,6 +133,11 @@ public final class Machine: @unchecked Sendable {
     /// Is given what the driver of a console writes.
     public func onConsoleOutput(function: Int, _ handler: @escaping @Sendable ([UInt8]) -> Void) {
         locked { $0.virtioFunction(function)?.console?.onOutput = { handler(Array($0)) } }
+    }
+
+    /// Has a function's DMA reach the memory of the process that drives it. The machine doesn't keep `client`, and asks it under the lock.
+    public func connect(_ client: any ClientMemory, function: Int) {
+        locked { $0.hierarchy.function(function)?.domain?.client = client }
     }
 
     // MARK: Tracing

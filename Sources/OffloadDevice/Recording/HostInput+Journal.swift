@@ -8,7 +8,7 @@ extension HostInput {
     private enum Code: UInt8 {
         case access = 0, readConfiguration, writeConfiguration, resetFunction, enableFunction, setVirtualFunctions, maskInterruptLines
         case typeAtConsole, loadFirmware, restartFirmware, memoryError, uncorrectableError, correctableError, interrupt, appointment
-        case keepHarts, debuggerWrite, setRegister, typeAtVirtioConsole, receiveFrame, setLink, frontEnd
+        case keepHarts, debuggerWrite, setRegister, typeAtVirtioConsole, receiveFrame, setLink, frontEnd, dropClientMemory
     }
 
     /// - Parameter firmware: keeps an image; its number.
@@ -40,6 +40,9 @@ extension HostInput {
             begin(.enableFunction)
             encoder.integer(function)
             encoder.byte(isEnabled ? 1 : 0)
+        case .dropClientMemory(let function):
+            begin(.dropClientMemory)
+            encoder.integer(function)
         case .setVirtualFunctions(let count):
             begin(.setVirtualFunctions)
             encoder.integer(count)
@@ -122,6 +125,7 @@ extension HostInput {
             self = .writeConfiguration(function: try decoder.integer(), offset: try decoder.integer(), bytes: try decoder.data())
         case .resetFunction: self = .resetFunction(try decoder.integer())
         case .enableFunction: self = .enableFunction(try decoder.integer(), try decoder.flag())
+        case .dropClientMemory: self = .dropClientMemory(function: try decoder.integer())
         case .setVirtualFunctions: self = .setVirtualFunctions(try decoder.integer())
         case .maskInterruptLines: self = .maskInterruptLines
         case .typeAtConsole: self = .typeAtConsole(try decoder.data())

@@ -275,6 +275,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         state.status = []
         state.driverFeatures = []
         state.isLegacy = false
+        memory.port.released()
         reportDrained()
         transport?.stateChanged()
     }
