@@ -339,6 +339,7 @@ private func makeSmallEvents(seed: UInt64) -> [TraceEvent] {
         ("", 0, "a condition: a block, a register"),
         ("TIMER.CTRL.enable = 1", 18, "'=' means nothing here: equality is '=='"),
         ("TIMER and", 9, "the end found"),
+        ("TIMER and\r\r\n", 11, "the end found"),
         ("(TIMER", 6, "')', 'and' or 'or' expected, the end found"),
         ("TIMER TIMER", 6, "'and', 'or' or the end expected, 'TIMER' found"),
         ("time > 10min", 9, "a unit (cycles, ns, us, ms, s) or nothing expected"),

@@ -21,7 +21,8 @@ struct FilterLexer {
     private let text: String
     private let bytes: [UInt8]
     private var position = 0
-    /// Bytes before `position` that are no columns: outside of strings everything is ASCII, in them people count characters.
+    /// Bytes before `position` that are no columns: outside of strings everything is ASCII, in them people count characters. A carriage
+    /// return with a line feed is one, too.
     private var shift = 0
 
     init(_ text: String) {
@@ -37,7 +38,10 @@ struct FilterLexer {
     }
 
     private mutating func next() throws(FilterError) -> FilterToken {
-        while let byte = peek(), byte == 0x20 || (0x09...0x0d).contains(byte) { position += 1 }
+        while let byte = peek(), byte == 0x20 || (0x09...0x0d).contains(byte) {
+            if byte == 0x0a, position > 0, bytes[position - 1] == 0x0d { shift += 1 }
+            position += 1
+        }
         let start = position, column = position - shift
         guard let byte = peek() else { return FilterToken(kind: .end, column: column) }
         if Self.isDigit(byte) { return FilterToken(kind: try number(), column: column) }
