@@ -82,20 +82,25 @@ def c_header(node: AddrmapNode) -> str:
 
 
 def make_browser() -> None:
-    """The stock HTML browser over all maps, and the stock Python access layer of what the host sees."""
+    """The stock HTML browser over all maps."""
     maps = [compile_rdl([*block_files(), file], file.stem) for file in top_files()]
     HTMLExporter().export(maps, str(HTML), title="Outrigger registers")
-    for node in maps:
-        if node.inst_name in HOST_MAPS:
-            PythonExporter().export(node, str(PYTHON), skip_test_case_generation=True)
-    print(f"regen: {HTML}/index.html, {PYTHON}")
+    print(f"regen: {HTML}/index.html")
+
+
+def make_python() -> None:
+    """The stock Python access layer of what the host sees."""
+    for file in top_files():
+        if file.stem in HOST_MAPS:
+            PythonExporter().export(compile_rdl([*block_files(), file], file.stem), str(PYTHON), skip_test_case_generation=True)
+    print(f"regen: {PYTHON}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/regen", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a generated file is stale, missing or orphaned")
-    parser.add_argument(
-        "--browser", action="store_true", help=f"also make the HTML register browser, in {HTML}, and the Python package, in {PYTHON}")
+    parser.add_argument("--browser", action="store_true", help=f"also make the HTML register browser, in {HTML}")
+    parser.add_argument("--python", action="store_true", help=f"also make the Python packages of what the host sees, in {PYTHON}")
     options = parser.parse_args()
     outputs: dict[Path, str] = {}
     try:
@@ -123,6 +128,8 @@ def main() -> int:
     print(f"regen: {len(outputs)} files, {len(stale)} changed, {len(orphaned)} removed")
     if options.browser:
         make_browser()
+    if options.python:
+        make_python()
     return 0
 
 
