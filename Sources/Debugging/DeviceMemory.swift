@@ -45,6 +45,14 @@ extension DebugInformation {
     }
 }
 
+extension ExecutionProfile {
+    /// Cycles by place, with those in which a hart waited.
+    public var samples: [Profile.Sample] {
+        waiting.enumerated().map { Profile.Sample(hart: $0, cycles: $1, stack: []) }
+            + cycles.sorted { $0.key < $1.key }.map { Profile.Sample(hart: $0.key.hart, cycles: $0.value, stack: $0.key.stack) }
+    }
+}
+
 extension Device {
     /// Begins a profile with call stacks.
     /// - Parameter information: of the firmware; what other firmware executes has no callers.

@@ -22,6 +22,9 @@ struct Replay: ParsableCommand {
     @Option(help: ArgumentHelp("Record all events into this folder.", valueName: "folder"), completion: .directory)
     var trace: String?
 
+    @Option(help: ArgumentHelp("Write what was exercised of firmware and registers to this file in the end.", valueName: "file"))
+    var coverage: String?
+
     @Option(help: ArgumentHelp("Stop at the end of the round that reaches this cycle.", valueName: "cycle"))
     var until: UInt64?
 
@@ -42,6 +45,13 @@ struct Replay: ParsableCommand {
         if recording.hasOtherRegisters { complain("\(folder): another version of the emulator, with other registers, has recorded this") }
         if let gdb { return try debug(recording, at: DebugServer.Endpoint(gdb)) }
         let replayer = try Replayer(recording)
+        if coverage != nil {
+            guard recording.beginsAtPowerOn else {
+                throw UsageError("--coverage: expected a recording from power-on, found one that begins with a snapshot; "
+                    + "code is covered from its loading on")
+            }
+            replayer.device.startCoverage()
+        }
         if trace != nil || digest || recording.traceHash != nil {
             try replayer.startTrace(folder: trace, records: symbols?.recordKinds ?? [])
         }
@@ -49,6 +59,7 @@ struct Replay: ParsableCommand {
         if let until { try replayer.run(untilCycle: until) } else { try replayer.run(to: recording.end) }
         let seconds = (clock.now - start) / .seconds(1)
         let totals = replayer.stopTrace()
+        if let coverage, let data = replayer.device.coverage { try Coverage.write(data, to: coverage) }
         let position = replayer.device.position
         let speed = Double(position.cycle) / max(seconds, 1e-9) / 1e6
         func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }

@@ -7,23 +7,25 @@ import Testing
     /// A session without acknowledgements.
     private final class Client {
         var session: DebugSession
+        private let sent = Sent()
 
         init(_ target: HistoryTarget) {
             target.attach {}
-            session = DebugSession(target)
+            session = DebugSession(target, transmit: sent.add)
             session.receive(encodePacket(Array("QStartNoAckMode".utf8)))
-            _ = session.takeOutput()
+            _ = sent.take()
         }
 
         /// The answers to a packet, with the report of the stop that it leads to.
         func send(_ packet: String) -> [String] {
             session.receive(encodePacket(Array(packet.utf8)))
+            return received()
+        }
+
+        /// The report of a stop, if there is one.
+        func received() -> [String] {
             session.reportStop()
-            var decoder = PacketDecoder(limit: 1 << 20)
-            return session.takeOutput().compactMap { byte in
-                guard case .packet(let payload)? = decoder.take(byte) else { return nil }
-                return String(decoding: payload, as: UTF8.self)
-            }
+            return sent.takePackets()
         }
 
         func ask(_ packet: String) -> String { send(packet).last ?? "" }
@@ -84,6 +86,9 @@ import Testing
         #expect(client.monitor("goto 30us").contains("hart 0"))
         #expect(client.monitor("time").hasPrefix("cycle 30"))
         #expect(client.monitor("help").contains("goto PLACE") && client.monitor("reset").contains("can't be changed"))
+        let writes = client.monitor("events 2 write ACLINT and initiator == hart0").split(separator: "\n")
+        #expect(writes.count == 2 && writes.allSatisfy { $0.contains("hart0") && $0.contains("write") })
+        #expect(client.monitor("events fault").isEmpty && client.monitor("events 3 bloc").contains("column"))
         #expect(client.monitor("next write NOTHING.AT").contains("NOTHING") && client.monitor("explode").contains("unknown command"))
     }
 
@@ -112,8 +117,7 @@ import Testing
             #expect(client.send("vCont;c") == [])
             machine.advance(by: 5000)
             client.session.receive([3])
-            client.session.reportStop()
-            _ = client.session.takeOutput()
+            #expect(client.received() == ["T02thread:1;"])
             #expect(machine.now > now && (client.word(RecordedRun.counter) ?? 0) > count)
         }
     }

@@ -24,13 +24,8 @@ struct ProfileTests {
         return (machine, information)
     }
 
-    /// Cycles by place, with what waited as an empty stack.
     private func samples(_ machine: Machine) throws -> [Profile.Sample] {
-        try machine.inspect { device in
-            let profile = try #require(device.profile)
-            return profile.waiting.enumerated().map { Profile.Sample(hart: $0, cycles: $1, stack: []) }
-                + profile.cycles.map { Profile.Sample(hart: $0.key.hart, cycles: $0.value, stack: $0.key.stack) }
-        }
+        try machine.inspect { try #require($0.profile).samples }
     }
 
     @Test(arguments: [1, 97, 10_000] as [UInt64]) func allCyclesAreAccountedForAndNothingChanges(interval: UInt64) throws {
@@ -51,6 +46,28 @@ struct ProfileTests {
         let main = try #require(profile.rows.first { $0.function == "offload_main" })
         let executed = profile.total - (try #require(profile.rows.first { $0.function == Profile.waiting }).exclusive)
         #expect(main.inclusive <= executed && main.exclusive <= main.inclusive && executed > 10_000)
+    }
+
+    @Test func aDebuggerIsNoObstacle() throws {
+        let cycles: UInt64 = 3_000_000
+        func profile(attached: Bool, breakpoint: UInt32? = nil) throws -> (profile: ExecutionProfile, stop: DebugStop?) {
+            let machine = try Machine(MachineDescription(), pace: .lockstep)
+            try machine.loadFirmware(Array(try Data(contentsOf: URL(fileURLWithPath: Firmware.path))))
+            machine.inspect { $0.startProfile(interval: 1, unwind: nil) }
+            if attached {
+                machine.attachDebugger {}
+                if let breakpoint { machine.inspect { $0.insertBreakpoint(breakpoint) } }
+                machine.resume([.step(while: 0..<0), .run])
+                machine.resume([.run, .run])
+            }
+            machine.advance(by: cycles)
+            return try machine.inspect { (try #require($0.profile), $0.debugStop) }
+        }
+        let (alone, _) = try profile(attached: false), (debugged, _) = try profile(attached: true)
+        #expect(alone.cycles == debugged.cycles && alone.waiting == debugged.waiting)
+        // Where a look at the hart begins a run, a breakpoint is still seen.
+        let place = try #require(alone.cycles.keys.filter { $0.hart == 0 && $0.stack[0] > 0x8000_1000 }.min()).stack[0]
+        #expect(try profile(attached: true, breakpoint: place).stop?.reason == .breakpoint)
     }
 
     @Test func withAnIntervalOfOneCyclesAreThoseOfTheirInstructions() throws {

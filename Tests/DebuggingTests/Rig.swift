@@ -18,6 +18,7 @@ final class Rig {
     let machine: Machine
     let target: MachineTarget
     var session: DebugSession
+    private let sent = Sent()
 
     /// - Parameter cycles: how long the program has run when the debugger comes.
     init(cycles: UInt64 = 1000) throws {
@@ -26,9 +27,9 @@ final class Rig {
         machine.advance(by: cycles)
         target = MachineTarget(machine)
         target.attach {}
-        session = DebugSession(target)
+        session = DebugSession(target, transmit: sent.add)
         session.receive(encodePacket(Array("QStartNoAckMode".utf8)))
-        #expect(session.takeOutput() == Array("+$OK#9a".utf8))
+        #expect(sent.take() == Array("+$OK#9a".utf8))
     }
 
     /// The packets that answer one; their payloads as text.
@@ -52,13 +53,7 @@ final class Rig {
         return received().first
     }
 
-    func received() -> [String] {
-        var decoder = PacketDecoder(limit: 1 << 20)
-        return session.takeOutput().compactMap { byte in
-            guard case .packet(let payload)? = decoder.take(byte) else { return nil }
-            return String(decoding: payload, as: UTF8.self)
-        }
-    }
+    func received() -> [String] { sent.takePackets() }
 
     /// A register by GDB's number.
     func register(_ number: Int) -> UInt32? {
@@ -66,4 +61,25 @@ final class Rig {
     }
 
     var pc: UInt32? { register(32) }
+}
+
+/// What a session has sent.
+final class Sent {
+    private var bytes: [UInt8] = []
+
+    func add(_ more: [UInt8]) { bytes += more }
+
+    func take() -> [UInt8] {
+        defer { bytes = [] }
+        return bytes
+    }
+
+    /// The payloads of packets, as text.
+    func takePackets() -> [String] {
+        var decoder = PacketDecoder(limit: 1 << 20)
+        return take().compactMap { byte in
+            guard case .packet(let payload)? = decoder.take(byte) else { return nil }
+            return String(decoding: payload, as: UTF8.self)
+        }
+    }
 }

@@ -1,10 +1,14 @@
 """A driver of virtio network functions (virtio 1.2 section 5.1) with one pair of queues and one frame at a time, by the modern registers of
 a BAR or the legacy ones of the I/O BAR."""
 
+import fcntl
 import os
+import pathlib
+import random
+import socket
 import struct
 
-from harness import BDF, Device, register_map
+from harness import BDF, LIMIT, Device, register_map
 from virtio import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, RING_PACKED, VERSION_1, WRITE, Memory, PackedRing, Ring
 
 
@@ -108,9 +112,9 @@ class NetworkFunction:
         _, written = self.device.until(self.sender.take, "a used transmit buffer")
         assert written == 0
 
-    def receive(self) -> bytes:
-        """Waits for a frame in the buffer of `listen`."""
-        _, written = self.device.until(self.receiver.take, "a frame")
+    def receive(self, cycles: int = 1_000_000_000) -> bytes:
+        """Waits for a frame in the buffer of `listen`, for so much device time."""
+        _, written = self.device.until(self.receiver.take, "a frame", cycles)
         return self.memory.load(self.base + self.BUFFER, written)[len(self.header):]
 
     @property
@@ -118,3 +122,60 @@ class NetworkFunction:
         """What the device's files say."""
         text = (self.device.debug / f"functions/fn{self.index}/network").read_text()
         return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+MAC, EVERYBODY = bytes.fromhex("5254000000ab"), b"\xff" * 6
+
+
+def frame(number: int, length: int, to: bytes = MAC) -> bytes:
+    return to + bytes([2, 0, 0, 0, number >> 8, number & 255]) + random.Random(number).randbytes(length - 12)
+
+
+def capture(frames: list[bytes]) -> bytes:
+    """A capture file (libpcap 2.4): a frame each millisecond, from 10 seconds on."""
+    records = (struct.pack("<IIII", 10, 1000 * number, len(data), len(data)) + data for number, data in enumerate(frames))
+    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"".join(records)
+
+
+def tap_refusal() -> str | None:
+    """Why no TAP interface can be made here, as the system says it; None if one can."""
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR)
+        try:
+            # TUNSETIFF: IFF_TAP and IFF_NO_PI; the kernel chooses a name.
+            fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", b"", 0x1002))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+class HostInterface:
+    """The host's side of a TAP interface that a device has open: up, and without traffic of the host's own."""
+
+    def __init__(self, name: str):
+        own = pathlib.Path("/proc/sys/net/ipv6/conf") / name / "disable_ipv6"
+        if own.exists():
+            own.write_text("1\n")
+        # ETH_P_ALL
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        # SIOCSIFFLAGS: IFF_UP
+        fcntl.ioctl(self.socket, 0x8914, struct.pack("16sH22x", name.encode(), 1))
+        self.socket.bind((name, 0))
+        self.socket.settimeout(LIMIT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        assert self.socket.send(data) == len(data)
+
+    def receive(self) -> bytes:
+        while True:
+            data, (_, _, kind, *_) = self.socket.recvfrom(65536)
+            if kind != socket.PACKET_OUTGOING:
+                return data

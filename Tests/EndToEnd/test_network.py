@@ -1,25 +1,20 @@
 """Network functions and consoles, driven through their files: counts are equal on both sides."""
 
+import os
 import random
 import struct
 
 import pytest
 
 from harness import BDF, Device
-from network import NetworkFunction
+from network import MAC, HostInterface, NetworkFunction, capture, frame, tap_refusal
 from virtio import IN_ORDER, RING_PACKED, BlockFunction
-
-MAC = bytes.fromhex("5254000000ab")
-
 
 @pytest.fixture(scope="module")
 def device(programs, tmp_path_factory):
     """Physical functions 1 (a loop), 2 and 3 (capture files), 4 (a console); the virtual functions are disks."""
     folder = tmp_path_factory.mktemp("network")
-    capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    for number in range(3):
-        capture += struct.pack("<IIII", 10, 1000 * number, 60, 60) + MAC + bytes([2, 0, 0, 0, 0, number]) + bytes(48)
-    (folder / "in.pcap").write_bytes(capture)
+    (folder / "in.pcap").write_bytes(capture([frame(number, 60) for number in range(3)]))
     device = Device("--vfs", "1", machine=f"""
 virtual_functions: {{total: 2}}
 physical_functions:
@@ -31,10 +26,6 @@ physical_functions:
     yield device
     output = device.output()
     assert device.close() == 0, output
-
-
-def frame(number: int, length: int) -> bytes:
-    return MAC + bytes([2, 0, 0, 0, number >> 8, number & 255]) + random.Random(number).randbytes(length - 12)
 
 
 @pytest.mark.parametrize("legacy, features", [
@@ -98,7 +89,29 @@ def test_what_is_in_the_capture_file_is_received(device):
         function.start()
         for number in range(3):
             function.listen()
-            assert function.receive() == MAC + bytes([2, 0, 0, 0, 0, number]) + bytes(48)
+            assert function.receive() == frame(number, 60)
+
+
+def test_a_tap_interface_carries_frames_both_ways(start):
+    """Where the system lets nobody make such an interface, the device says so and doesn't start."""
+    name = f"outr{os.getpid()}"
+    machine = f"physical_functions:\n  - {{function: 1, kind: net, mac: '52:54:00:00:00:ab', backend: tap, interface: {name}}}"
+    if refusal := tap_refusal():
+        with pytest.raises(AssertionError, match=refusal):
+            start(machine=machine)
+        return
+    device = start("--vfs", "0", machine=machine)
+    with HostInterface(name) as host, NetworkFunction(device, 1) as function:
+        function.start()
+        for number, size in enumerate((60, 61, 1000, 1514)):
+            function.send(frame(number, size))
+            assert host.receive() == frame(number, size)
+            function.listen()
+            host.send(frame(number + 100, size))
+            assert function.receive(cycles=60_000_000_000) == frame(number + 100, size)
+        assert function.counters["transmitted"] == function.counters["received"] == "4" and function.counters["dropped"] == "0"
+    assert device.close() == 0
+    assert name not in os.listdir("/sys/class/net"), "the interface has gone with the device"
 
 
 def test_a_console_is_a_file(device):

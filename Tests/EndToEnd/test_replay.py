@@ -1,5 +1,6 @@
 """Recordings: a run with all its host programs is repeated without them, event by event."""
 
+import contextlib
 import errno
 import mmap
 import os
@@ -10,6 +11,7 @@ import struct
 import pytest
 
 from harness import FIRMWARE, OUTRIGGER, PROGRAMS, ROOT, WORKLOADS, Opened, Raises, run
+from network import EVERYBODY, HostInterface, NetworkFunction, capture, frame, tap_refusal
 
 
 def replay(recording, *options, check=True):
@@ -83,6 +85,52 @@ def test_a_disk_in_a_file_is_not_needed(start, tmp_path):
     assert device.close() == 0
     disk.unlink()
     assert replay(recording).stdout.splitlines()[-1] == "the same"
+
+
+def test_networks_are_not_needed(start, tmp_path):
+    """A loop, a switch, a capture file and, where one can be made, a TAP interface: the replay has none of what is outside."""
+    recording, name = tmp_path / "network.rec", f"outr{os.getpid()}"
+    mac = "mac: '52:54:00:00:00:ab'"
+    functions = [f"kind: net, {mac}", "kind: net, backend: switch", "kind: net, backend: switch",
+                 f"kind: net, backend: pcap, input: {tmp_path}/in.pcap, output: {tmp_path}/out.pcap"]
+    if tap_refusal() is None:
+        functions.append(f"kind: net, backend: tap, interface: {name}")
+    (tmp_path / "in.pcap").write_bytes(capture([frame(number, 60 + number) for number in range(5)]))
+    machine = "physical_functions:\n" + "\n".join(
+        f"  - {{function: {number}, {settings}}}" for number, settings in enumerate(functions, 1))
+    device = start("--vfs", 1, "--record", recording, "--trace", recording / "trace", machine=machine)
+    with contextlib.ExitStack() as stack:
+        drivers = [stack.enter_context(NetworkFunction(device, number)).start() for number in range(1, len(functions) + 1)]
+        loop, left, right, file, *taps = drivers
+        for number in range(20):
+            loop.listen()
+            loop.send(frame(number, 60 + 60 * number))
+            assert loop.receive() == frame(number, 60 + 60 * number)
+            sender, receiver = (left, right) if number % 2 else (right, left)
+            receiver.listen()
+            sender.send(frame(number, 64 + number, EVERYBODY))
+            assert receiver.receive() == frame(number, 64 + number, EVERYBODY)
+        for number in range(5):
+            file.listen()
+            assert file.receive() == frame(number, 60 + number)
+            file.send(frame(number, 70))
+        for tap in taps:
+            host = stack.enter_context(HostInterface(name))
+            for number in range(5):
+                tap.listen()
+                host.send(frame(number, 80, EVERYBODY))
+                assert tap.receive(cycles=60_000_000_000) == frame(number, 80, EVERYBODY)
+                tap.send(frame(number, 90))
+                assert host.receive() == frame(number, 90)
+    assert device.close() == 0
+    sent = (tmp_path / "out.pcap").read_bytes()
+    for end in ("in.pcap", "out.pcap"):
+        (tmp_path / end).unlink()
+    first, second = replay(recording, "--trace", tmp_path / "again"), replay(recording)
+    assert first.stdout.splitlines()[-1] == second.stdout.splitlines()[-1] == "the same"
+    assert trace_hash(first.stdout) == trace_hash(second.stdout)
+    run(OUTRIGGER, "trace", "diff", recording / "trace", tmp_path / "again", "--pids")
+    assert sent and not (tmp_path / "out.pcap").exists(), "a replay sends nothing"
 
 
 def test_a_killed_emulator_leaves_a_recording(start, tmp_path):

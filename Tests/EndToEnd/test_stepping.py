@@ -203,7 +203,7 @@ START = ["monitor goto start", "maintenance flush register-cache"]
 def gdb(where, *commands):
     """A session with this remote; what it printed."""
     start = [
-        "set confirm off", "set pagination off", "set width 0", "set remotetimeout 60", f"file {FIRMWARE}", f"directory {ROOT}",
+        "set confirm off", "set pagination off", "set width 0", f"file {FIRMWARE}", f"directory {ROOT}",
         f"target remote {where}",
     ]
     words = ["gdb-multiarch", "-nx", "-q", "-batch"]

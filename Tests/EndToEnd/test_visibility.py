@@ -59,6 +59,41 @@ def test_a_crash_is_traced_back_to_its_lines_also_after_the_restart(start, tmp_p
     assert "outrigger firmware faults" in device.agent("fault").stdout
 
 
+def test_a_recording_is_looked_into_at_any_place(start, tmp_path):
+    recording = tmp_path / "crash.rec"
+    files = [tmp_path / name for name in ("live.coverage", "replayed.coverage")]
+    device = start("--vfs", "0", "--record", recording, "--coverage", files[0], pace="lockstep")
+    wait_until_ready(device, 1)
+    before = device.now
+    commands = ("trace", "counters", "faults", "backtrace")
+
+    def shown(source, *options):
+        return {command: run(OUTRIGGER, "firmware", command, source, *options).stdout for command in commands}
+
+    healthy = shown(device.mount)
+    crash(device)
+    crashed = shown(device.mount)
+    assert device.close() == 0
+    # What was seen while it ran is seen again, without --firmware and without the device.
+    assert shown(recording) == crashed != healthy
+    assert shown(recording, "--at", before) == healthy
+
+    profile = json.loads(run(OUTRIGGER, "firmware", "profile", recording, "--format", "json", "--cycles", 1_000_000).stdout)
+    functions = {row["function"]: row for row in profile["functions"]}
+    assert 2_000_000 <= profile["cycles"] < 2_010_000, "two harts"
+    assert functions["Console.log(_:_:_:)"]["inclusive"] > 0, "the boot is part of it"
+    whole = json.loads(run(OUTRIGGER, "firmware", "profile", recording, "--format", "json").stdout)
+    assert whole["cycles"] > 2 * before
+
+    run(OUTRIGGER, "replay", recording, "--coverage", files[1])
+    reports = [run(OUTRIGGER, "coverage", "report", file).stdout for file in files]
+    assert reports[0] == reports[1]
+
+    for option, said in (("yesterday", "--at: start, end, CYCLE"), ("3ms", "expected with a recording")):
+        source = recording if option == "yesterday" else ROOT / "build"
+        assert said in complaint(OUTRIGGER, "firmware", "trace", source, "--at", option)
+
+
 def test_a_waiting_hart_is_in_the_event_loop(start):
     device = start("--vfs", "0", pace="lockstep")
     wait_until_ready(device, 1)

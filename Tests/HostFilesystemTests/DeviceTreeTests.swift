@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 @preconcurrency import HostFilesystem
 import OffloadDevice
@@ -113,6 +114,25 @@ struct DeviceTreeTests {
         machine.hostMemory.bytes[7] = 9
         #expect(try read("dev/outrigger/0000:01:00.0/hostmem", at: 7, count: 1) == [9])
         #expect(try text("dev/outrigger/0000:01:00.0/hostmem.iova") == "0x80000000000\n")
+    }
+
+    /// What a mapping writes to shared memory is no access, and would not be recorded.
+    @Test func mappingsForWritingAndRecordingsKeepOutOfEachOthersWay() throws {
+        let file = try #require(find(Self.physical + "/resource2"))
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        var reader = try file.open(flags: O_RDONLY), writers = [try file.open(flags: O_RDWR), try file.open(flags: O_WRONLY)]
+        #expect(reader?.canBeMapped == true && writers.allSatisfy { $0?.canBeMapped == true })
+        let message = #expect(throws: RecordingError.self) { try machine.startRecording(folder: folder) }?.description
+        #expect(message?.contains("writable mapping of shared memory (BAR2)") == true && message?.contains("found 2 openings") == true)
+        writers = []
+        try machine.startRecording(folder: folder)
+        writers = [try file.open(flags: O_RDWR)]
+        #expect(writers[0]?.canBeMapped == false)
+        reader = try file.open(flags: O_RDONLY)
+        #expect(reader?.canBeMapped == true)
+        #expect(machine.stopRecording() == nil)
+        #expect(try file.open(flags: O_RDWR)?.canBeMapped == true)
     }
 
     @Test func virtualFunctionsComeAndGo() throws {

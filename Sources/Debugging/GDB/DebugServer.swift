@@ -1,5 +1,6 @@
 import Glibc
 import OffloadDevice
+import Simulation
 
 /// Serves debuggers, one after the other, on a socket of this machine. docs/debugging.md is for those who use it.
 ///
@@ -63,7 +64,7 @@ public final class DebugServer: @unchecked Sendable {
     }
 
     private func run() {
-        while waitForInput(listener) == listener {
+        while wait(for: listener) == .bytes {
             let client = accept(listener, nil, nil)
             guard client >= 0 else { continue }
             Sockets.configure(client)
@@ -72,35 +73,70 @@ public final class DebugServer: @unchecked Sendable {
         }
     }
 
-    /// Waits for bytes from a socket or a stop of the harts.
-    /// - Returns: the descriptor that has something, nil when the server is to end.
-    private func waitForInput(_ socket: Int32, orStop: Bool = false) -> Int32? {
+    private enum Event { case bytes, stop, end, nothing }
+
+    /// Waits for bytes from a socket or, of a client, for a stop of the harts.
+    /// - Parameter milliseconds: how long; -1: as long as it takes.
+    private func wait(for socket: Int32, milliseconds: Int32 = -1) -> Event {
         var descriptors = [end.descriptor, socket, stops.descriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         while true {
-            guard poll(&descriptors, orStop ? 3 : 2, -1) >= 0 || errno == EINTR else { return nil }
-            if descriptors[0].revents != 0 { return nil }
-            if orStop, descriptors[2].revents != 0 { return stops.descriptor }
-            if descriptors[1].revents != 0 { return socket }
+            let count = poll(&descriptors, socket == listener ? 2 : 3, milliseconds)
+            if count == 0 { return .nothing }
+            guard count > 0 || errno == EINTR, descriptors[0].revents == 0 else { return .end }
+            if socket != listener, descriptors[2].revents != 0 { return .stop }
+            if descriptors[1].revents != 0 { return .bytes }
         }
     }
 
     private func serve(_ client: Int32) {
         target.attach(onStop: stops.signal)
         defer { target.detach() }
-        var session = DebugSession(target)
+        var isConnected = true, isPrepared = false
+        var session = DebugSession(target) { [self] in isConnected = isConnected && send($0, to: client) }
         var buffer = [UInt8](repeating: 0, count: 4096)
-        while let source = waitForInput(client, orStop: true) {
-            if source == client {
+        while isConnected, !session.isOver {
+            switch wait(for: client, milliseconds: isPrepared ? -1 : Self.leisure) {
+            case .end: return
+            case .bytes:
                 let count = recv(client, &buffer, buffer.count, 0)
                 if count < 0, errno == EINTR || errno == EAGAIN { continue }
                 guard count > 0 else { return }
+                isPrepared = false
+                target.mayGoOn = patience(with: client)
                 session.receive(buffer[..<count])
-            } else {
+            case .stop:
+                isPrepared = false
                 stops.clear()
                 session.reportStop()
+            case .nothing:
+                isPrepared = true
+                target.mayGoOn = { [self] in wait(for: client, milliseconds: 0) == .nothing }
+                target.prepare()
             }
-            guard send(session.takeOutput(), to: client), !session.isOver else { return }
         }
+    }
+
+    /// Milliseconds without a packet after which nobody is thought to be in a hurry.
+    private static let leisure: Int32 = 50
+    /// Nanoseconds between signs of life; GDB waits for two seconds.
+    private static let signInterval: UInt64 = 500_000_000
+
+    /// What a command that takes long asks now and then: the client gets an empty console packet, which it takes instead of any answer and
+    /// waits anew, unless it is gone or has sent an interrupt.
+    private func patience(with client: Int32) -> () -> Bool {
+        var last = WallClock.now
+        return { [self] in
+            guard WallClock.now &- last >= Self.signInterval else { return true }
+            last = WallClock.now
+            return !isInterrupted(client) && send(encodePacket([UInt8(ascii: "O")]), to: client)
+        }
+    }
+
+    private func isInterrupted(_ client: Int32) -> Bool {
+        if wait(for: client, milliseconds: 0) == .end { return true }
+        var bytes = [UInt8](repeating: 0, count: 256)
+        let count = recv(client, &bytes, bytes.count, Int32(MSG_PEEK | MSG_DONTWAIT))
+        return count == 0 || count > 0 && bytes[..<count].contains(PacketDecoder.interrupt)
     }
 
     /// - Returns: false if the client is gone or the server is to end.

@@ -1,9 +1,11 @@
 /// One client's connection, without the socket: bytes in, bytes out.
+///
+/// What was received is acknowledged before it is carried out, which may take long.
 public struct DebugSession {
     private let target: any DebugTarget
     private var handler: CommandHandler
     private var decoder = PacketDecoder(limit: CommandHandler.packetSize)
-    private var output: [UInt8] = []
+    private let transmit: ([UInt8]) -> Void
     /// What the last packet was answered with, for a client that has not received it whole.
     private var lastAnswer: [UInt8] = []
     private var acknowledges = true
@@ -12,8 +14,10 @@ public struct DebugSession {
     /// Nothing more is to be exchanged.
     public private(set) var isOver = false
 
-    public init(_ target: any DebugTarget) {
+    /// - Parameter transmit: sends bytes to the client.
+    public init(_ target: any DebugTarget, transmit: @escaping ([UInt8]) -> Void) {
         self.target = target
+        self.transmit = transmit
         handler = CommandHandler(target)
     }
 
@@ -30,7 +34,7 @@ public struct DebugSession {
                 acknowledge("+")
                 answer(CommandHandler.error("packet longer than \(decoder.limit) bytes"))
             case .rejected:
-                output += lastAnswer
+                transmit(lastAnswer)
             case .interrupt:
                 if awaitsStop { target.hold() }
             case .acknowledged, nil:
@@ -46,14 +50,8 @@ public struct DebugSession {
         send([handler.stopReply()])
     }
 
-    /// What is to be sent to the client.
-    public mutating func takeOutput() -> [UInt8] {
-        defer { output = [] }
-        return output
-    }
-
-    private mutating func acknowledge(_ sign: Unicode.Scalar) {
-        if acknowledges { output.append(UInt8(ascii: sign)) }
+    private func acknowledge(_ sign: Unicode.Scalar) {
+        if acknowledges { transmit([UInt8(ascii: sign)]) }
     }
 
     private mutating func answer(_ reply: CommandHandler.Reply) {
@@ -74,6 +72,6 @@ public struct DebugSession {
 
     private mutating func send(_ packets: [[UInt8]]) {
         lastAnswer = packets.flatMap(encodePacket)
-        output += lastAnswer
+        transmit(lastAnswer)
     }
 }

@@ -43,6 +43,11 @@ public protocol DebugTarget: AnyObject {
     func insertWatchpoint(_ watchpoint: Watchpoint)
     func removeWatchpoint(_ watchpoint: Watchpoint)
 
+    /// Is asked now and then by what takes long; false ends that.
+    var mayGoOn: () -> Bool { get set }
+    /// Nobody waits at present: does what will have to be done to go back.
+    func prepare()
+
     /// Carries out a `monitor` command; what it prints.
     func monitor(_ command: String) -> String
 }
@@ -63,6 +68,8 @@ extension DebugTarget {
     public var edge: HistoryEdge? { nil }
     public var stepping: (any StepperFront)? { nil }
     public func goBack(_ way: BackwardWay) {}
+    public var mayGoOn: () -> Bool { get { { true } } set {} }
+    public func prepare() {}
 }
 
 /// A range of the memory map.

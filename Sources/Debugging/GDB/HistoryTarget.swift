@@ -22,6 +22,7 @@ public final class HistoryTarget: DeviceTarget {
     private var failure: (any Error)?
 
     public private(set) var edge: HistoryEdge?
+    public var mayGoOn: () -> Bool = { true }
     public let hartCount: Int
     public var hasHistory: Bool { true }
 
@@ -34,6 +35,7 @@ public final class HistoryTarget: DeviceTarget {
         stepper = makeStepper(timeline)
         hartCount = timeline.recording.machine.harts
         isPast = true
+        timeline.mayGoOn = { [unowned self] in mayGoOn() }
     }
 
     /// A machine that has been recorded from power-on.
@@ -141,11 +143,22 @@ public final class HistoryTarget: DeviceTarget {
 
     /// From the present, where the machine is held, goes to the end of what has been recorded.
     private func enterPast() throws(TimelineError) -> Stepper {
-        if let stepper {
-            // Nothing has happened since it was there last.
-            if !isPast, let present { isPast = stepper.timeline.position == present.look { $0.position } }
-            if isPast { return stepper }
-        }
+        if isPast, let stepper { return stepper }
+        let stepper = try catchUp()
+        isPast = true
+        return stepper
+    }
+
+    /// The timeline follows the machine while that is held, so that going back begins at once.
+    public func prepare() {
+        // What fails now will fail again when it matters, and be told then.
+        if !isPast, present?.stop != nil { _ = try? catchUp() }
+    }
+
+    /// Brings the timeline to where the machine is held.
+    private func catchUp() throws(TimelineError) -> Stepper {
+        // Nothing has happened since it was there last.
+        if let stepper, let present, stepper.timeline.position == present.look({ $0.position }) { return stepper }
         if let failure = present?.machine.bringRecordingUpToDate() { throw .recording(failure) }
         let recording: Recording
         do throws(RecordingError) {
@@ -154,7 +167,9 @@ public final class HistoryTarget: DeviceTarget {
             throw .recording(error)
         }
         if self.stepper == nil {
-            self.stepper = makeStepper(try Timeline(recording))
+            let timeline = try Timeline(recording)
+            timeline.mayGoOn = { [unowned self] in mayGoOn() }
+            self.stepper = makeStepper(timeline)
             if let present {
                 self.stepper?.goOn = { [unowned self] (cycles) throws(StepError) in try goOn(present, cycles) }
             }
@@ -162,7 +177,6 @@ public final class HistoryTarget: DeviceTarget {
         guard let stepper else { preconditionFailure("just made") }
         try stepper.timeline.follow(recording)
         try stepper.timeline.go(to: stepper.timeline.end)
-        isPast = true
         return stepper
     }
 

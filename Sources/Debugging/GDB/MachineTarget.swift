@@ -54,7 +54,12 @@ public final class MachineTarget: DeviceTarget {
     }
 
     public func monitor(_ command: String) -> String {
-        MonitorCommands(target: self, reset: restart).run(command) ?? "monitor: unknown command '\(command)'\n" + MonitorHelp.common
+        if let text = MonitorCommands(target: self, reset: restart).run(command) { return text }
+        let name = command.prefix { $0 != " " }
+        if StepCommand.names.contains(String(name)) {
+            return "monitor: \(name): expected a device with a history, 'outrigger run --history', found one without\n"
+        }
+        return "monitor: unknown command '\(command)'\n" + MonitorHelp.common
     }
 
     /// - Returns: what the user is told.

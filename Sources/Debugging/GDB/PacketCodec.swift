@@ -19,6 +19,9 @@ public struct PacketDecoder: Sendable {
         case firstDigit, secondDigit(UInt8?)
     }
 
+    /// The byte that an interrupt is.
+    static let interrupt: UInt8 = 0x03
+
     /// The longest payload that is taken, in bytes.
     public let limit: Int
     private var state = State.outside
@@ -36,7 +39,7 @@ public struct PacketDecoder: Sendable {
             case UInt8(ascii: "$"): begin()
             case UInt8(ascii: "+"): return .acknowledged
             case UInt8(ascii: "-"): return .rejected
-            case 0x03: return .interrupt
+            case Self.interrupt: return .interrupt
             default: break
             }
         case .payload:

@@ -62,7 +62,10 @@ public final class RemoteStepper: StepperFront {
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw StepError("\(name): the device has gone") }
             var answer: [UInt8]?
-            for byte in buffer[..<count] { if case .packet(let payload)? = decoder.take(byte) { answer = payload } }
+            for byte in buffer[..<count] {
+                // An empty console packet says that the answer takes time.
+                if case .packet(let payload)? = decoder.take(byte), payload != [UInt8(ascii: "O")] { answer = payload }
+            }
             guard let answer else { continue }
             try send(Array("+".utf8))
             let text = String(decoding: answer, as: UTF8.self)

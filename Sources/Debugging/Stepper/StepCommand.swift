@@ -30,7 +30,8 @@ public enum StepCommand: Equatable, Sendable {
     case who(String)
     case registers([String])
     case backtrace, source, queues, info, checkpoints
-    case events(count: Int)
+    /// The last events, or the last for which a filter expression holds.
+    case events(count: Int, filter: String?)
     case hart(Int)
     case show([String])
     case help
@@ -53,8 +54,12 @@ public enum StepCommand: Equatable, Sendable {
             let (goal, count) = try goal(rest, of: line, name)
             return .move(direction, goal, count: count)
         case "goto":
-            guard rest.count == 1 else { throw StepError("goto: start, end, CYCLE, +CYCLES or -CYCLES expected") }
-            return .goto(try place(rest[0], frequency))
+            guard rest.count == 1 else { throw StepError("goto: \(Place.forms) expected") }
+            do throws(StepError) {
+                return .goto(try Place(rest[0], frequency: frequency))
+            } catch {
+                throw StepError("goto: \(error)")
+            }
         case "continue":
             guard rest.count == 1, let cycles = cycles(rest[0][...], frequency) else {
                 throw StepError("continue: a number of cycles, or a time with a unit (10us), expected")
@@ -66,10 +71,15 @@ public enum StepCommand: Equatable, Sendable {
         case "regs": return .registers(rest)
         case "show": return .show(rest)
         case "events":
-            guard rest.count <= 1, let count = rest.first.map(Int.init) ?? 10, (1...10_000).contains(count) else {
-                throw StepError("events: a number from 1 to 10000 expected")
+            let number = rest.first.flatMap { Int($0) }, what = Array(rest.dropFirst(number == nil ? 0 : 1))
+            guard (1...10_000).contains(number ?? 10) else {
+                throw StepError("events: a number from 1 to 10000 expected, '\(rest[0])' found")
             }
-            return .events(count: count)
+            guard !what.isEmpty else { return .events(count: number ?? 10, filter: nil) }
+            guard case .event(let filter) = try goal(what, of: line, name).0 else {
+                throw StepError("events: an event expected, '\(what[0])' found")
+            }
+            return .events(count: number ?? 10, filter: filter)
         case "hart":
             guard rest.count == 1, let hart = Int(rest[0]) else { throw StepError("hart: a hart's number expected") }
             return .hart(hart)
@@ -115,18 +125,8 @@ public enum StepCommand: Equatable, Sendable {
 
     private static func isPlace(_ word: String?) -> Bool { word.map { $0 != "and" && $0 != "or" } ?? false }
 
-    private static func place(_ text: String, _ frequency: UInt64) throws(StepError) -> Place {
-        if text == "start" { return .start }
-        if text == "end" { return .end }
-        let sign = text.first { $0 == "+" || $0 == "-" }
-        guard let cycles = cycles(text.drop { $0 == "+" || $0 == "-" }, frequency) else {
-            throw StepError("goto: start, end, CYCLE, +CYCLES or -CYCLES expected, or times with a unit (10us), '\(text)' found")
-        }
-        return sign == "+" ? .on(cycles) : sign == "-" ? .back(cycles) : .cycle(cycles)
-    }
-
     /// `1200`, `0x4b0`, `10us`.
-    private static func cycles(_ text: Substring, _ frequency: UInt64) -> Cycle? {
+    fileprivate static func cycles(_ text: Substring, _ frequency: UInt64) -> Cycle? {
         if text.hasPrefix("0x") { return Cycle(text.dropFirst(2), radix: 16) }
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         guard let number = Cycle(digits) else { return nil }
@@ -171,12 +171,28 @@ public enum StepCommand: Equatable, Sendable {
         backtrace, source  where the hart is, and how it came there
         queues, info       the virtqueues; the present place
         checkpoints        the places from which going back begins
-        events [N]         the last N events
+        events [N] [WHAT]  the last N events, or the last N of a kind
         hart N             the hart that instructions and lines are about
         show [NAME...]     blocks or registers to be seen after every move
         help, quit
 
         """
+}
+
+extension StepCommand.Place {
+    static let forms = "start, end, CYCLE, +CYCLES or -CYCLES"
+
+    /// `start`, `end`, `1200`, `+0x4b0`, `-10us`.
+    public init(_ text: String, frequency: UInt64) throws(StepError) {
+        let sign = text.first { $0 == "+" || $0 == "-" }
+        if text == "start" || text == "end" {
+            self = text == "start" ? .start : .end
+        } else if let cycles = StepCommand.cycles(text.drop { $0 == "+" || $0 == "-" }, frequency) {
+            self = sign == "+" ? .on(cycles) : sign == "-" ? .back(cycles) : .cycle(cycles)
+        } else {
+            throw StepError("\(Self.forms), or times with a unit (10us), expected, '\(text)' found")
+        }
+    }
 }
 
 /// What is wrong with a command, or why it can't be carried out.

@@ -153,9 +153,11 @@ extension Stepper {
         return lines
     }
 
-    /// The last events before the present place, oldest first.
-    func lastEvents(_ count: Int) throws(StepError) -> [TraceEvent] {
-        try attempt { () throws(TimelineError) in try timeline.events(before: timeline.position, count: count) }
+    /// The last events before the present place that a filter lets through, oldest first.
+    func lastEvents(_ count: Int, _ filter: TraceFilter? = nil) throws(StepError) -> [TraceEvent] {
+        try attempt { () throws(TimelineError) in
+            try timeline.events(before: timeline.position, count: count) { filter?.matches($0) ?? true }
+        }
     }
 
     func hex(_ value: UInt64) -> String { String(value, radix: 16) }

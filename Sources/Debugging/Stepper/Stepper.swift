@@ -59,7 +59,10 @@ public final class Stepper {
         case .go(let cycles):
             guard let goOn else { throw StepError("continue: expected a live device, found a recording that has ended") }
             return try moving { () throws(StepError) in try goOn(cycles) }
-        case .goto(let place): return try moving { () throws(StepError) in try go(to: place) }
+        case .goto(let place):
+            return try moving { () throws(StepError) in
+                try attempt { () throws(TimelineError) in try timeline.go(to: place) }
+            }
         case .who(let name):
             _ = try location(name)
             return try moving { () throws(StepError) in try search(.previous, "write and changed(\(name))", includesPresent: true) }
@@ -74,7 +77,7 @@ public final class Stepper {
         case .queues: return queues()
         case .info: return info()
         case .checkpoints: return timeline.checkpointPlaces.map(\.description)
-        case .events(let count): return try lastEvents(count).map(formatter.line)
+        case .events(let count, let text): return try lastEvents(count, text.map(filter(_:))).map(formatter.line)
         case .hart(let number):
             guard timeline.device.harts.indices.contains(number) else {
                 throw StepError("hart: 0 to \(timeline.device.harts.count - 1) expected, \(number) found")
@@ -114,16 +117,19 @@ public final class Stepper {
     }
 
     private func search(_ direction: StepCommand.Direction, _ text: String, includesPresent: Bool = false) throws(StepError) {
-        let filter: TraceFilter
-        do throws(FilterError) {
-            filter = try TraceFilter(text, decoder, frequency: frequency)
-        } catch {
-            throw StepError(error.description)
-        }
+        let filter = try filter(text)
         let finding = try find(direction, TimelineSearch(event: filter.matches), includesPresent: includesPresent)
         guard case .event(let event)? = finding?.cause else { throw none(direction, "event with \(text)") }
         found = event
         if event.initiator.kind == .hart { hart = event.initiator.number }
+    }
+
+    private func filter(_ text: String) throws(StepError) -> TraceFilter {
+        do throws(FilterError) {
+            return try TraceFilter(text, decoder, frequency: frequency)
+        } catch {
+            throw StepError(error.description)
+        }
     }
 
     private func find(
@@ -136,19 +142,6 @@ public final class Stepper {
 
     private func none(_ direction: StepCommand.Direction, _ what: String) -> StepError {
         StepError("no \(direction.rawValue) \(what) in the recording: \(place)")
-    }
-
-    private func go(to place: StepCommand.Place) throws(StepError) {
-        try attempt { () throws(TimelineError) in
-            let now = timeline.position.present
-            switch place {
-            case .start: try timeline.go(to: timeline.start)
-            case .end: try timeline.go(to: timeline.end)
-            case .cycle(let cycle): try timeline.go(toCycle: cycle)
-            case .on(let cycles): try timeline.go(toCycle: now.addingReportingOverflow(cycles).partialValue)
-            case .back(let cycles): try timeline.go(toCycle: now - min(now, cycles))
-            }
-        }
     }
 
     /// Goes on to where another line begins, or back to where the line before began.

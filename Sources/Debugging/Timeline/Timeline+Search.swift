@@ -76,14 +76,18 @@ extension Timeline {
 
     // MARK: Events around
 
-    /// The last events before a position, at most so many, oldest first. The timeline is at the position afterwards.
-    public func events(before target: Position, count: Int) throws(TimelineError) -> [TraceEvent] {
+    /// The last events before a position for which something holds, at most so many, oldest first. The timeline is at the position
+    /// afterwards.
+    public func events(
+        before target: Position, count: Int, where isWanted: @escaping (TraceEvent) -> Bool = { _ in true }
+    ) throws(TimelineError) -> [TraceEvent] {
         var events: [TraceEvent] = []
         var upper = target
         while events.count < count, let checkpoint = checkpoint(before: upper) {
             try restore(checkpoint)
             var found: [TraceEvent] = []
             device.onEvent = {
+                guard isWanted($0) else { return }
                 if found.count == 2 * count { found.removeFirst(count) }
                 found.append($0)
             }

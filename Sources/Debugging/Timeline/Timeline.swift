@@ -1,3 +1,4 @@
+import FirmwareInfo
 import OffloadDevice
 import Simulation
 
@@ -15,11 +16,15 @@ public final class Timeline {
     /// The instructions that led here, by hart, as far as they have been looked up.
     var trails: [InstructionTrail]
 
+    /// Is asked again and again on a long way; false ends it there.
+    public var mayGoOn: () -> Bool = { true }
+
     /// Checkpoints that are kept; their pages are shared where memory didn't change between them.
     static let capacity = 96, byteCapacity = 1 << 29
     /// Checkpoints are no closer than this amount of work, which takes a fraction of a millisecond.
     static let closest: UInt64 = 1 << 18
-    /// On the way through new land there is a checkpoint after this amount of work, or after a part of all that has been done.
+    /// A way is interrupted after so many cycles to ask whether to go on. Through new land there is a checkpoint after this amount of work,
+    /// or after a part of all that has been done.
     private static let spacing: UInt64 = 1 << 24
 
     public init(_ recording: Recording) throws(TimelineError) {
@@ -82,6 +87,18 @@ public final class Timeline {
         try run(to: target)
     }
 
+    /// Goes to a place as people name it; what is so many cycles away, is so from the present.
+    public func go(to place: StepCommand.Place) throws(TimelineError) {
+        let now = position.present
+        switch place {
+        case .start: try go(to: start)
+        case .end: try go(to: end)
+        case .cycle(let cycle): try go(toCycle: cycle)
+        case .on(let cycles): try go(toCycle: cycles > .max - now ? .max : now + cycles)
+        case .back(let cycles): try go(toCycle: now - min(now, cycles))
+        }
+    }
+
     /// Goes to where device time comes to a cycle: before any instruction that begins then or later.
     public func go(toCycle cycle: Cycle) throws(TimelineError) {
         let checkpoint = checkpoints.last(upToCycle: cycle)
@@ -95,6 +112,15 @@ public final class Timeline {
             if isLast || device.debugStop?.reason != .cycle { return }
             makeCheckpoint()
         }
+    }
+
+    /// Goes on for so many cycles, the recording's end at most, and notes where the harts spend them.
+    public func profile(for cycles: Cycle, interval: Cycle, by information: DebugInformation) throws(TimelineError) -> ExecutionProfile {
+        device.startProfile(interval: interval, by: information)
+        defer { device.stopProfile() }
+        try go(to: .on(cycles))
+        guard let profile = device.profile else { preconditionFailure("just begun") }
+        return profile
     }
 
     /// No hart has executed an instruction that begins in this cycle or later.
@@ -122,17 +148,26 @@ public final class Timeline {
 
     /// Carries the device on to a position, or until something stops it: a cycle, breakpoints and watchpoints, who observes.
     /// - Parameter isContinued: a breakpoint where the hart is that was stopped has not been seen yet.
-    /// - Throws: where the replay parts from the recording.
+    /// - Throws: where the replay parts from the recording, or ``mayGoOn`` ends it.
     func run(
         to target: Position, until cycle: Cycle = .max, _ actions: [HartAction] = [], isContinued: Bool = false
     ) throws(TimelineError) {
-        device.resume(actions, until: cycle, passingBreakpoints: !isContinued)
-        do throws(RecordingError) {
-            try replayer.run(to: target)
-        } catch {
-            throw .recording(error)
+        var isContinued = isContinued
+        // An action that was begun isn't begun again.
+        let isDivisible = actions.allSatisfy { $0 == .run }
+        while true {
+            let pause = isDivisible ? min(cycle, latest &+ Self.spacing) : cycle
+            device.resume(actions, until: pause, passingBreakpoints: !isContinued)
+            do throws(RecordingError) {
+                try replayer.run(to: target)
+            } catch {
+                throw .recording(error)
+            }
+            if let divergence = replayer.divergence { throw .divergence(divergence) }
+            guard pause < cycle, device.debugStop?.reason == .cycle else { return }
+            guard mayGoOn() else { throw .interrupted }
+            isContinued = true
         }
-        if let divergence = replayer.divergence { throw .divergence(divergence) }
     }
 
     /// Carries the device on like that, with checkpoints on the way.
@@ -160,6 +195,8 @@ public final class Timeline {
 public enum TimelineError: Error, CustomStringConvertible {
     case recording(RecordingError)
     case snapshot(SnapshotError)
+    /// By ``Timeline/mayGoOn``; the timeline is somewhere on the way.
+    case interrupted
     /// Firmware or machine aren't those of the recording.
     case divergence(Divergence)
 
@@ -167,6 +204,7 @@ public enum TimelineError: Error, CustomStringConvertible {
         switch self {
         case .recording(let error): "\(error)"
         case .snapshot(let error): "\(error)"
+        case .interrupted: "interrupted"
         case .divergence(let divergence): "the replay parts from the recording at \(divergence)"
         }
     }

@@ -43,8 +43,7 @@ extension DeviceTree {
         }
         return AccessFile(
             size: Int(bar.size), permissions: 0o600, mapping: mapping,
-            // What a mapping writes would be no access, and not be recorded.
-            mapsWritable: { !machine.isRecording }, onClose: { processes.forget() },
+            makeOpening: mapping == nil ? nil : { SharedMemoryOpening(machine, flags: $0) }, onClose: { processes.forget() },
             read: { (offset, buffer, caller) throws(Errno) in
                 guard isAccess(offset, buffer.count) else { throw .invalidArgument }
                 let origin = UInt64(processes.process(of: caller.thread))
@@ -67,5 +66,22 @@ extension DeviceTree {
                     origin: UInt64(writer))
                 return bytes.count
             })
+    }
+}
+
+/// An opening of shared memory. What a mapping writes is no access, and would not be recorded.
+private final class SharedMemoryOpening: OpenFile {
+    private let machine: Machine
+    private let writesUnseen: Bool
+    override var canBeMapped: Bool { writesUnseen || flags & O_ACCMODE == O_RDONLY }
+
+    init(_ machine: Machine, flags: Int32) {
+        self.machine = machine
+        writesUnseen = flags & O_ACCMODE != O_RDONLY && machine.admitUnseenWriter()
+        super.init(flags: flags)
+    }
+
+    deinit {
+        if writesUnseen { machine.unseenWriterLeft() }
     }
 }

@@ -114,7 +114,7 @@ extension MountedTree {
                     file!.attachment = attachment
                 }
                 info.pointee.fh = OpenFile.handle(file)
-                let mode = tree.openMode(of: node, flags: info.pointee.flags)
+                let mode = tree.openMode(of: node, file)
                 if cfuse_reply_open(request, info, mode, node.backing) != 0 {
                     // The client was interrupted: it has no file, and RELEASE won't come.
                     node.close(OpenFile.taken(info.pointee.fh))
@@ -178,12 +178,10 @@ extension MountedTree {
     }
 
     /// How the kernel shall treat an opening of the node; sets its `backing` when it can be mapped.
-    private func openMode(of node: Node, flags: Int32) -> cfuse_open_mode {
+    private func openMode(of node: Node, _ file: OpenFile?) -> cfuse_open_mode {
         if node.isStream { return CFUSE_OPEN_STREAM }
         if node.wantsFlush { return CFUSE_OPEN_FLUSHED }
-        guard let mapping = node.mapping, mappingRefusal == nil, flags & O_ACCMODE == O_RDONLY || node.mapsForWriting else {
-            return CFUSE_OPEN_DIRECT
-        }
+        guard let mapping = node.mapping, mappingRefusal == nil, file?.canBeMapped ?? true else { return CFUSE_OPEN_DIRECT }
         if node.backing == 0 {
             let result = cfuse_backing_open(session, mapping.memory)
             guard result > 0 else {

@@ -8,7 +8,7 @@ public final class AccessFile: Node {
 
     private let length: Int
     private let shared: Mapping?
-    private let mapsWritable: () -> Bool
+    private let makeOpening: ((_ flags: Int32) -> OpenFile?)?
     private let onClose: (() -> Void)?
     private let readAccess: Read
     private let writeAccess: Write
@@ -16,17 +16,17 @@ public final class AccessFile: Node {
     /// - Parameters:
     ///   - size: reads at or past it find the end of the file, writes there fail with EINVAL; the closures never see them.
     ///   - mapping: what `mmap` of the file maps, if anything.
-    ///   - mapsWritable: whether an opening for writing can be mapped at present.
+    ///   - makeOpening: makes what an opening keeps.
     ///   - onClose: is called when an opening has ended.
     ///   - read: fills the buffer, which ends at the file's end at the latest, and returns the number of bytes.
     ///   - write: takes the bytes, which end at the file's end at the latest, and returns how many it took.
     public init(
-        size: Int, permissions: UInt16, mapping: Mapping? = nil, mapsWritable: @escaping () -> Bool = { true },
+        size: Int, permissions: UInt16, mapping: Mapping? = nil, makeOpening: ((_ flags: Int32) -> OpenFile?)? = nil,
         onClose: (() -> Void)? = nil, read: @escaping Read, write: @escaping Write
     ) {
         length = size
         shared = mapping
-        self.mapsWritable = mapsWritable
+        self.makeOpening = makeOpening
         self.onClose = onClose
         readAccess = read
         writeAccess = write
@@ -49,7 +49,7 @@ public final class AccessFile: Node {
 
     public override var size: Int { length }
     public override var mapping: Mapping? { shared }
-    public override var mapsForWriting: Bool { mapsWritable() }
+    public override func open(flags: Int32) throws(Errno) -> OpenFile? { makeOpening?(flags) }
     public override func close(_ file: OpenFile?) { onClose?() }
 
     public override func read(

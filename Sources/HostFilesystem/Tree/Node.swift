@@ -15,6 +15,8 @@ open class OpenFile {
     final var attachment: AnyObject?
     public init(flags: Int32) { self.flags = flags }
     public var isNonBlocking: Bool { flags & O_NONBLOCK != 0 }
+    /// Whether this opening can be mapped, if the file has a ``Node/mapping``.
+    open var canBeMapped: Bool { true }
 }
 
 /// The memory that a shared mapping of a file maps, from the file's first byte.
@@ -66,8 +68,6 @@ open class Node {
 
     /// What a shared mapping of the file maps; nil if it can't be mapped.
     open var mapping: Mapping? { nil }
-    /// Whether openings for writing can be mapped, too.
-    open var mapsForWriting: Bool { true }
     /// The kernel's id of the mapping's memory: one for all openings of an inode; 0 before the first.
     final var backing: Int32 = 0
 

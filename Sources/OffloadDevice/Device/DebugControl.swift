@@ -171,7 +171,7 @@ extension ManagementCore {
             return .breakpoint
         }
         let start = hart.time
-        let reason = hart.run(until: limit)
+        let reason = run(hart, until: limit)
         if hart.time != start { debug.passesBreakpoint[number] = false }
         if reason == .breakpoint { hold(number, .breakpoint) }
         return reason
@@ -184,7 +184,7 @@ extension ManagementCore {
         while hart.time < limit {
             let (start, before) = (hart.time, hart.pc)
             let interrupt = hart.pendingInterrupt
-            let reason = hart.step()
+            let reason = profile?.step(hart) ?? hart.step()
             guard hart.time != start else { return reason }
             // Held: the instruction has met a watchpoint.
             if isHeld { return .horizon }

@@ -58,7 +58,19 @@ public final class ExecutionProfile {
             account(hart, hart.time &- start)
             // It goes on only if nothing but the end of this piece has stopped it.
             guard case .horizon = reason, hart.time >= end, end < limit else { return reason }
+            // A run passes the breakpoint at which it begins.
+            if hart.hasBreakpoint(hart.pc) { return .breakpoint }
         }
+    }
+
+    /// Does what `hart.step()` does.
+    func step(_ hart: Hart) -> StopReason {
+        accountForWaiting(hart)
+        if harts[hart.id].left == 0 { look(hart) }
+        let start = hart.time
+        let reason = hart.step()
+        account(hart, hart.time &- start)
+        return reason
     }
 
     private func look(_ hart: Hart) {

@@ -121,18 +121,12 @@ extension ManagementCore {
     }
 
     private func takeTurn(_ number: Int, until limit: Cycle) {
-        let hart = harts[number]
         setLimit(limit, hart: number)
-        let reason = if debug != nil {
-            runDebugged(number, until: limit)
-        } else if let profile {
-            profile.run(hart, until: limit)
-        } else {
-            hart.run(until: limit)
-        }
-        switch reason {
+        switch debug != nil ? runDebugged(number, until: limit) : run(harts[number], until: limit) {
         case .waiting, .halted: state.awake[number] = false
         case .horizon, .breakpoint: break
         }
     }
+
+    func run(_ hart: Hart, until limit: Cycle) -> StopReason { profile?.run(hart, until: limit) ?? hart.run(until: limit) }
 }

@@ -18,6 +18,10 @@ extension Machine {
         if let function = device.functions.first(where: { $0.device.state.hasFrontEnd }) {
             throw RecordingError("\(folder): expected no vhost-user front-end yet, found one at \(function.function.address)")
         }
+        guard unseenWriters == 0 else {
+            throw RecordingError("\(folder): expected nobody with a writable mapping of shared memory (BAR2), whose writes no recording "
+                + "has, found \(unseenWriters) openings for writing")
+        }
         let isPoweredOn = device.position == .start
         var captures: [String] = []
         let machine = try device.recordedDescription { (path) throws(RecordingError) in
@@ -46,6 +50,10 @@ extension Machine {
         // Where it begins is known also of a recording that is cut off soon.
         writer.digest(device.recordedDigest)
         writer.flush()
+        // Its thread ends before the machine goes.
+        let flusher = JournalFlusher { [unowned(unsafe) self] in locked { _ in journal?.flush() } }
+        writer.onBegin = { flusher.chunkBegan() }
+        journalFlusher = flusher
     }
 
     /// Writes a snapshot of the present; `image` has host memory as that shows it.
@@ -64,8 +72,12 @@ extension Machine {
     /// - Returns: why it ended before, if it did.
     @discardableResult
     public func stopRecording() -> RecordingError? {
-        locked { device in
+        var flusher: JournalFlusher?
+        // It takes the lock too.
+        defer { flusher?.stop() }
+        return locked { device in
             guard let journal else { return nil }
+            swap(&flusher, &journalFlusher)
             var digest = device.recordedDigest
             if let trace = recordedTrace, trace === device.recorder.writer { digest.trace = trace.totals.hash }
             journal.finish(digest)
@@ -88,8 +100,16 @@ extension Machine {
         }
     }
 
-    /// A recording runs.
-    public var isRecording: Bool { locked { _ in journal != nil } }
+    /// Somebody wants to write to shared memory without an access, by a mapping.
+    /// - Returns: false while a recording runs, which would not have these writes. Otherwise none begins before ``unseenWriterLeft()``.
+    public func admitUnseenWriter() -> Bool {
+        locked { _ in
+            if journal == nil { unseenWriters += 1 }
+            return journal == nil
+        }
+    }
+
+    public func unseenWriterLeft() { locked { _ in unseenWriters -= 1 } }
 }
 
 extension Device {

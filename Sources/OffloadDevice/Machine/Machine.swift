@@ -37,6 +37,9 @@ public final class Machine: @unchecked Sendable {
     let lock = MachineLock()
     /// Takes all inputs while a recording runs.
     var journal: JournalWriter?
+    var journalFlusher: JournalFlusher?
+    /// Those who may write to shared memory without an access.
+    var unseenWriters = 0
     /// The trace that began with the recording.
     var recordedTrace: TraceWriter?
     /// Host memory as the device knows it, while a recording runs.
@@ -63,6 +66,7 @@ public final class Machine: @unchecked Sendable {
 
     deinit {
         stop()
+        journalFlusher?.stop()
     }
 
     /// Starts the machine's thread. In lockstep there is none: time moves with whoever moves it.

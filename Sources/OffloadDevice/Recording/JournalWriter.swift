@@ -4,24 +4,23 @@ import Simulation
 
 /// Writes down what comes from outside while a recording runs.
 ///
-/// Inputs gather in a chunk, which is written when it is full or ``flush()`` is called: a recording whose writer was killed ends with its
-/// last chunk. A recording that can't be written ends with ``failure`` set: the device goes on.
+/// Inputs gather in a chunk, which is written when it is full or ``flush()`` is called, as ``JournalFlusher`` does: a recording whose writer
+/// was killed ends with its last chunk. A recording that can't be written ends with ``failure`` set: the device goes on.
 final class JournalWriter: ExternalChangeSink {
     let folder: String
     /// Why nothing is written any more, nil while all is well.
     private(set) var failure: RecordingError?
+    /// Is told when a chunk has its first entry.
+    var onBegin: () -> Void = {}
     /// The device cycle from which on a digest is due.
     private(set) var nextDigest: Cycle = 0
 
     /// Device cycles between digests.
     private static let digestInterval: Cycle = 1 << 20
-    /// Digests after which a chunk is written, full or not.
-    private static let digestsPerChunk = 64
 
     private let file: Int32
     private var encoder = JournalEncoder()
     private var sequence: UInt64 = 0
-    private var digests = 0
     /// Where the open chunk begins, and where the next entry is counted from.
     private var start: JournalBase
     private var last: JournalBase
@@ -67,6 +66,7 @@ final class JournalWriter: ExternalChangeSink {
 
     func changed(_ change: ExternalChange) {
         guard failure == nil else { return }
+        if encoder.bytes.isEmpty { onBegin() }
         encoder.byte(JournalLayout.Tag.change.rawValue | (change.failure == nil ? 0 : 1 << 4))
         encoder.number(change.operation &- last.operations)
         last.operations = change.operation
@@ -86,8 +86,7 @@ final class JournalWriter: ExternalChangeSink {
         guard failure == nil else { return }
         nextDigest = (digest.position.cycle / Self.digestInterval &+ 1) &* Self.digestInterval
         append(.digest, digest)
-        digests += 1
-        if digests == Self.digestsPerChunk || encoder.bytes.count >= JournalLayout.Chunk.capacity { flush() }
+        if encoder.bytes.count >= JournalLayout.Chunk.capacity { flush() }
     }
 
     /// The recording ends here.
@@ -108,6 +107,7 @@ final class JournalWriter: ExternalChangeSink {
 
     /// An entry with a position.
     private func begin(_ tag: JournalLayout.Tag, at position: Position) {
+        if encoder.bytes.isEmpty { onBegin() }
         let inTurn = !position.isBetweenRounds
         encoder.byte(tag.rawValue | (inTurn ? 1 << 4 : 0))
         encoder.number(position.round &- last.position.round)
@@ -134,7 +134,6 @@ final class JournalWriter: ExternalChangeSink {
         // One call: what a killed writer leaves ends with a whole chunk, or with a piece of one.
         failure = Self.write(head.bytes + encoder.bytes, to: file, "\(folder)/\(JournalLayout.journalName)")
         sequence += 1
-        digests = 0
         start = last
         encoder.removeAll()
     }

@@ -1,3 +1,4 @@
+import Glibc
 import Interconnect
 import Simulation
 
@@ -152,6 +153,19 @@ public final class Recording {
         self.closing = closing
         end = last
         cut = journal.cut ?? (closing == nil ? "\(path): expected a closing record, found the end of the file" : nil)
+    }
+
+    /// Whether it begins at power-on, not with a snapshot.
+    public var beginsAtPowerOn: Bool { origin == nil }
+
+    /// Whether a folder looks like a recording's.
+    public static func isRecording(_ folder: String) -> Bool { access("\(folder)/\(JournalLayout.journalName)", F_OK) == 0 }
+
+    /// The firmware images that were loaded, in the order of their first loading.
+    public var firmwarePaths: [String] {
+        var paths: [String] = []
+        while case let path = "\(folder)/\(JournalLayout.firmwareName(paths.count))", access(path, F_OK) == 0 { paths.append(path) }
+        return paths
     }
 
     /// Reads the entries from the first on.

@@ -10,7 +10,8 @@ struct Firmware: ParsableCommand {
         abstract: "Look into the firmware without stopping it.",
         discussion: """
             Everything is found by the image's symbols and debug information, and read without the firmware's help: it may hang, or \
-            have crashed. Example: outrigger firmware trace /mnt/device
+            have crashed. Of a recording any place can be looked at. Examples: outrigger firmware trace /mnt/device; \
+            outrigger firmware backtrace run.rec --at 3ms
             """,
         subcommands: [
             FirmwareTraceCommand.self, FirmwareCountersCommand.self, FirmwareFaults.self, FirmwareBacktrace.self,
@@ -20,44 +21,14 @@ struct Firmware: ParsableCommand {
 
 /// Where to look, and by which image.
 struct FirmwareOptions: ParsableArguments {
-    @Argument(help: "Where a running device is mounted, or a snapshot.", completion: .file())
-    var source: String
-
-    @Option(help: ArgumentHelp("The firmware's image (ELF); what tools/firmware built without one.", valueName: "elf"), completion: .file())
-    var firmware: String?
+    @OptionGroup var place: FirmwareSource
 
     @Flag(help: "Print JSON.")
     var json = false
 
     func open() throws -> (information: DebugInformation, memory: any FirmwareMemory) {
-        let memory: any FirmwareMemory = try Self.isFile(source) ? Self.device(of: source) : LiveFirmware(mountPoint: source)
-        return (try Self.information(firmware, of: memory, source), memory)
-    }
-
-    /// The image, which must be the one that is loaded in a memory.
-    static func information(_ firmware: String?, of memory: any FirmwareMemory, _ source: String) throws -> DebugInformation {
-        let information = try FirmwareFile.information(firmware)
-        guard try information.isLoaded(in: memory) else {
-            throw UsageError("\(source): another firmware is loaded there; name its image by --firmware")
-        }
-        return information
-    }
-
-    private static func isFile(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-    }
-
-    /// The device of a snapshot, which never runs.
-    private static func device(of path: String) throws -> Device {
-        let snapshot = try Snapshot(contentsOf: path)
-        let device = try Device(snapshot.description)
-        do {
-            try device.restore(snapshot)
-        } catch {
-            throw UsageError("\(path): \(error)")
-        }
-        return device
+        let source = try place.open()
+        return (try place.information(of: source), source.memory)
     }
 }
 

@@ -1,28 +1,26 @@
 import ArgumentParser
+import Debugging
 import FirmwareInfo
-import Glibc
 
 struct FirmwareProfile: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "profile", abstract: "Where the harts spend their cycles, by function.",
+        commandName: "profile",
+        abstract: "Where the harts spend their cycles, by function.",
         discussion: """
-            The device is looked at while it runs for so many cycles of its own time: with --pace realtime they pass by themselves, with \
-            another pace this command lets them pass. All cycles are accounted for; with --interval 1 each is where it was spent. The \
-            look changes nothing in what the device does. Example: outrigger firmware profile /mnt/device --cycles 10000000
+            A running device is looked at for so many cycles of its own time: with --pace realtime they pass by themselves, with \
+            another pace this command lets them pass. A recording is looked at from --at on, or from its start. All cycles are accounted \
+            for; with --interval 1 each is where it was spent. The look changes nothing in what the device does. \
+            Examples: outrigger firmware profile /mnt/device --cycles 10000000; outrigger firmware profile run.rec --at 3ms
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {
         case text, folded, json
     }
 
-    @Argument(help: "Where a running device is mounted.", completion: .directory)
-    var source: String
+    @OptionGroup var place: FirmwareSource
 
-    @Option(help: ArgumentHelp("The firmware's image (ELF); what tools/firmware built without one.", valueName: "elf"), completion: .file())
-    var firmware: String?
-
-    @Option(help: "Device cycles to look for.")
-    var cycles: UInt64 = 100_000_000
+    @Option(help: "Device cycles to look for; without it 100000000, of a recording all that follow.")
+    var cycles: UInt64?
 
     @Option(help: "Executed cycles from one look at a hart's call stack to the next.")
     var interval: UInt64 = 997
@@ -34,13 +32,19 @@ struct FirmwareProfile: ParsableCommand {
     var inlined = false
 
     func validate() throws {
-        guard cycles > 0, interval > 0 else { throw ValidationError("--cycles and --interval: at least 1 expected") }
+        guard cycles != 0, interval > 0 else { throw ValidationError("--cycles and --interval: at least 1 expected") }
     }
 
     func run() throws {
-        let memory = try LiveFirmware(mountPoint: source)
-        let information = try FirmwareOptions.information(firmware, of: memory, source)
-        let profile = Profile(try samples(of: memory), information, inlined: inlined)
+        // In cycle 0 the firmware has been loaded.
+        let source = try place.open(orAt: .cycle(0))
+        let information = try place.information(of: source)
+        let samples = switch source {
+        case .live(let firmware): try samples(of: firmware)
+        case .recording(let timeline): try timeline.profile(for: cycles ?? .max, interval: interval, by: information).samples
+        case .snapshot: throw UsageError("\(place.source): expected a running device or a recording, found a snapshot, which never runs")
+        }
+        let profile = Profile(samples, information, inlined: inlined)
         switch format {
         case .text: printTable(profile)
         case .folded: for (stack, cycles) in profile.stacks { print(stack.joined(separator: ";"), cycles) }
@@ -59,11 +63,11 @@ struct FirmwareProfile: ParsableCommand {
     private func samples(of memory: LiveFirmware) throws -> [Profile.Sample] {
         try memory.write("start \(interval)\n", to: "profile")
         defer { try? memory.write("stop\n", to: "profile") }
-        try memory.letTimePass(cycles)
+        try memory.letTimePass(cycles ?? 100_000_000)
         return try memory.text(of: "profile").split(separator: "\n").map { line in
             let words = line.split(separator: " ")
             guard words.count >= 3, let hart = Int(words[0].dropFirst(4)), let cycles = UInt64(words[1]) else {
-                throw UsageError("\(source): a line of a profile expected, '\(line)' found")
+                throw UsageError("\(place.source): a line of a profile expected, '\(line)' found")
             }
             return Profile.Sample(hart: hart, cycles: cycles, stack: words[2...].compactMap { UInt32($0.dropFirst(2), radix: 16) })
         }

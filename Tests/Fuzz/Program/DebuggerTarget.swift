@@ -6,11 +6,13 @@ import OffloadDevice
 struct DebuggerTarget: FuzzTarget {
     mutating func take(_ input: [UInt8]) {
         let harts = FakeHarts()
-        var session = DebugSession(harts)
+        var output: [UInt8] = []
+        var session = DebugSession(harts) { output += $0 }
         for line in input.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
             if line.first == 0 { session.receive(line.dropFirst()) } else { session.receive(encodePacket(Array(line))) }
             session.reportStop()
-            Self.check(session.takeOutput())
+            Self.check(output)
+            output = []
         }
     }
 
