@@ -33,4 +33,5 @@ def main(mount: str, number: str, kind: str, addresses: str) -> None:
         count += 1
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -84,7 +84,7 @@ class Ring:
         """Describes one chain of buffers (offset in memory, bytes, flags), beginning at descriptor 0."""
         last = len(buffers) - 1
         self.describe(*(
-            Descriptor(self.memory.bus_address + offset, length, flags | (NEXT if place < last else 0), place + 1 if place < last else 0)
+            Descriptor(self.memory.bus_address + offset & (1 << 64) - 1, length, flags | (NEXT if place < last else 0), place + 1 if place < last else 0)
             for place, (offset, length, flags) in enumerate(buffers)))
 
     def offer(self, head: int = 0) -> None:
