@@ -102,14 +102,15 @@ public struct FunctionDescription: Hashable, Sendable {
     }
 
     /// A transitional virtio device of type `type` as a physical function: legacy registers in I/O BAR0, MSI-X in BAR1, the
-    /// modern structures in BAR4 (virtio 1.2, 4.1.2.3 and 4.1.4.10).
-    public static func transitional(type: UInt16, vectors: Int = 4) -> FunctionDescription {
-        FunctionDescription(
+    /// modern structures in BAR4 (virtio 1.2, 4.1.2.3 and 4.1.4.10). One that is not modern lacks these, as devices did before virtio 1.0.
+    public static func transitional(type: UInt16, vectors: Int = 4, isModern: Bool = true) -> FunctionDescription {
+        let modern = isModern ? [BARDescription(4, .prefetchable64, size: 16 << 10)] : []
+        return FunctionDescription(
             vendorID: redHat, deviceID: transitionalID(ofVirtio: type), subsystemVendorID: redHat, subsystemID: type,
             classCode: classCode(ofVirtio: type), revision: 0,
-            bars: [BARDescription(0, .io, size: 128), BARDescription(1, .memory32, size: 4 << 10),
-                   BARDescription(4, .prefetchable64, size: 16 << 10)],
-            msix: MSIXDescription(vectors: vectors, bar: 1, pendingOffset: 0x800), virtio: VirtioStructures(bar: 4), interruptPin: 1)
+            bars: [BARDescription(0, .io, size: 128), BARDescription(1, .memory32, size: 4 << 10)] + modern,
+            msix: MSIXDescription(vectors: vectors, bar: 1, pendingOffset: 0x800),
+            virtio: isModern ? VirtioStructures(bar: 4) : nil, interruptPin: 1)
     }
 
     private static func transitionalID(ofVirtio type: UInt16) -> UInt16 {

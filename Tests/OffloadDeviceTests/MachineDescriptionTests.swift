@@ -38,6 +38,8 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         (disk.file, disk.size) = ("/some where/disk: #1.img", nil)
         description.virtualFunctions.disks[2] = disk
         description.physicalFunctions = [.init(number: 4, disk: disk), .init(number: 2)]
+        description.physicalFunctions[0].settings.hasPackedRings = false
+        description.physicalFunctions[1].settings.isModern = false
         #expect(try MachineDescription(yaml: description.yaml, file: "m") == description, "\(description.yaml)")
         #expect(try MachineDescription(yaml: MachineDescription().yaml, file: "m") == MachineDescription())
     }

@@ -44,6 +44,9 @@ extension MachineDescription.VirtualFunctions {
 extension MachineDescription.FunctionSettings {
     mutating func read(_ section: Section, alsoAllowed: [String]) throws(DescriptionError) {
         kind = try section.kind() ?? kind
+        hasPackedRings = try section.boolean("packed") ?? hasPackedRings
+        isModern = try section.boolean("modern") ?? isModern
+        let alsoAllowed = alsoAllowed + ["packed", "modern"]
         switch kind {
         case .block: try disk.read(section, alsoAllowed: alsoAllowed)
         case .net: try network.read(section, alsoAllowed: alsoAllowed)

@@ -48,7 +48,7 @@ extension MachineDescription.FunctionSettings {
         case .net: network.yaml
         case .console: console.yaml
         }
-        return "kind: \(kind.rawValue), \(settings)"
+        return "kind: \(kind.rawValue), packed: \(hasPackedRings), modern: \(isModern), \(settings)"
     }
 }
 

@@ -96,6 +96,10 @@ public struct MachineDescription: Sendable, Equatable {
         public var disk = Disk()
         public var network = Network()
         public var console = Console()
+        /// Whether it offers packed rings.
+        public var hasPackedRings = true
+        /// Whether a physical function has the modern interface beside the legacy one.
+        public var isModern = true
         public init() {}
     }
 

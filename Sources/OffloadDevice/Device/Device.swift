@@ -232,7 +232,8 @@ public final class Device {
         hierarchy.totalVFs = description.virtualFunctions.total
         hierarchy.furtherFunctions = description.physicalFunctions.map {
             // A vector for each queue, and one for changes of the configuration.
-            .init(number: $0.number, function: .transitional(type: $0.settings.shape.type, vectors: $0.settings.shape.queues + 1))
+            let (type, queues) = $0.settings.shape
+            return .init(number: $0.number, function: .transitional(type: type, vectors: queues + 1, isModern: $0.settings.isModern))
         }
         // The type is in the capability, and the same for all.
         hierarchy.virtualFunction = .virtual(type: description.virtualFunctions.settings(of: 1).shape.type)

@@ -39,7 +39,7 @@ public final class VirtioFunction {
         _ index: Int, _ settings: MachineDescription.FunctionSettings, isRecorded: Bool, _ description: MachineDescription,
         _ hierarchy: PCIHierarchy, _ path: DataPath, _ ethernet: EthernetSwitch, _ recorder: TraceRecorder, on scheduler: Scheduler
     ) throws(MachineError) {
-        guard let function = hierarchy.function(index), let domain = function.domain, let registers = function.description?.virtio else {
+        guard let function = hierarchy.function(index), let domain = function.domain, let shape = function.description else {
             throw .description("function with index \(index): expected a virtio function of the PCI hierarchy, found none")
         }
         self.index = index
@@ -63,12 +63,14 @@ public final class VirtioFunction {
             kind = .console(ConsoleDevice(configuration, path: path))
         }
         externalBackend = external
-        device = VirtioDevice(.init(component: index, owner: owner), type: kind.type, dma: domain, on: scheduler)
+        var configuration = VirtioDevice.Configuration(component: index, owner: owner)
+        if !settings.hasPackedRings { configuration.features.remove(.packedRing) }
+        device = VirtioDevice(configuration, type: kind.type, dma: domain, on: scheduler)
         frontEnd = FrontEndPort(device)
         device.frontEnd = frontEnd
         interrupts = FunctionInterrupts(function)
         transport = VirtioPCITransport(device, interrupts: interrupts, number: recorder.addBlock(bus: .virtualFunction, named: "VIRTIO"))
-        function.attach(transport, bar: registers.bar)
+        if let registers = shape.virtio { function.attach(transport, bar: registers.bar) }
         if function.isVirtual {
             legacy = nil
         } else {
