@@ -111,7 +111,7 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         ("physical_functions:\n  - {function: 2}\n  - {function: 2}\n",
          "m.yaml:3: physical_functions[1].function: physical function 2 is described already"),
         ("physical_functions:\n  - {function: 2, vf: 1}\n",
-         "m.yaml:2: physical_functions[0].vf: unknown key; expected one of \(diskKeys), function, kind"),
+         "m.yaml:2: physical_functions[0].vf: unknown key; expected one of \(diskKeys), function, kind, packed, modern"),
         ("virtual_functions: {disk: {file: disk.img, size: 512}}\n",
          "m.yaml:1: virtual_functions.disk.size: no size expected beside a file, which has its own; 512 found"),
         ("virtual_functions: {disk: {size: 1000}}\n", "m.yaml:1: virtual_functions.disk.size: a multiple of 512 expected, 1000 found"),

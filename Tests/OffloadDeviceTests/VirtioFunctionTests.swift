@@ -177,7 +177,7 @@ private func frame(to destination: String, from source: String, bytes: Int = 64)
          "m:2: physical_functions[0].rows: a number from 1 to 65535 expected, '0' found"),
         ("physical_functions:\n  - {function: 1, kind: net, size: 512}\n",
          "m:2: physical_functions[0].size: unknown key; expected one of backend, input, output, interface, mac, queues, mtu, "
-             + "function, kind"),
+             + "function, kind, packed, modern"),
     ])
     func mistakesInFunctionsAreNamed(text: String, expected: String) {
         do {
