@@ -12,7 +12,9 @@ struct Agent: ParsableCommand {
             /sys/bus/pci/devices and with that of a mounted device alike.
             """,
         version: "0.1.0",
-        subcommands: [Identify.self, Stats.self, Watch.self, Set.self, ReplayCommand.self, BaselineCommand.self, Log.self, Fault.self])
+        subcommands: [
+            Identify.self, Stats.self, Watch.self, Analysis.self, Set.self, ReplayCommand.self, BaselineCommand.self, Log.self, Fault.self,
+        ])
 
     /// Here, too, so that the option may stand before the command.
     @OptionGroup var device: DeviceOption

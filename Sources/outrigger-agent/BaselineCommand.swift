@@ -28,10 +28,17 @@ struct BaselineCommand: ParsableCommand {
         baseline.blockKiBPerSecond = UInt32(clamping: (host.diskReadBytes + host.diskWrittenBytes) / 1024)
         // The figures are means over the interval: those of less than a second say little.
         baseline.confidencePermille = UInt32(min(1000, interval * 1000))
+        baseline.processorPressure = UInt8(host.processorPressure / 10)
+        baseline.memoryPressure = UInt8(host.memoryPressure / 10)
+        baseline.ioPressure = UInt8(host.ioPressure / 10)
         try device.client().report(baseline)
         print("processors: \(decimal(Double(host.processorPermille) / 10, 1))% of \(host.processors) busy")
         print("memory:     \(bytes(host.memoryUsed * 1024)) of \(bytes(host.memoryTotal * 1024))")
         print("block I/O:  \(bytes(host.diskReadBytes))/s read, \(bytes(host.diskWrittenBytes))/s written")
         print("network:    \(bytes(host.networkReceivedBytes))/s received, \(bytes(host.networkSentBytes))/s sent")
+        print("""
+            waiting:    \(decimal(Double(host.processorPressure) / 10, 1))% for processors, \
+            \(decimal(Double(host.memoryPressure) / 10, 1))% for memory, \(decimal(Double(host.ioPressure) / 10, 1))% for I/O
+            """)
     }
 }

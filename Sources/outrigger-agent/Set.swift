@@ -5,7 +5,7 @@ import HostAgent
 struct Set: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Change the policy's parameters or an owner's allocation.",
-        subcommands: [SetPolicy.self, SetAllocation.self, SetRelease.self, SetWindow.self])
+        subcommands: [SetPolicy.self, SetAllocation.self, SetRelease.self, SetWindow.self, SetAnalysis.self])
 }
 
 struct SetPolicy: ParsableCommand {
@@ -97,6 +97,49 @@ struct SetRelease: ParsableCommand {
     var vm: Int
 
     func run() throws { try device.client().releaseAllocation(of: vm) }
+}
+
+struct SetAnalysis: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "analysis", abstract: "Set how the firmware analyses and forecasts; what isn't given stays.")
+
+    @OptionGroup var device: DeviceOption
+
+    @Option(help: "Sampling windows in an interval, 100...100,000.")
+    var windows: UInt64?
+    @Option(
+        help: """
+            Who has a say in forecasts: 'all', 'none', or a list of last, fast-average, slow-average, short-median, long-median, \
+            auto-regression, analogues.
+            """)
+    var predictors: String?
+
+    private static let names = [
+        "last", "fast-average", "slow-average", "short-median", "long-median", "auto-regression", "analogues",
+    ]
+
+    private func bits() throws -> UInt64? {
+        switch predictors {
+        case nil: return nil
+        case "all": return 1 << UInt64(Self.names.count) - 1
+        case "none": return 0
+        case let list?:
+            return try list.split(separator: ",").reduce(0) { bits, name in
+                guard let place = Self.names.firstIndex(of: String(name)) else {
+                    throw ValidationError("--predictors: all, none or \(Self.names.joined(separator: ", ")) expected, '\(name)' found")
+                }
+                return bits | 1 << UInt64(place)
+            }
+        }
+    }
+
+    func validate() throws { _ = try bits() }
+
+    func run() throws {
+        let client = try device.client()
+        if let windows { try client.setFeature(Feature.analysisInterval.rawValue, to: windows) }
+        if let bits = try bits() { try client.setFeature(Feature.predictors.rawValue, to: bits) }
+    }
 }
 
 struct SetWindow: ParsableCommand {

@@ -59,7 +59,7 @@ private struct SplitMix: RandomNumberGenerator {
         roundTrips(Identity.self, reserved: [29..<32])
         roundTrips(FeatureSelect.self, reserved: [4..<8])
         roundTrips(FeatureValue.self, reserved: [4..<8])
-        roundTrips(Baseline.self, reserved: [28..<32])
+        roundTrips(Baseline.self, reserved: [31..<32])
         roundTrips(PolicyParameters.self, reserved: [20..<32])
         roundTrips(Allocation.self, reserved: [20..<32])
         roundTrips(LogRequest.self, reserved: [2..<4, 24..<32])
@@ -67,6 +67,9 @@ private struct SplitMix: RandomNumberGenerator {
         roundTrips(LogRecord.self, reserved: [])
         roundTrips(StatisticsRequest.self, reserved: [4..<8])
         roundTrips(StatisticsHeader.self, reserved: [])
+        roundTrips(AnalysisHeader.self, reserved: [30..<32])
+        roundTrips(MetricAnalysis.self, reserved: [])
+        roundTrips(AnalysisEntry.self, reserved: [26..<28, 96..<128])
         roundTrips(StatisticsEntry.self, reserved: [7..<8, 112..<128])
         roundTrips(DeviceEvent.self, reserved: [])
         roundTrips(LatencyHistogram.self, reserved: [])
@@ -86,7 +89,7 @@ private struct SplitMix: RandomNumberGenerator {
         identity.gpuSlots = 4; identity.fpgaSlots = 5; identity.features = 7
         identity.setBuild("outrigger 0.1")
         let expected = layout(64, [
-            (0, 4, 0x5254_554f), (4, 2, 0), (6, 2, 1), (8, 1, 1), (9, 1, 2), (10, 2, 3), (12, 2, 64), (14, 1, 2), (15, 1, 8),
+            (0, 4, 0x5254_554f), (4, 2, 1), (6, 2, 1), (8, 1, 1), (9, 1, 2), (10, 2, 3), (12, 2, 64), (14, 1, 2), (15, 1, 8),
             (16, 4, 1_000_000_000), (20, 4, 31_500), (24, 2, 256), (26, 1, 16), (27, 1, 4), (28, 1, 5), (32, 8, 7),
         ] + Array("outrigger 0.1".utf8).enumerated().map { (40 + $0.offset, 1, UInt64($0.element)) })
         #expect(encoded(identity) == expected)
@@ -159,6 +162,7 @@ private struct SplitMix: RandomNumberGenerator {
         #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog])
         #expect(AdminOpcode.startLog.dataByteCount == 32 && AdminOpcode.startLog.resultByteCount == 48)
         #expect(AdminOpcode.getLatency.dataByteCount == 0 && AdminOpcode.getLatency.resultByteCount == 256)
+        #expect(AdminOpcode.getAnalysis.dataByteCount == 8 && AdminOpcode.getAnalysis.resultByteCount == 32)
         #expect(AdminOpcode.getStatistics.dataByteCount == 8 && AdminOpcode.getStatistics.resultByteCount == 64)
     }
 }

@@ -16,14 +16,14 @@ HEADER_BYTES, ENTRY_BYTES = 64, 128
 def test_identify(start):
     device = start("--vfs", "0", machine="{harts: 1, service: {cores: 3}, link: {bandwidth: 250 MB/s}, virtual_functions: {total: 7}}")
     rows = dict(re.split(r"  +", line, maxsplit=1) for line in device.agent("identify").stdout.splitlines())
-    assert rows["device"].startswith("0000:01:00.0, 0x1af4:") and rows["protocol"] == "1.0"
+    assert rows["device"].startswith("0000:01:00.0, 0x1af4:") and rows["protocol"] == "1.1"
     assert (rows["virtual functions"], rows["harts"], rows["service cores"], rows["link"]) == ("7", "1 at 1000 MHz", "3", "250 MB/s")
     assert rows["memory"] == "256 blocks of 64.0 KiB"
 
 
 def test_the_hosts_baseline_reaches_the_firmware(device):
     text = device.agent("baseline", "--interval", "0.05").stdout
-    assert [line.split(":")[0] for line in text.splitlines()] == ["processors", "memory", "block I/O", "network"]
+    assert [line.split(":")[0] for line in text.splitlines()] == ["processors", "memory", "block I/O", "network", "waiting"]
     with AdminQueue(device) as queue:
         status, _, page = queue.send(command(GET_STATISTICS, data=struct.pack("<HHI", 0, 1, 0)), room=8 + HEADER_BYTES + ENTRY_BYTES)
     assert status == admin.OK

@@ -28,11 +28,11 @@ final class FirmwareRig {
     private var seenEvents: UInt32 = 0
 
     /// - Parameter patch: changes the firmware's bytes before they are loaded.
-    init(patch: (ELFImage, inout [UInt8]) throws -> Void = { _, _ in }) throws {
+    init(_ description: MachineDescription = MachineDescription(), patch: (ELFImage, inout [UInt8]) throws -> Void = { _, _ in }) throws {
         var bytes = try Self.read()
         image = try ELFImage(bytes)
         try patch(image, &bytes)
-        machine = try Machine(MachineDescription(), pace: .lockstep)
+        machine = try Machine(description, pace: .lockstep)
         let console = console
         machine.onConsoleOutput { console.append($0) }
         try machine.loadFirmware(bytes)

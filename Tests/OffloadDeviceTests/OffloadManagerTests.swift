@@ -70,9 +70,17 @@ import Testing
         var parameters = PolicyParameters()
         parameters.hysteresisPermille = 4
         #expect(rig.send(AdminCommand(.setPolicy), FirmwareRig.bytes(parameters)).status == 0)
-        rig.load(windows: 50, owners)
+        // Intervals as short as may be, so that every owner is analysed and forecast twice.
+        var interval = FeatureValue()
+        (interval.feature, interval.value) = (Feature.analysisInterval.rawValue, 100)
+        #expect(rig.send(AdminCommand(.setFeature), FirmwareRig.bytes(interval)).status == 0)
+        rig.load(windows: 380, owners)
         let windows = try rig.counter(4), missed = try rig.counter(5), most = try rig.counter(6), commits = try rig.counter(7)
-        #expect(windows >= 49 && missed == 0)
+        #expect(windows >= 379 && missed == 0)
+        let analyses = try rig.counter(13), analysisMost = try rig.counter(14)
+        print("64 owners: \(analyses) intervals analysed, the dearest in \(analysisMost) cycles")
+        #expect(analyses >= 3 * 64)
+        #expect(analysisMost < 16_000, "cycles of the dearest analysis")
         #expect(commits > 0)
         #expect(most < 30_000, "cycles of the dearest window")
         rig.send(AdminCommand(.getStatistics), FirmwareRig.bytes(StatisticsRequest()))
@@ -84,7 +92,7 @@ import Testing
         for owner in 1...64 {
             let entry = rig.result(StatisticsEntry.self, at: StatisticsHeader.byteCount + owner * StatisticsEntry.byteCount)
             #expect(entry.owner == owner)
-            #expect(entry.reads == 100 && entry.readBytes == UInt64(100 * 1000 * owner), "owner \(owner)")
+            #expect(entry.reads == 760 && entry.readBytes == UInt64(760 * 1000 * owner), "owner \(owner)")
         }
     }
 

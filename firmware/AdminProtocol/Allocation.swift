@@ -14,6 +14,10 @@ public struct Baseline: WireLayout {
     public var memoryTotalKiB: UInt32 = 0
     /// How far the figures can be trusted.
     public var confidencePermille: UInt32 = 0
+    /// Part of the time in which somebody waited for a processor, for memory, for I/O, in percent.
+    public var processorPressure: UInt8 = 0
+    public var memoryPressure: UInt8 = 0
+    public var ioPressure: UInt8 = 0
 
     public init() {}
 
@@ -25,6 +29,9 @@ public struct Baseline: WireLayout {
         processors = bytes.number(16)
         memoryTotalKiB = bytes.number(20)
         confidencePermille = bytes.number(24)
+        processorPressure = bytes.number(28)
+        memoryPressure = bytes.number(29)
+        ioPressure = bytes.number(30)
     }
 
     public func encode(to bytes: UnsafeMutableRawPointer) {
@@ -35,7 +42,10 @@ public struct Baseline: WireLayout {
         bytes.put(processors, 16)
         bytes.put(memoryTotalKiB, 20)
         bytes.put(confidencePermille, 24)
-        bytes.zero(28, count: 4)
+        bytes.put(processorPressure, 28)
+        bytes.put(memoryPressure, 29)
+        bytes.put(ioPressure, 30)
+        bytes.zero(31, count: 1)
     }
 }
 

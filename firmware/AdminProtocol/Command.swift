@@ -2,7 +2,7 @@
 public enum AdminProtocolVersion {
     public static let major: UInt16 = 1
     /// Raised by compatible additions: new opcodes, new meaning for reserved bytes.
-    public static let minor: UInt16 = 0
+    public static let minor: UInt16 = 1
 }
 
 /// What a command asks for.
@@ -22,6 +22,7 @@ public enum AdminOpcode: UInt16, Sendable {
     case harvestLog = 0x0042
     case getStatistics = 0x0050
     case getLatency = 0x0051
+    case getAnalysis = 0x0052
 
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
@@ -33,7 +34,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .setPolicy: PolicyParameters.byteCount
         case .setAllocation: Allocation.byteCount
         case .startLog: LogRequest.byteCount
-        case .getStatistics: StatisticsRequest.byteCount
+        case .getStatistics, .getAnalysis: StatisticsRequest.byteCount
         }
     }
 
@@ -49,6 +50,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .startLog, .stopLog, .harvestLog: LogStatus.byteCount
         case .getStatistics: StatisticsHeader.byteCount
         case .getLatency: LatencyHistogram.byteCount
+        case .getAnalysis: AnalysisHeader.byteCount
         }
     }
 
@@ -57,7 +59,7 @@ public enum AdminOpcode: UInt16, Sendable {
         switch self {
         case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getLatency: true
         case .startLog, .stopLog, .harvestLog: group == .virtualFunction
-        case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics: group == .device
+        case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis: group == .device
         }
     }
 }

@@ -166,6 +166,10 @@ public enum Feature: UInt32, Sendable {
     case events = 1
     /// The Workload Analyzer's window, in device cycles.
     case samplingWindow = 2
+    /// A bit for each way of forecasting that has a say; 0: forecasts are plain averages.
+    case predictors = 3
+    /// Sampling windows in an interval of the analysis, 100...100,000.
+    case analysisInterval = 4
 }
 
 /// Names a feature: the data of ``AdminOpcode/getFeature``.

@@ -105,6 +105,7 @@ extension OffloadManager {
             return result(logs.status(of: owner), request)
         case .getStatistics: return statistics(StatisticsRequest(decoding: request.data), request)
         case .getLatency: return result(latency(of: owner), request)
+        case .getAnalysis: return analysisPage(StatisticsRequest(decoding: request.data), request)
         }
     }
 
@@ -147,6 +148,7 @@ extension OffloadManager {
         identity.gpuSlots = UInt8(truncatingIfNeeded: capacity.gpu)
         identity.fpgaSlots = UInt8(truncatingIfNeeded: capacity.fpga)
         identity.features = 1 << Feature.policy.rawValue | 1 << Feature.events.rawValue | 1 << Feature.samplingWindow.rawValue
+            | 1 << Feature.predictors.rawValue | 1 << Feature.analysisInterval.rawValue
         identity.setBuild(Self.build)
         return identity
     }
@@ -159,6 +161,8 @@ extension OffloadManager {
         case .policy: UInt64(policy.parameters.policy)
         case .events: events.enabledKinds
         case .samplingWindow: UInt64(sampler.length)
+        case .predictors: UInt64(analysis.next.experts.bits)
+        case .analysisInterval: UInt64(analysis.windows)
         }
         return result(value, request)
     }
@@ -176,6 +180,14 @@ extension OffloadManager {
             events.enabledKinds = value.value
         case .samplingWindow:
             guard setWindow(value.value) else { return Answer(.invalid, .field) }
+        case .predictors:
+            guard value.value <= UInt64(PredictorSet.all.bits) else { return Answer(.invalid, .field) }
+            analysis.use(PredictorSet(bits: UInt32(truncatingIfNeeded: value.value)))
+        case .analysisInterval:
+            guard let windows = UInt32(exactly: value.value), WorkloadAnalysis.windowRange.contains(windows) else {
+                return Answer(.invalid, .field)
+            }
+            analysis.setWindows(windows)
         }
         return Answer(.ok)
     }
@@ -187,6 +199,9 @@ extension OffloadManager {
         registers.reportMemory = .init(kib: baseline.memoryKiB)
         registers.reportNetwork = .init(kibPerSecond: baseline.networkKiBPerSecond)
         reported.insert(owner)
+        analysis.take(
+            hint: baseline.blockKiBPerSecond, confidence: baseline.confidencePermille, of: owner,
+            intervalMicroseconds: windowMicroseconds &* analysis.windows)
         return Answer(.ok)
     }
 

@@ -20,6 +20,8 @@ public struct Counters {
         case strayInterrupts
         /// Housekeeping ticks.
         case ticks
+        /// Owners' intervals that were analysed, and most cycles that one took; the cycles of all forecasts of the next interval.
+        case analyses, analysisCyclesMax, forecastCycles
     }
 
     private let words: UnsafeMutablePointer<UInt32>

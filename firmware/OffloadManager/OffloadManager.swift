@@ -19,6 +19,7 @@ public struct OffloadManager: ~Copyable {
     var events: EventRing
     var sampler: Sampler
     var policy: BandwidthPolicy
+    var analysis: WorkloadAnalysis
     /// Shares as the host has been told, in 1/1000, and owners of whom there may be news.
     private let announced: Table<UInt16>
     var unannounced = OwnerSet()
@@ -58,6 +59,7 @@ public struct OffloadManager: ~Copyable {
         var arena = Arena(storage.arena)
         console = Console(hw.uart, in: &arena)
         policy = BandwidthPolicy(in: &arena)
+        analysis = WorkloadAnalysis(hw.wa, in: &arena)
         announced = arena.table(of: BandwidthPolicy.owners, repeating: 0)
         let system = hw.sysctl
         resetCause = system.resetCause.rawValue
@@ -220,10 +222,26 @@ public struct OffloadManager: ~Copyable {
             counters.count(.windowsMissed, by: sampler.missed &- missedBefore)
             trace.record(TraceRing.WindowsMissed(count: sampler.missed &- missedBefore), at: start)
         }
-        if policy.endWindow(active: window.active) { commitShares() }
+        let isDecision = policy.endWindow(active: window.active)
+        if isDecision { commitShares() }
+        analyseWorkload(window.active, isBusy: isDecision)
         let cycles = Hart.cycle &- start
         counters[.windowCyclesMax] = max(counters[.windowCyclesMax], cycles)
         trace.record(TraceRing.Window(number: window.number, cycles: cycles), at: start)
+    }
+
+    /// One owner's turn of the analysis, if the window hasn't been dear already.
+    private mutating func analyseWorkload(_ active: OwnerSet, isBusy: Bool) {
+        let start = Hart.cycle
+        let manager = hw.rm
+        let blockPages = UInt32(1) &<< (manager.memoryCapacity.blockShift &- 12)
+        let owner = analysis.endWindow(active: active, isBusy: isBusy) { manager.activeRegion[$0].blocks &* blockPages }
+        guard let owner else { return }
+        let cycles = Hart.cycle &- start
+        counters.count(.analyses)
+        counters[.analysisCyclesMax] = max(counters[.analysisCyclesMax], cycles)
+        counters.count(.forecastCycles, by: analysis.takeForecastCycles())
+        trace.record(TraceRing.Analysis(owner: UInt32(truncatingIfNeeded: owner), cycles: cycles), at: start)
     }
 
     private mutating func commitShares() {

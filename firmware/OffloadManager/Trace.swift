@@ -12,7 +12,7 @@ import AdminProtocol
 /// information has them only once).
 public struct TraceRing {
     public enum Kind: UInt32, Sendable, CaseIterable {
-        case boot, command, unknownCommand, queueBroken, window, windowsMissed, committed, rejected, fault
+        case boot, command, unknownCommand, queueBroken, window, windowsMissed, committed, rejected, fault, analysis
     }
 
     /// The firmware has started.
@@ -92,6 +92,13 @@ public struct TraceRing {
         public static var kind: Kind { .fault }
         public let cause: UInt32
         public let pc: UInt32
+    }
+
+    /// An owner's interval was analysed.
+    public struct Analysis: TraceRecord {
+        public static var kind: Kind { .analysis }
+        public let owner: UInt32
+        public let cycles: UInt32
     }
 
     public static let magic: UInt32 = 0x6f74_7263

@@ -79,6 +79,21 @@ public struct AdminClient {
         return (header, entries)
     }
 
+    /// What the firmware has found out about the owners from `first` on.
+    public func analysis(first: Int = 0, owners: Int = 65) throws -> (header: AnalysisHeader, entries: [AnalysisEntry]) {
+        var request = StatisticsRequest()
+        request.firstOwner = UInt16(first)
+        request.owners = UInt16(owners)
+        let room = AnalysisHeader.byteCount + owners * AnalysisEntry.byteCount
+        let bytes = try queue.send(AdminCommand(.getAnalysis), data: Self.bytes(of: request), room: room)
+        let header: AnalysisHeader = try Self.decode(bytes)
+        var entries: [AnalysisEntry] = []
+        for index in 0..<Int(header.entries) {
+            entries.append(try Self.decode(Array(bytes.dropFirst(AnalysisHeader.byteCount + index * Int(header.entryBytes)))))
+        }
+        return (header, entries)
+    }
+
     /// The latencies of an owner's requests since power-on, in device cycles.
     public func latency(of member: Int) throws -> LatencyHistogram { try send(.getLatency, member: member) }
 

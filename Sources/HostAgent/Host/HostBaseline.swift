@@ -10,6 +10,8 @@ public struct HostBaseline: Sendable, Equatable {
     /// Per second over the interval.
     public var diskReadBytes: UInt64, diskWrittenBytes: UInt64
     public var networkReceivedBytes: UInt64, networkSentBytes: UInt64
+    /// Part of the interval in which somebody waited, in 1/1000; 0 where the kernel doesn't tell.
+    public var processorPressure: UInt32, memoryPressure: UInt32, ioPressure: UInt32
 
     /// Cumulative figures at one moment.
     public struct Sample: Sendable {
@@ -17,6 +19,8 @@ public struct HostBaseline: Sendable, Equatable {
         var processors: UInt32 = 0
         var memoryUsed: UInt64 = 0, memoryTotal: UInt64 = 0
         var read: UInt64 = 0, written: UInt64 = 0, received: UInt64 = 0, sent: UInt64 = 0
+        /// Microseconds in which some task waited for a processor, for memory, for I/O.
+        var stalled: [UInt64] = [0, 0, 0]
 
         /// Takes a sample below `root`, which is /proc but in tests.
         public init(root: String = "/proc") throws(AgentError) {
@@ -54,6 +58,15 @@ public struct HostBaseline: Sendable, Equatable {
                 received += UInt64(words[0]) ?? 0
                 sent += UInt64(words[8]) ?? 0
             }
+            stalled = ["cpu", "memory", "io"].map { Self.stall(root + "/pressure/" + $0) }
+        }
+
+        /// The total of the line "some" (Documentation/accounting/psi.rst); 0 if the kernel was built without it.
+        private static func stall(_ path: String) -> UInt64 {
+            guard let text = try? File.text(path), let line = text.split(separator: "\n").first(where: { $0.hasPrefix("some ") }),
+                let total = line.split(separator: " ").first(where: { $0.hasPrefix("total=") })
+            else { return 0 }
+            return UInt64(total.dropFirst(6)) ?? 0
         }
     }
 
@@ -69,6 +82,11 @@ public struct HostBaseline: Sendable, Equatable {
         diskWrittenBytes = rate(first.written, second.written)
         networkReceivedBytes = rate(first.received, second.received)
         networkSentBytes = rate(first.sent, second.sent)
+        func pressure(_ place: Int) -> UInt32 {
+            let stalled = second.stalled[place] &- min(first.stalled[place], second.stalled[place])
+            return milliseconds == 0 ? 0 : UInt32(min(stalled / milliseconds, 1000))
+        }
+        (processorPressure, memoryPressure, ioPressure) = (pressure(0), pressure(1), pressure(2))
     }
 
     /// Measures for `milliseconds`.

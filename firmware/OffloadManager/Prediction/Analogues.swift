@@ -6,25 +6,23 @@
 /// remembered pattern is. The lags of least distance name the moments whose successors are the forecast. That needs no model of the
 /// load: periods, bursts of a fixed shape and slow changes are all found alike.
 struct Analogues {
-    /// Lags 1...255.
-    static let places = 256
+    /// Lags 1...127.
+    static let places = 128
     /// How many lags are chosen.
     static let choices = 9
     /// Differences count up to four octaves.
     static let mostDifference: Int32 = 4 &<< 8
-    private static let farthest = UInt16(16 &* mostDifference)
+    private static let farthest = UInt32(16 &* mostDifference) &<< 16
 
-    /// Signals in octaves/256, the newest at `head`, stored twice 256 apart, so that every span of 256 is in one piece.
+    /// Signals in octaves/256, the newest at `head`, stored twice `places` apart, so that every span of `places` is in one piece.
     private let signals: Table<Int16>
-    private let distances: Table<UInt16>
+    /// Of each lag: the distance in the upper half, the lag in the lower, so that they can be put in order as they are.
+    private let distances: Table<UInt32>
 
     init(owners: Int, in arena: inout Arena) {
         signals = arena.table(of: owners &* 2 &* Self.places, repeating: 0)
         distances = arena.table(of: owners &* Self.places, repeating: 0)
     }
-
-    /// Forgets an owner's past.
-    func clear(_ owner: Int) { distances.part(owner, of: Self.places).update(repeating: Self.farthest, count: Self.places) }
 
     /// Takes in a value.
     /// - Parameters:
@@ -36,26 +34,24 @@ struct Analogues {
         signals[head] = Int16(truncatingIfNeeded: signal)
         signals[head &+ Self.places] = Int16(truncatingIfNeeded: signal)
         let known = Int(min(count, UInt32(Self.places &- 1)))
+        let distance = distances.part(owner, of: Self.places)
+        // A lag that has become known with this value.
+        if count < Self.places { distance[known] = Self.farthest | UInt32(truncatingIfNeeded: known) }
         guard known >= Self.choices else { return }
 
-        // Distance in the upper half, lag in the lower, in order.
         var best = InlineArray<9, UInt32>(repeating: .max)
         var worst = UInt32.max
         let past = signals + head
-        let distance = distances.part(owner, of: Self.places)
-        var lag = 1
-        while lag <= known {
+        for lag in 1...known {
             let difference = signal &- Int32(past[lag])
-            let old = UInt32(distance[lag])
-            let new = old &- (old &>> 4) &+ UInt32(bitPattern: min(max(difference, 0 &- difference), Self.mostDifference))
-            distance[lag] = UInt16(truncatingIfNeeded: new)
-            let entry = (new &<< 16) | UInt32(truncatingIfNeeded: lag)
+            let gain = UInt32(bitPattern: min(max(difference, 0 &- difference), Self.mostDifference))
+            let entry = distance[lag] &+ (gain &- (distance[lag] &>> 20)) &<< 16
+            distance[lag] = entry
             if entry < worst { worst = Self.insert(entry, into: &best) }
-            lag &+= 1
         }
         // What is more than twice as far as the nearest is no analogue: the nearest stands in for it.
-        let farthest = (best[0] &>> 16) &* 2
-        for place in 0..<Self.choices { lags[place] = best[best[place] &>> 16 <= farthest ? place : 0] & 0xffff }
+        let reach = (best[0] &>> 16) &* 2
+        for place in 0..<Self.choices { lags[place] = best[best[place] &>> 16 <= reach ? place : 0] & 0xffff }
     }
 
     /// Puts an entry in its place and drops the last one.

@@ -1,11 +1,11 @@
-/// A linear forecast from the sixteen latest values, learned as it goes by normalised least mean squares with the error's sign (Nagumo,
+/// A linear forecast from the eight latest values, learned as it goes by normalised least mean squares with the error's sign (Nagumo,
 /// Noda: A learning method for system identification, 1967): one outlier moves it no more than any other error.
 ///
 /// Values are taken as deviations from their slow average, in octaves/64.
 struct AutoRegression {
-    static let lags = 16
+    static let lags = 8
     /// The lags, a constant, and the fast average.
-    static let inputs = 18
+    static let inputs = 10
     /// Where a weight's one is.
     private static let weightShift: Int32 = 15
     private static let mostWeight: Int32 = 2 &<< weightShift
@@ -28,7 +28,7 @@ struct AutoRegression {
     }
 
     /// - Parameters:
-    ///   - history: levels, the newest at `head`, the one before at the next higher place modulo 256.
+    ///   - history: levels, the newest at `head`, the one before at the next higher place modulo the analogues' places.
     ///   - slow: the slow average.
     ///   - fast: the fast average.
     /// - Returns: a level, perhaps below 0 or above the highest.
@@ -36,7 +36,7 @@ struct AutoRegression {
         let weights = weights.part(series, of: Self.inputs), values = values.part(series, of: Self.inputs)
         values[Self.lags] = 64
         values[Self.lags &+ 1] = Self.input(fast &- slow)
-        for lag in 0..<Self.lags { values[lag] = Self.input(Int32(history[(head &+ lag) & 255]) &- slow) }
+        for lag in 0..<Self.lags { values[lag] = Self.input(Int32(history[(head &+ lag) & (Analogues.places &- 1)]) &- slow) }
         var sum: Int32 = 0
         for place in 0..<Self.inputs { sum &+= weights[place] &* values[place] }
         // Octaves/64 and the weight's shift, to octaves/2048.

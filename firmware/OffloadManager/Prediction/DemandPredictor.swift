@@ -120,7 +120,6 @@ public struct DemandPredictor: ~Copyable {
         if state.count == 0 {
             // As if it had always been so.
             for metric in 0..<DemandMetric.count { begin(owner &* DemandMetric.count &+ metric, at: levels[metric]) }
-            analogues.clear(owner)
         }
         state.head = (state.head &- 1) & Int32(Self.places &- 1)
         let head = Int(state.head)
@@ -147,7 +146,8 @@ public struct DemandPredictor: ~Copyable {
         (state.fast, state.slow, state.base) = (level &<< 4, level &<< 4, level &<< 4)
         state.forecast.expected = level
         states[series] = state
-        histories.part(series, of: Self.places).update(repeating: value, count: Self.places)
+        // As far back as others than analogues look: the first value's place is the last one.
+        histories.part(series, of: Self.places).update(repeating: value, count: Self.long &+ 1)
         shortWindows.part(series, of: Self.short).update(repeating: value, count: Self.short)
         longWindows.part(series, of: Self.long).update(repeating: value, count: Self.long)
         autoRegression.clear(series)

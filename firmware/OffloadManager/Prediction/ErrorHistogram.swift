@@ -1,11 +1,11 @@
 /// How far forecasts were off, and from that the interval around the next one that ought to hold 90 % of what comes.
 ///
-/// Errors are counted in bins of a quarter octave, from four octaves too high to four too low; every 256 forecasts the counts are halved.
+/// Errors are counted in bins of half an octave, from four octaves too high to four too low; every 256 forecasts the counts are halved.
 /// Whatever the errors' distribution does, the share of misses is steered to 10 %: each miss lowers the error rate that the interval is
 /// made for, and each hit raises it (Gibbs, Candes: Adaptive conformal inference under distribution shift, 2021).
 struct ErrorHistogram {
-    static let bins = 32
-    private static let binShift: Int32 = 9
+    static let bins = 16
+    private static let binShift: Int32 = 10
     private static let limit: UInt32 = 256
     /// Rates in 1/65536.
     static let target: Int32 = 6554
@@ -71,6 +71,6 @@ struct ErrorHistogram {
 
     /// How far into a bin a count in 1/256 reaches.
     @inline(__always) private static func part(_ count: UInt32, of bin: UInt16) -> Int32 {
-        bin == 0 ? 0 : min(Int32(bitPattern: count &<< 1) / Int32(bin), 1 &<< binShift)
+        bin == 0 ? 0 : min(Int32(bitPattern: count &<< UInt32(binShift &- 8)) / Int32(bin), 1 &<< binShift)
     }
 }

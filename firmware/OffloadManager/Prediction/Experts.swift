@@ -6,7 +6,7 @@ public enum Expert: Int, CaseIterable, Sendable {
     case fastAverage, slowAverage
     /// Medians of the latest 5 and 21 values.
     case shortMedian, longMedian
-    /// Sixteen values, linearly.
+    /// The latest eight values, linearly.
     case autoRegression
     /// What followed when the past was like the present.
     case analogues

@@ -5,7 +5,7 @@ import Foundation
 struct FloatPredictor {
     private var series: [FloatSeries]
     private var signals: [Double] = []
-    private var distances = [Double](repeating: 64, count: 256)
+    private var distances = [Double](repeating: 64, count: 128)
 
     init(series count: Int) { series = Array(repeating: FloatSeries(), count: count) }
 
@@ -19,7 +19,7 @@ struct FloatPredictor {
     /// The values that followed the nine lags of least distance, for each series; the latest value while there are too few.
     private mutating func push(_ levels: [Double]) -> [[Double]] {
         let signal = levels.reduce(0, +)
-        let known = min(signals.count, 255)
+        let known = min(signals.count, 127)
         guard known >= 9 else {
             signals.append(signal)
             return levels.map { [$0] }
@@ -39,8 +39,8 @@ struct FloatPredictor {
 struct FloatSeries {
     private(set) var values: [Double] = []
     private var (fast, slow, base) = (0.0, 0.0, 0.0)
-    private var coefficients = [0.3] + [Double](repeating: 0, count: 17)
-    private var inputs = [Double](repeating: 0, count: 18)
+    private var coefficients = [0.3] + [Double](repeating: 0, count: 9)
+    private var inputs = [Double](repeating: 0, count: 10)
     private var forecasts = [Double](repeating: 0, count: 7)
     private var weights = [Double](repeating: 1 / 7, count: 7)
 
@@ -67,9 +67,9 @@ struct FloatSeries {
         fast += (level - fast) / 2
         slow += (level - slow) / 8
         base += (level - base) / 64
-        for lag in 0..<16 { inputs[lag] = min(max(values[values.count - 1 - lag] - base, -16), 16) }
-        inputs[16] = 1
-        inputs[17] = slow - base
+        for lag in 0..<8 { inputs[lag] = min(max(values[values.count - 1 - lag] - base, -16), 16) }
+        inputs[8] = 1
+        inputs[9] = slow - base
         let linear = base + zip(coefficients, inputs).reduce(0) { $0 + $1.0 * $1.1 }
         forecasts = [
             level, fast, slow, Self.median(values.suffix(5)), Self.median(values.suffix(21)), min(max(linear, 0), 32),
