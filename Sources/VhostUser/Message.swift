@@ -45,7 +45,11 @@ struct ProtocolFeatures: OptionSet {
     static let resetDevice = Self(rawValue: 1 << 13)
     static let memorySlots = Self(rawValue: 1 << 15)
 
-    static let offered: Self = [.multiQueue, .replyAcknowledge, .configuration, .inflight, .resetDevice, .memorySlots]
+    /// What is offered for a function. A network's configuration is the front-end's own.
+    static func offered(forNetwork isNetwork: Bool) -> Self {
+        let all: Self = [.multiQueue, .replyAcknowledge, .inflight, .resetDevice, .memorySlots]
+        return isNetwork ? all : all.union(.configuration)
+    }
 
     /// VHOST_USER_F_PROTOCOL_FEATURES, a bit of virtio's features that no driver sees: there are protocol features, and queues are disabled
     /// until they are enabled.

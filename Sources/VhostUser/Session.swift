@@ -38,6 +38,7 @@ final class Session {
     private let polling: UInt64
     private let device: Unmanaged<VirtioFunction>
     private let queueCount: Int
+    private let isNetwork: Bool
 
     private var queues: [Queue]
     private let notifications: Notifications
@@ -57,12 +58,12 @@ final class Session {
         self.connection = connection
         self.wake = wake
         self.polling = polling
-        (device, queueCount) = machine.inspect { device in
+        (device, queueCount, isNetwork) = machine.inspect { device in
             // A function with this index has just been attached.
             let function = device.virtioFunction(function)!
             let isNetwork = function.network != nil
             // A network's last queue is the control queue, which is the front-end's own.
-            return (Unmanaged.passUnretained(function), function.device.queueCount - (isNetwork ? 1 : 0))
+            return (Unmanaged.passUnretained(function), function.device.queueCount - (isNetwork ? 1 : 0), isNetwork)
         }
         queues = Array(repeating: Queue(), count: queueCount)
         notifications = Notifications(queues: queueCount)
@@ -188,11 +189,11 @@ final class Session {
             let offered = machine.inspect { _ in device.takeUnretainedValue().device.frontEndFeatures }
             return .payload(Self.payload(offered.rawValue | ProtocolFeatures.virtioBit))
         case .setFeatures: try setFeatures(try reader.integer())
-        case .getProtocolFeatures: return .payload(Self.payload(ProtocolFeatures.offered.rawValue))
+        case .getProtocolFeatures: return .payload(Self.payload(ProtocolFeatures.offered(forNetwork: isNetwork).rawValue))
         case .setProtocolFeatures:
-            let wanted = ProtocolFeatures(rawValue: try reader.integer())
-            guard wanted.isSubset(of: .offered) else {
-                throw ProtocolError("expected features of 0x\(hex(ProtocolFeatures.offered.rawValue)), found 0x\(hex(wanted.rawValue))")
+            let (wanted, offered) = (ProtocolFeatures(rawValue: try reader.integer()), ProtocolFeatures.offered(forNetwork: isNetwork))
+            guard wanted.isSubset(of: offered) else {
+                throw ProtocolError("expected features of 0x\(hex(offered.rawValue)), found 0x\(hex(wanted.rawValue))")
             }
             protocolFeatures = wanted
         case .setOwner: break
@@ -200,7 +201,6 @@ final class Session {
             for queue in queues.indices { forget(queue) }
             try perform(.reset)
         case .getQueueCount:
-            let isNetwork = machine.inspect { _ in device.takeUnretainedValue().network != nil }
             // A network's queues are counted in pairs.
             return .payload(Self.payload(UInt64(isNetwork ? queueCount / 2 : queueCount)))
         case .getMemorySlots: return .payload(Self.payload(UInt64(GuestMap.slots)))

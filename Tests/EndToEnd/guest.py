@@ -89,7 +89,7 @@ class Guest:
              "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on", "-m", f"{memory}M", "-smp", str(processors),
              "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
              "-kernel", KERNEL / "vmlinuz", "-initrd", image, "-append", "console=ttyS0 quiet panic=-1 tsc=unstable", *map(str, devices)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def wait_for(self, text: str, limit=LIMIT) -> str:
         """The first line from here on that has this in it."""
@@ -100,6 +100,11 @@ class Guest:
                 if text in line:
                     return line
             self._read(text, end)
+
+    def say(self, line: str) -> None:
+        """Types a line at the guest, which the script reads."""
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
     def wait_until_off(self, limit=LIMIT) -> None:
         """The script has succeeded, and the guest is off."""
@@ -121,6 +126,7 @@ class Guest:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.process.stdin.close()
         self.process.stdout.close()
 
     def __enter__(self):

@@ -116,7 +116,7 @@ package final class FrontEnd {
     package func begin(_ features: Features, queues: Int, queueSize: UInt16, keepsInflight: Bool = false) throws {
         let offered = try ask(.getProtocolFeatures)
         // The acknowledgements of all later requests depend on this one.
-        guard send(Message.Request.setProtocolFeatures.rawValue, Self.words(offered & ProtocolFeatures.offered.rawValue)) else {
+        guard send(Message.Request.setProtocolFeatures.rawValue, Self.words(offered)) else {
             throw gone(.setProtocolFeatures)
         }
         try tell(.setOwner, [])
