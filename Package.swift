@@ -97,7 +97,9 @@ let package = Package(
         .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
         .executableTarget(
             name: "outrigger-bench",
-            dependencies: ["RISCV", "OffloadDevice", "Debugging", "Virtio", "Tracing", "Registers", "Simulation", argumentParser],
+            dependencies: [
+                "RISCV", "OffloadDevice", "Debugging", "Virtio", "VhostUser", "Tracing", "Registers", "Simulation", argumentParser,
+            ],
             swiftSettings: strict),
 
         // What firmware and host agent say to each other; no emulator code in it.

@@ -31,7 +31,8 @@ final class Connection: @unchecked Sendable {
             throw ProtocolError("expected a header of \(Message.headerBytes) bytes, found \(count)")
         }
         guard header.1 & Message.Flag.versionMask == Message.Flag.version, (header.1 & Message.Flag.reply != 0) == isReply else {
-            throw ProtocolError("expected a \(isReply ? "reply" : "request") of version \(Message.Flag.version), found flags 0x\(String(header.1, radix: 16))")
+            let (kind, flags) = (isReply ? "reply" : "request", String(header.1, radix: 16))
+            throw ProtocolError("expected a \(kind) of version \(Message.Flag.version), found flags 0x\(flags)")
         }
         guard header.2 <= UInt32(Message.longestPayload) else {
             throw ProtocolError("expected a payload of at most \(Message.longestPayload) bytes, found \(header.2)")
@@ -58,7 +59,8 @@ final class Connection: @unchecked Sendable {
                     message.msg_controllen = control.count
                     let count = recvmsg(descriptor, &message, Int32(MSG_CMSG_CLOEXEC))
                     if count >= 0 {
-                        Self.takeDescriptors(UnsafeRawBufferPointer(rebasing: control[..<min(message.msg_controllen, control.count)]), &descriptors)
+                        let received = control[..<min(message.msg_controllen, control.count)]
+                        Self.takeDescriptors(UnsafeRawBufferPointer(rebasing: received), &descriptors)
                     }
                     return count
                 }

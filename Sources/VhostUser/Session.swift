@@ -69,8 +69,12 @@ final class Session {
         notifications = Notifications(queues: queueCount)
         machine.inspect { _ in
             let port = device.takeUnretainedValue().frontEnd
-            port.onUsed = { [notifications] queue in notifications.calls.indices.contains(queue) ? notifications.calls[queue]?.signal() : () }
-            port.onFailure = { [notifications] in notifications.errors.indices.contains($0) ? notifications.errors[$0]?.signal() : () }
+            port.onUsed = { [notifications] queue in
+                if notifications.calls.indices.contains(queue) { notifications.calls[queue]?.signal() }
+            }
+            port.onFailure = { [notifications] queue in
+                if notifications.errors.indices.contains(queue) { notifications.errors[queue]?.signal() }
+            }
             port.onLoss = { wake.signal() }
         }
     }
@@ -210,7 +214,9 @@ final class Session {
             if request == .removeMemory {
                 try map.remove(&reader)
             } else {
-                guard message.descriptors.count == 1 else { throw ProtocolError("expected a descriptor, found \(message.descriptors.count)") }
+                guard message.descriptors.count == 1 else {
+                    throw ProtocolError("expected a descriptor, found \(message.descriptors.count)")
+                }
                 try map.add(&reader, message.descriptors[0])
             }
             try perform(.map(map.memory))
@@ -232,7 +238,9 @@ final class Session {
         case .setQueueCall, .setQueueError:
             let (queue, descriptor) = try eventDescriptor(&reader, &message)
             machine.inspect { _ in
-                if request == .setQueueCall { swap(&notifications.calls[queue], descriptor) } else { swap(&notifications.errors[queue], descriptor) }
+                let place = request == .setQueueCall ? \Notifications.calls : \Notifications.errors
+                notifications[keyPath: place][queue]?.closeDescriptor()
+                notifications[keyPath: place][queue] = descriptor
             }
         case .enableQueue:
             let (queue, isOn) = (try index(reader.integer(UInt32.self)), try reader.integer(UInt32.self))
@@ -243,11 +251,6 @@ final class Session {
         case .setInflight: try setInflight(&reader, message.descriptors)
         }
         return .nothing
-    }
-
-    private func swap(_ slot: inout EventDescriptor?, _ new: EventDescriptor?) {
-        slot?.closeDescriptor()
-        slot = new
     }
 
     private func perform(_ input: FrontEndInput) throws(ProtocolError) {
@@ -277,10 +280,13 @@ final class Session {
         hasProtocolFeatures = value & ProtocolFeatures.virtioBit != 0
     }
 
-    private func configuration(_ request: Message.Request, _ reader: inout PayloadReader, _ payload: [UInt8]) throws(ProtocolError) -> Answer {
+    private func configuration(
+        _ request: Message.Request, _ reader: inout PayloadReader, _ payload: [UInt8]
+    ) throws(ProtocolError) -> Answer {
         let (offset, count, _): (UInt32, UInt32, UInt32) = (try reader.integer(), try reader.integer(), try reader.integer())
         guard offset <= 256, count <= 256, reader.rest.count >= count else {
-            throw ProtocolError("expected up to 256 bytes of configuration, found \(count) from \(offset) on in a payload of \(payload.count)")
+            throw ProtocolError(
+                "expected up to 256 bytes of configuration, found \(count) from \(offset) on in a payload of \(payload.count)")
         }
         if request == .setConfiguration {
             try perform(.writeConfiguration(offset: Int(offset), Array(reader.rest.prefix(Int(count)))))

@@ -63,78 +63,38 @@ struct VirtioBenchmark: ParsableCommand {
     }
 }
 
-/// A driver that keeps a number of requests in flight: half reads, half writes, at random places.
+/// A driver that keeps a number of requests in flight on a function.
 final class BlockDriver {
     private static let diskBytes: UInt64 = 64 << 20
-    private static let queueSize: UInt16 = 256
 
     private let registers: FunctionDriver
-    private let depth: Int
-    private let bytes: Int
-    private let memory: FlatMemory
-    private let queue: MockDriver
-    private var random: SplitMix64
+    private let requests: PreparedRequests
     var doorbells: UInt64 { registers.doorbells }
 
     init(_ machine: Machine, function: Int, depth: Int, bytes: Int) throws {
-        (self.depth, self.bytes) = (depth, bytes)
         registers = FunctionDriver(machine, function: function)
-        random = SplitMix64(seed: UInt64(function))
         let part = machine.hostMemory.size / 64
-        memory = FlatMemory(base: machine.hostMemoryAddress, machine.hostMemory.bytes)
-        queue = MockDriver(
-            memory: memory, at: memory.base + UInt64(part * (function - 1)), size: Self.queueSize, usesEventIndex: true)
-        try registers.bringUp([.version1, .eventIndex], [queue.layout])
-        // Requests keep their descriptors, three each; only the headers change.
-        for tag in 0..<depth {
-            let header = buffer(tag)
-            let segments = [
-                Segment(address: header, length: 16, isWritable: false),
-                Segment(address: header + 4096, length: UInt32(bytes), isWritable: tag % 2 == 0),
-                Segment(address: header + 16, length: 1, isWritable: true),
-            ]
-            for index: UInt16 in 0..<3 {
-                let flags = index < 2 ? MockDriver.Flag.next : 0
-                queue.pokeDescriptor(UInt16(3 * tag) + index, segments[Int(index)], flags: flags, next: UInt16(3 * tag) + index + 1)
-            }
-            memory.store(UInt32(tag % 2), at: header)
-        }
-    }
-
-    /// A page for header and status, then the data.
-    private func buffer(_ tag: Int) -> UInt64 { queue.buffers + UInt64(tag * (4096 + bytes)) }
-
-    // MARK: Requests
-
-    private func publish(_ tag: Int) {
-        memory.store(random.next() % (Self.diskBytes / UInt64(bytes)) * UInt64(bytes / 512), at: buffer(tag) + 8)
-        queue.publish(UInt16(3 * tag))
+        let memory = FlatMemory(base: machine.hostMemoryAddress, machine.hostMemory.bytes)
+        requests = PreparedRequests(
+            in: memory, at: memory.base + UInt64(part * (function - 1)), depth: depth, bytes: bytes, diskBytes: Self.diskBytes,
+            seed: UInt64(function))
+        try registers.bringUp([.version1, .eventIndex], [requests.queue.layout])
     }
 
     private func notify() {
-        guard queue.needsNotification() else { return }
+        guard requests.queue.needsNotification() else { return }
         registers.notify()
     }
 
     /// Fills the queue.
     func begin() {
-        for tag in 0..<depth { publish(tag) }
-        queue.wantInterrupt(after: queue.usedIndex)
+        requests.begin()
         notify()
     }
 
     /// Reaps what is done and replaces it by new requests; returns how many.
     func serve() throws -> Int {
-        var count = 0
-        while let used = queue.reap() {
-            let tag = Int(used.head) / 3
-            guard memory.load(buffer(tag) + 16, as: UInt8.self) == 0 else {
-                throw BenchmarkError(description: "a request of virtual function \(registers.function) failed")
-            }
-            publish(tag)
-            count += 1
-        }
-        queue.wantInterrupt(after: queue.usedIndex)
+        let count = try requests.serve()
         if count > 0 { notify() }
         return count
     }

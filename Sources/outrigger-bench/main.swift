@@ -4,7 +4,10 @@ import ArgumentParser
 struct Benchmarks: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "outrigger-bench", abstract: "Measure the device in process.",
-        subcommands: [ProgramBenchmark.self, VirtioBenchmark.self, NetworkBenchmark.self, SnapshotBenchmark.self, StepBenchmark.self])
+        subcommands: [
+            ProgramBenchmark.self, VirtioBenchmark.self, NetworkBenchmark.self, VhostUserBenchmark.self, SnapshotBenchmark.self,
+            StepBenchmark.self,
+        ])
 }
 
 Benchmarks.main()

@@ -114,9 +114,9 @@ package final class FrontEnd {
     /// Negotiates all that the protocol has, and these features for the driver; gives the back-end the memory.
     /// - Parameter keepsInflight: with a table for chains in flight, made at the first time.
     package func begin(_ features: Features, queues: Int, queueSize: UInt16, keepsInflight: Bool = false) throws {
-        let offered = try ask(.getProtocolFeatures)
+        let accepted = try ask(.getProtocolFeatures) & ProtocolFeatures.offered(forNetwork: false).rawValue
         // The acknowledgements of all later requests depend on this one.
-        guard send(Message.Request.setProtocolFeatures.rawValue, Self.words(offered)) else {
+        guard send(Message.Request.setProtocolFeatures.rawValue, Self.words(accepted)) else {
             throw gone(.setProtocolFeatures)
         }
         try tell(.setOwner, [])
