@@ -1,4 +1,5 @@
 import Registers
+import Synchronization
 
 /// The driver's side of one split virtqueue, for tests and benchmarks: lays the queue out in memory, makes chains available and
 /// reaps used ones, as virtio 1.2 sections 2.7.13 and 2.7.14 tell a driver to. `poke` functions write what no driver should.
@@ -83,6 +84,8 @@ package final class MockDriver {
     package func publish(_ head: UInt16) {
         memory.store(head, at: layout.driverArea + 4 + 2 * UInt64(available % layout.size))
         available &+= 1
+        // The device may be another process's (2.7.13.3.1).
+        atomicMemoryFence(ordering: .releasing)
         memory.store(available, at: layout.driverArea + 2)
         outstanding += 1
     }
@@ -91,6 +94,8 @@ package final class MockDriver {
     package func needsNotification() -> Bool {
         let old = notified
         notified = available
+        // Section 2.7.13.4.1: the device's wish is read after the index has been written, or both sides may miss each other.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
         if usesEventIndex {
             let event = memory.load(layout.deviceArea + 4 + 8 * UInt64(layout.size), as: UInt16.self)
             return available &- event &- 1 < available &- old
@@ -101,6 +106,7 @@ package final class MockDriver {
     /// The next used element, whose descriptors become free again.
     package func reap() -> Used? {
         guard memory.load(layout.deviceArea + 2, as: UInt16.self) != reaped else { return nil }
+        atomicMemoryFence(ordering: .acquiring)
         let entry = layout.deviceArea + 4 + 8 * UInt64(reaped % layout.size)
         let head = UInt16(truncatingIfNeeded: memory.load(entry, as: UInt32.self))
         let used = Used(head: head, written: memory.load(entry + 4, as: UInt32.self))
@@ -121,6 +127,8 @@ package final class MockDriver {
     /// `used_event`: asks for an interrupt when the used index passes `index` (section 2.7.7.1).
     package func wantInterrupt(after index: UInt16) {
         memory.store(index, at: layout.driverArea + 4 + 2 * UInt64(layout.size))
+        // Whoever looks for used chains next sees those of which the device could not know that they are waited for.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
     }
 
     /// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
