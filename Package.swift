@@ -107,10 +107,11 @@ let package = Package(
 
         // The firmware's own modules, built for this machine so that they can be unit-tested here.
         module("Hardware", path: "firmware/Hardware"),
-        module("OffloadManager", ["AdminProtocol", "Hardware"], path: "firmware/OffloadManager"),
+        module("PolicyEngine", ["AdminProtocol"], path: "firmware/PolicyEngine"),
+        module("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine"], path: "firmware/OffloadManager"),
 
         // Experiments run the firmware's own code.
-        .executableTarget(name: "demand-forecast", dependencies: ["OffloadManager"], path: "tools/experiments/e1", swiftSettings: strict),
+        .executableTarget(name: "demand-forecast", dependencies: ["OffloadManager", "PolicyEngine"], path: "tools/experiments/e1", swiftSettings: strict),
 
         // Makes the scripts of tools/regblock-check.
         .executableTarget(
@@ -138,7 +139,8 @@ let package = Package(
         .executableTarget(name: "trap-check", path: "Tests/TrapCheck", linkerSettings: [withoutSwift]),
         tests("VhostUser", ["OffloadDevice", "Peripherals", "Virtio"]),
         tests("HostAgent", []),
-        tests("OffloadManager", ["AdminProtocol", "Hardware"]),
+        tests("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine"]),
+        tests("PolicyEngine", ["AdminProtocol", "Simulation"]),
         tests("AdminProtocol", []),
     ]
 )

@@ -13,7 +13,8 @@ struct Agent: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Identify.self, Stats.self, Watch.self, Analysis.self, Set.self, ReplayCommand.self, BaselineCommand.self, Log.self, Fault.self,
+            Identify.self, Stats.self, Watch.self, Analysis.self, PolicyCommand.self, Set.self, ReplayCommand.self, BaselineCommand.self,
+            Log.self, Fault.self,
         ])
 
     /// Here, too, so that the option may stand before the command.

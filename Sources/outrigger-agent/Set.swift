@@ -4,51 +4,8 @@ import HostAgent
 
 struct Set: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Change the policy's parameters or an owner's allocation.",
-        subcommands: [SetPolicy.self, SetAllocation.self, SetRelease.self, SetWindow.self, SetAnalysis.self])
-}
-
-struct SetPolicy: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "policy", abstract: "Set parameters of the allocation policy; those not given stay. Prints them all.")
-
-    @OptionGroup var device: DeviceOption
-
-    @Option(help: "'fixed' leaves the allocation alone, 'demand' follows each owner's demand.")
-    var kind: Kind?
-    @Option(help: "Sampling windows from one decision to the next.")
-    var period: UInt32?
-    @Option(help: "A share moves only if it would change by more, in 1/1000 of the link.")
-    var hysteresis: UInt16?
-    @Option(help: "Least guarantee of an active owner, in 1/1000 of the link.")
-    var least: UInt16?
-    @Option(help: "Most guarantee of one owner, in 1/1000 of the link.")
-    var most: UInt16?
-    @Option(help: "Weight of the newest sample in the demand's average, in 1/256.")
-    var smoothing: UInt16?
-    @Option(help: "Guarantee above the demand, in 1/1000 of it.")
-    var headroom: UInt16?
-
-    enum Kind: String, CaseIterable, ExpressibleByArgument { case fixed, demand }
-
-    func run() throws {
-        let client = try device.client()
-        var policy = try client.policy()
-        if let kind { policy.policy = (kind == .fixed ? PolicyKind.fixed : .demand).rawValue }
-        if let period { policy.periodWindows = period }
-        if let hysteresis { policy.hysteresisPermille = hysteresis }
-        if let least { policy.leastPermille = least }
-        if let most { policy.mostPermille = most }
-        if let smoothing { policy.smoothing = smoothing }
-        if let headroom { policy.headroomPermille = headroom }
-        try client.setPolicy(policy)
-        policy = try client.policy()
-        print("""
-            policy \(policy.policy == PolicyKind.fixed.rawValue ? "fixed" : "demand"), period \(policy.periodWindows) windows, \
-            hysteresis \(policy.hysteresisPermille)/1000, least \(policy.leastPermille)/1000, most \(policy.mostPermille)/1000, \
-            smoothing \(policy.smoothing)/256, headroom \(policy.headroomPermille)/1000
-            """)
-    }
+        abstract: "Change an owner's allocation, the sampling window or how the firmware forecasts.",
+        subcommands: [SetAllocation.self, SetRelease.self, SetWindow.self, SetAnalysis.self])
 }
 
 struct SetAllocation: ParsableCommand {

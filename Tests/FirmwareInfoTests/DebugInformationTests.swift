@@ -18,7 +18,7 @@ struct DebugInformationTests {
         #expect(information.functions(named: "serve").map(\.linkageName).contains(serve.linkageName))
         #expect(information.functions(named: serve.linkageName).map(\.name) == ["OffloadManager.serve(_:)"])
         // An extension of another module's type, a private function with labels, a getter, plain C.
-        for name in ["UART.sendNow(hexadecimal:)", "BandwidthPolicy.setShare(_:of:)", "Settings.policy.getter", "memcpy"] {
+        for name in ["UART.sendNow(hexadecimal:)", "PolicyEngine.add(_:of:)", "Settings.policy.getter", "memcpy"] {
             #expect(information.functions(named: name).count == 1, "\(name)")
         }
         #expect(information.functions(named: "noSuchFunction").isEmpty)

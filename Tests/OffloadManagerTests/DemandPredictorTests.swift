@@ -1,5 +1,6 @@
 import Foundation
 import OffloadManager
+import PolicyEngine
 import Testing
 
 /// Forecasts against loads of known kind.

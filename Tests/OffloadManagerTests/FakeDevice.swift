@@ -1,6 +1,7 @@
 import AdminProtocol
 import Hardware
 import OffloadManager
+import PolicyEngine
 
 /// What the firmware's loads and stores meet in a unit test: plain words for registers, bytes for shared memory, and as much behaviour
 /// as the firmware relies on. Whoever reaches beyond that fails the test.

@@ -1,6 +1,7 @@
 import AdminProtocol
 import Hardware
 import OffloadManager
+import PolicyEngine
 import Testing
 
 @Suite struct EventRingTests {

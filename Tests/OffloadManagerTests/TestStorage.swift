@@ -7,7 +7,7 @@ final class TestStorage {
     init() {
         value = Storage(
             trace: .allocate(capacity: 4 + 512 * 4), counters: .allocate(capacity: 32),
-            arena: .allocate(byteCount: 640 * 1024, alignment: 8))
+            arena: .allocate(byteCount: 896 * 1024, alignment: 8))
         value.trace.initialize(repeating: 0)
         value.counters.initialize(repeating: 0)
     }

@@ -49,20 +49,12 @@ public struct Baseline: WireLayout {
     }
 }
 
-/// How the firmware allocates bandwidth.
-public enum PolicyKind: UInt32, Sendable {
-    /// It leaves the allocation alone.
-    case fixed = 0
-    /// Guarantees follow each owner's demand.
-    case demand = 1
-}
-
-/// Parameters of the allocation policy.
+/// What decides about the allocation, and when.
 public struct PolicyParameters: WireLayout {
     public static let byteCount = 32
 
-    /// ``PolicyKind``, or a number that isn't one.
-    public var policy: UInt32 = 1
+    /// ``PolicyNumber`` of the policy that is selected.
+    public var policy: UInt32 = PolicyNumber.fair
     /// Sampling windows from one decision to the next.
     public var periodWindows: UInt32 = 10
     /// A share moves only if it would change by more, in 1/1000 of the link.

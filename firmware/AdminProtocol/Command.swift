@@ -14,6 +14,8 @@ public enum AdminOpcode: UInt16, Sendable {
     case reportBaseline = 0x0010
     case getPolicy = 0x0020
     case setPolicy = 0x0021
+    case describePolicy = 0x0022
+    case tunePolicy = 0x0023
     case getAllocation = 0x0030
     case setAllocation = 0x0031
     case releaseAllocation = 0x0032
@@ -23,6 +25,9 @@ public enum AdminOpcode: UInt16, Sendable {
     case getStatistics = 0x0050
     case getLatency = 0x0051
     case getAnalysis = 0x0052
+    case uploadPolicy = 0x0070
+    case installPolicy = 0x0071
+    case removePolicy = 0x0072
 
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
@@ -35,13 +40,20 @@ public enum AdminOpcode: UInt16, Sendable {
         case .setAllocation: Allocation.byteCount
         case .startLog: LogRequest.byteCount
         case .getStatistics, .getAnalysis: StatisticsRequest.byteCount
+        case .describePolicy, .removePolicy: PolicySelect.byteCount
+        case .tunePolicy: PolicyValues.byteCount
+        case .uploadPolicy: PolicyPiece.byteCount
+        case .installPolicy: PolicyInstallation.byteCount
         }
     }
 
     /// Bytes of result that the command needs room for; of the statistics page, the header.
     public var resultByteCount: Int {
         switch self {
-        case .setFeature, .reportBaseline, .setPolicy, .setAllocation, .releaseAllocation: 0
+        case .setFeature, .reportBaseline, .setPolicy, .tunePolicy, .setAllocation, .releaseAllocation: 0
+        case .uploadPolicy, .removePolicy: 0
+        case .installPolicy: PolicyRefusal.byteCount
+        case .describePolicy: PolicyEntry.byteCount
         case .listOpcodes: OpcodeList.byteCount
         case .identify: Identity.byteCount
         case .getFeature: FeatureValue.byteCount
@@ -59,7 +71,9 @@ public enum AdminOpcode: UInt16, Sendable {
         switch self {
         case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getLatency: true
         case .startLog, .stopLog, .harvestLog: group == .virtualFunction
-        case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis: group == .device
+        case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis, .describePolicy,
+            .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy:
+            group == .device
         }
     }
 }
@@ -105,6 +119,8 @@ public enum AdminQualifier: UInt16, Sendable {
     case tryAgain = 7
     /// The writable part is too short for the result.
     case result = 8
+    /// The program can't be taken; the result is a ``PolicyRefusal``.
+    case program = 9
 }
 
 /// The beginning of a command's device-readable part; its data follows.

@@ -64,6 +64,9 @@ public struct DeviceEvent: WireLayout {
         case componentChanged = 10
         /// What was found, where.
         case queueError = 11
+        /// ``PolicyNumber`` that is in force now, and from bit 32 the one whose program has failed; kind of the fault, and from bit 32 the
+        /// instruction.
+        case policyFault = 12
     }
 
     public init(

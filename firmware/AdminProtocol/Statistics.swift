@@ -39,7 +39,7 @@ public struct StatisticsHeader: WireLayout {
     public var decisionsTaken: UInt32 = 0
     /// Policy decisions that left it alone.
     public var decisionsLeft: UInt32 = 0
-    /// ``PolicyKind``.
+    /// ``PolicyNumber``.
     public var policy: UInt16 = 0
     /// The firmware's busy time, in the last second or less.
     public var busyPermille: UInt16 = 0

@@ -146,23 +146,32 @@ public struct AdminQueue {
 
     // MARK: A chain's contents
 
-    /// Copies the beginning of the chain's device-readable part.
+    /// Copies from the chain's device-readable part.
+    /// - Parameter offset: where in it to begin.
     /// - Returns: the bytes that there were, at most `capacity`.
-    public func read(_ chain: Chain, into buffer: UnsafeMutableRawPointer, capacity: UInt32) -> UInt32 {
+    public func read(_ chain: Chain, from offset: UInt32 = 0, into buffer: UnsafeMutableRawPointer, capacity: UInt32) -> UInt32 {
+        var skip = offset
         var done: UInt32 = 0
         for index in 0..<chain.readable where done < capacity {
             let segment = chain.segments[index]
-            let count = min(segment.count, capacity &- done)
-            memory.copy(segment.address, to: buffer + Int(done), count: count)
+            if skip >= segment.count { skip &-= segment.count; continue }
+            let count = min(segment.count &- skip, capacity &- done)
+            memory.copy(segment.address &+ skip, to: buffer + Int(done), count: count)
             done &+= count
+            skip = 0
         }
         return done
     }
 
+    /// Bytes of the chain's device-readable part.
+    public func readable(_ chain: Chain) -> UInt32 { bytes(of: chain, 0..<chain.readable) }
+
     /// Bytes that the chain's device-writable part has room for.
-    public func room(_ chain: Chain) -> UInt32 {
+    public func room(_ chain: Chain) -> UInt32 { bytes(of: chain, chain.readable..<chain.count) }
+
+    private func bytes(of chain: Chain, _ segments: Range<Int>) -> UInt32 {
         var sum: UInt32 = 0
-        for index in chain.readable..<chain.count {
+        for index in segments {
             let (total, overflow) = sum.addingReportingOverflow(chain.segments[index].count)
             sum = overflow ? .max : total
         }

@@ -1,5 +1,6 @@
 import AdminProtocol
 import Hardware
+import PolicyEngine
 
 /// How a command ended.
 struct Answer {
@@ -84,9 +85,21 @@ extension OffloadManager {
         case .getPolicy: return result(policy.parameters, request)
         case .setPolicy:
             let parameters = PolicyParameters(decoding: request.data)
-            guard BandwidthPolicy.isValid(parameters) else { return Answer(.invalid, .field) }
+            guard policy.isValid(parameters) else { return Answer(.invalid, .field) }
             setPolicy(parameters)
             return Answer(.ok)
+        case .describePolicy:
+            let number = PolicySelect(decoding: request.data).number
+            guard policy.registry.contains(number) else { return Answer(.invalid, .field) }
+            return result(describe(number), request)
+        case .tunePolicy:
+            let values = PolicyValues(decoding: request.data)
+            guard policy.registry.contains(values.number) else { return Answer(.invalid, .field) }
+            policy.setValues(values)
+            return Answer(.ok)
+        case .uploadPolicy: return uploadPolicy(PolicyPiece(decoding: request.data), request)
+        case .installPolicy: return installPolicy(PolicyInstallation(decoding: request.data), request)
+        case .removePolicy: return removePolicy(PolicySelect(decoding: request.data).number)
         case .getAllocation:
             var allocation = partitions.allocation(of: owner)
             if policy.pinned.contains(owner) { allocation.flags = Allocation.pinned }
@@ -171,9 +184,9 @@ extension OffloadManager {
         guard let feature = Feature(rawValue: value.feature) else { return Answer(.invalid, .field) }
         switch feature {
         case .policy:
-            guard value.value <= 1 else { return Answer(.invalid, .field) }
             var parameters = policy.parameters
-            parameters.policy = UInt32(truncatingIfNeeded: value.value)
+            parameters.policy = UInt32(clamping: value.value)
+            guard policy.isValid(parameters) else { return Answer(.invalid, .field) }
             setPolicy(parameters)
         case .events:
             guard value.value & ~EventRing.allKinds == 0 else { return Answer(.invalid, .field) }
@@ -213,17 +226,18 @@ extension OffloadManager {
         else { return Answer(.invalid, .field) }
         let most = partitions.mostShare(limit: allocation.limit)
         let before = policy.grant(of: owner)
-        policy.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: true)
-        let makesRoom = policy.total > 1000 && policy.parameters.policy == PolicyKind.demand.rawValue
+        policy.set(UInt32(allocation.guaranteePermille), of: owner, weight: UInt32(allocation.weight), most: most, pin: true)
+        let makesRoom = policy.total > 1000 && policy.parameters.policy != PolicyNumber.fixed
         if makesRoom {
-            policy.decide()
+            policy.predictResourceNeeds()
+            policy.calculateNewAllocation(policy.parameters.policy)
             var changing = policy.changing
             while let other = changing.popFirst() { partitions.stage(guarantee: policy.target(of: other), of: other) }
         }
         partitions.stage(allocation, of: owner)
         let outcome = partitions.commit()
         guard outcome.reason == .none else {
-            policy.set(before.share, of: owner, most: before.most, pin: before.isPinned)
+            policy.set(before.share, of: owner, weight: before.weight, most: before.most, pin: before.isPinned)
             return refused(outcome, request)
         }
         if makesRoom {
@@ -231,7 +245,7 @@ extension OffloadManager {
             policy.committed()
         }
         let isPinned = allocation.flags & Allocation.pinned != 0
-        policy.set(UInt32(allocation.guaranteePermille), of: owner, most: most, pin: isPinned)
+        policy.set(UInt32(allocation.guaranteePermille), of: owner, weight: UInt32(allocation.weight), most: most, pin: isPinned)
         Settings(hw.sysctl).save(pinned: policy.pinned)
         counters.count(.commits)
         unannounced.insert(owner)

@@ -1,4 +1,5 @@
 import Hardware
+import PolicyEngine
 
 /// Short messages on the UART. They wait in a ring that the transmitter's interrupt empties, so that logging never waits for the line.
 /// What doesn't fit is dropped, and the next message that fits says so.

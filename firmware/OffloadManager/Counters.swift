@@ -10,7 +10,7 @@ public struct Counters {
         case queueDefects
         /// Windows sampled, and windows that were missed or torn.
         case windows, windowsMissed
-        /// Most cycles that sampling and policy took for one window.
+        /// Most cycles that sampling took for one window.
         case windowCyclesMax
         /// Commits that the Resource Manager accepted and rejected.
         case commits, commitsRejected
@@ -22,6 +22,10 @@ public struct Counters {
         case ticks
         /// Owners' intervals that were analysed, and most cycles that one took; the cycles of all forecasts of the next interval.
         case analyses, analysisCyclesMax, forecastCycles
+        /// Policy programs that were ended before their end.
+        case policyFaults
+        /// Most cycles that a decision took.
+        case decisionCyclesMax
     }
 
     private let words: UnsafeMutablePointer<UInt32>

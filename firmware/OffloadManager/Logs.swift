@@ -1,5 +1,6 @@
 import AdminProtocol
 import Hardware
+import PolicyEngine
 
 /// Starts and stops the logging engine's logs. Each owner has a fixed place for its ring in the upper half of shared memory, so that
 /// rings never overlap and nothing has to be allocated.

@@ -1,5 +1,6 @@
 import AdminProtocol
 import Hardware
+import PolicyEngine
 
 /// The firmware of the management core: boots, then serves the host and moves resources to where they are needed, for ever.
 public struct OffloadManager: ~Copyable {
@@ -18,7 +19,7 @@ public struct OffloadManager: ~Copyable {
     var queue: AdminQueue
     var events: EventRing
     var sampler: Sampler
-    var policy: BandwidthPolicy
+    var policy: PolicyEngine
     var analysis: WorkloadAnalysis
     /// Shares as the host has been told, in 1/1000, and owners of whom there may be news.
     private let announced: Table<UInt16>
@@ -38,7 +39,7 @@ public struct OffloadManager: ~Copyable {
     private var hasBacklog = false
     private var nextTick: UInt64 = 0
     private var tickCycles: UInt64 = 0
-    private let cyclesPerMicrosecond: UInt32
+    let cyclesPerMicrosecond: UInt32
 
     /// Commands that one pass of the event loop serves at most, so that a busy host doesn't keep the windows waiting.
     static let commandsPerPass = 8
@@ -58,9 +59,9 @@ public struct OffloadManager: ~Copyable {
         counters = Counters(storage.counters.baseAddress!)
         var arena = Arena(storage.arena)
         console = Console(hw.uart, in: &arena)
-        policy = BandwidthPolicy(in: &arena)
+        policy = PolicyEngine(in: &arena)
         analysis = WorkloadAnalysis(hw.wa, in: &arena)
-        announced = arena.table(of: BandwidthPolicy.owners, repeating: 0)
+        announced = arena.table(of: PolicyEngine.owners, repeating: 0)
         let system = hw.sysctl
         resetCause = system.resetCause.rawValue
         trace.record(TraceRing.Boot(causes: resetCause, starts: system.resetCount.count), at: Hart.cycle)
@@ -88,15 +89,20 @@ public struct OffloadManager: ~Copyable {
         system.write(SYSCTL.RESET_CAUSE(rawValue: resetCause))
         let settings = Settings(system)
         let pinned = settings.pinned
-        for owner in 0..<BandwidthPolicy.owners {
+        for owner in 0..<PolicyEngine.owners {
             let (share, limit) = (partitions.guarantee(of: owner), partitions.limit(of: owner))
-            policy.set(share, of: owner, most: partitions.mostShare(limit: limit), pin: pinned.contains(owner))
+            policy.set(
+                share, of: owner, weight: partitions.weight(of: owner), most: partitions.mostShare(limit: limit),
+                pin: pinned.contains(owner))
             announced[owner] = UInt16(truncatingIfNeeded: share)
         }
         // A restart keeps the length that was set.
         let isFirstStart = SYSCTL.RESET_CAUSE(rawValue: resetCause).powerOn || !Sampler.lengths.contains(sampler.length)
         sampler.start(length: isFirstStart ? Self.defaultWindowMicroseconds &* cyclesPerMicrosecond : sampler.length)
-        setPolicy(settings.policy)
+        var parameters = settings.policy
+        // What the host has uploaded didn't outlive the restart.
+        if !policy.isValid(parameters) { parameters.policy = PolicyNumber.fair }
+        setPolicy(parameters)
         partitions.enableInterrupts()
         logs.enableInterrupts()
         hw.mailbox.intrEnable = .init(adminQueue: true, configuration: true, hostReset: true)
@@ -222,12 +228,12 @@ public struct OffloadManager: ~Copyable {
             counters.count(.windowsMissed, by: sampler.missed &- missedBefore)
             trace.record(TraceRing.WindowsMissed(count: sampler.missed &- missedBefore), at: start)
         }
-        let isDecision = policy.endWindow(active: window.active)
-        if isDecision { commitShares() }
-        analyseWorkload(window.active, isBusy: isDecision)
+        let isDue = policy.endWindow(active: window.active)
+        analyseWorkload(window.active, isBusy: isDue)
         let cycles = Hart.cycle &- start
         counters[.windowCyclesMax] = max(counters[.windowCyclesMax], cycles)
         trace.record(TraceRing.Window(number: window.number, cycles: cycles), at: start)
+        if isDue { reallocateResources() }
     }
 
     /// One owner's turn of the analysis, if the window hasn't been dear already.
@@ -244,24 +250,6 @@ public struct OffloadManager: ~Copyable {
         trace.record(TraceRing.Analysis(owner: UInt32(truncatingIfNeeded: owner), cycles: cycles), at: start)
     }
 
-    private mutating func commitShares() {
-        let changing = policy.changing
-        var rest = changing
-        while let owner = rest.popFirst() { partitions.stage(guarantee: policy.target(of: owner), of: owner) }
-        let result = partitions.commit()
-        guard result.reason == .none else {
-            policy.rejected()
-            counters.count(.commitsRejected)
-            trace.record(TraceRing.Rejected(reason: result.reason.rawValue, owner: result.owner), at: Hart.cycle)
-            events.post(.partitionRejected, owner: Int(result.owner), severity: .warning, at: interrupts.now, UInt64(result.rawValue))
-            return
-        }
-        policy.committed()
-        unannounced = unannounced.union(changing)
-        counters.count(.commits)
-        trace.record(TraceRing.Committed(generation: partitions.generation, owners: changing.count), at: Hart.cycle)
-    }
-
     /// Tells the host of shares that have changed, a few in each pass: of what happens in between, it hears the sum.
     private mutating func announceShares() {
         guard !unannounced.isEmpty, events.isEnabled else { return }
@@ -276,14 +264,6 @@ public struct OffloadManager: ~Copyable {
             events.post(.partitionChanged, owner: owner, at: now, generation, UInt64(before) | UInt64(share) << 16)
             posted &+= 1
         }
-    }
-
-    /// Puts policy parameters in force, and saves them.
-    mutating func setPolicy(_ parameters: PolicyParameters) {
-        windowMicroseconds = max(sampler.length / cyclesPerMicrosecond, 1)
-        let capacity = UInt64(partitions.linkBytesPerMicrosecond) * UInt64(windowMicroseconds)
-        policy.configure(parameters, capacity: UInt32(clamping: capacity))
-        Settings(hw.sysctl).save(parameters)
     }
 
     /// Sets the length of the Workload Analyzer's windows.

@@ -36,6 +36,7 @@ public struct Partitions {
     }
 
     public func guarantee(of owner: Int) -> UInt32 { manager.active[owner].bandwidth.guarantee }
+    public func weight(of owner: Int) -> UInt32 { manager.active[owner].bandwidth.weight }
     public func limit(of owner: Int) -> UInt32 { manager.active[owner].limit.bytesPerUs }
 
     /// Most that an owner's limit lets it have of the link, in 1/1000.

@@ -1,4 +1,5 @@
 import Hardware
+import PolicyEngine
 
 /// Reads the Workload Analyzer's windows.
 public struct Sampler {
@@ -31,7 +32,7 @@ public struct Sampler {
 
     /// Reads the latest window of every active owner, and of no other, into the policy.
     /// - Returns: its number and who was active in it; nil if there is no new one.
-    public mutating func sample(into policy: inout BandwidthPolicy) -> (number: UInt32, active: OwnerSet)? {
+    public mutating func sample(into policy: inout PolicyEngine) -> (number: UInt32, active: OwnerSet)? {
         analyzer.write(WA.INTR_STATE(window: true, overrun: true))
         let number = analyzer.windowNumber.count
         guard number != latest else { return nil }

@@ -1,5 +1,6 @@
 import AdminProtocol
 import Hardware
+import PolicyEngine
 
 /// What the host has told the firmware and must not be forgotten with a restart: kept in SYSCTL.SCRATCH, which only power-on clears.
 /// Everything else is in the blocks' own registers.
@@ -14,7 +15,7 @@ struct Settings {
         var words = InlineArray<8, UInt32>(repeating: 0)
         for index in 0..<5 { words[index] = scratch[index].value }
         let parameters = withUnsafeBytes(of: &words) { PolicyParameters(decoding: $0.baseAddress!) }
-        return BandwidthPolicy.isValid(parameters) ? parameters : PolicyParameters()
+        return PolicyEngine.isInRange(parameters) ? parameters : PolicyParameters()
     }
 
     func save(_ parameters: PolicyParameters) {

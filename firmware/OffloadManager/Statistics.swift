@@ -1,12 +1,13 @@
 import AdminProtocol
 import Hardware
+import PolicyEngine
 
 /// The statistics page (regmaps/hostif/README.md, Statistics page): read from the blocks when the host asks, and kept nowhere.
 extension OffloadManager {
     func statistics(_ select: StatisticsRequest, _ request: Request) -> Answer {
         let first = Int(select.firstOwner)
-        guard first < BandwidthPolicy.owners else { return Answer(.invalid, .field) }
-        let wanted = UInt32(min(Int(select.owners), BandwidthPolicy.owners - first))
+        guard first < PolicyEngine.owners else { return Answer(.invalid, .field) }
+        let wanted = UInt32(min(Int(select.owners), PolicyEngine.owners - first))
         let headerBytes = UInt32(StatisticsHeader.byteCount)
         let entryBytes = UInt32(StatisticsEntry.byteCount)
         let entries = min(wanted, (request.room &- headerBytes) / entryBytes)

@@ -12,7 +12,7 @@ import AdminProtocol
 /// information has them only once).
 public struct TraceRing {
     public enum Kind: UInt32, Sendable, CaseIterable {
-        case boot, command, unknownCommand, queueBroken, window, windowsMissed, committed, rejected, fault, analysis
+        case boot, command, unknownCommand, queueBroken, window, windowsMissed, committed, rejected, fault, analysis, policyFault
     }
 
     /// The firmware has started.
@@ -56,7 +56,7 @@ public struct TraceRing {
     public struct Window: TraceRecord {
         public static var kind: Kind { .window }
         public let number: UInt32
-        /// What sampling and policy took.
+        /// What sampling took.
         public let cycles: UInt32
 
         public init(number: UInt32, cycles: UInt32) {
@@ -85,6 +85,13 @@ public struct TraceRing {
         /// `RM.RESULT.reason`.
         public let reason: UInt32
         public let owner: UInt32
+    }
+
+    /// A policy's program was ended before its end.
+    public struct PolicyFault: TraceRecord {
+        public static var kind: Kind { .policyFault }
+        public let policy: UInt32
+        public let instruction: UInt32
     }
 
     /// A trap.

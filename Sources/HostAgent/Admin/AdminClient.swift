@@ -41,6 +41,57 @@ public struct AdminClient {
         _ = try queue.send(AdminCommand(.setPolicy), data: Self.bytes(of: parameters), room: 0)
     }
 
+    /// The policies that there are, in the order of their numbers.
+    public func policies() throws -> [PolicyEntry] {
+        var entries: [PolicyEntry] = []
+        for number in 0..<PolicyNumber.count {
+            if let entry = try describe(policy: number) { entries.append(entry) }
+        }
+        return entries
+    }
+
+    /// One policy; nil if there is none of this number.
+    public func describe(policy number: UInt32) throws -> PolicyEntry? {
+        do {
+            return try send(.describePolicy, data: Self.bytes(of: PolicySelect(number: number)))
+        } catch let refusal as AdminQueue.Refusal where refusal.qualifier == AdminQualifier.field.rawValue {
+            return nil
+        }
+    }
+
+    /// Sets the values that tune a policy.
+    public func tune(policy number: UInt32, _ values: TuningValues) throws {
+        _ = try queue.send(AdminCommand(.tunePolicy), data: Self.bytes(of: PolicyValues(number: number, values: values)), room: 0)
+    }
+
+    /// Uploads a program in pieces and makes it a policy, in place of the one that has the number.
+    /// - Throws: ``PolicyRefusal`` when the firmware's verifier doesn't let it pass; then all stays as it was.
+    public func install(policy number: UInt32, name: String, program: [UInt8]) throws {
+        var checksum = Checksum()
+        for byte in program { checksum.add(byte) }
+        for offset in stride(from: 0, to: max(program.count, 1), by: PolicyPiece.longest) {
+            let bytes = Array(program[offset..<min(offset + PolicyPiece.longest, program.count)])
+            let piece = PolicyPiece(offset: UInt32(offset), count: UInt32(bytes.count))
+            _ = try queue.send(AdminCommand(.uploadPolicy), data: Self.bytes(of: piece) + bytes, room: 0)
+        }
+        var installation = PolicyInstallation()
+        installation.number = number
+        installation.count = UInt32(program.count)
+        installation.checksum = checksum.value
+        installation.setName(name)
+        do {
+            _ = try queue.send(AdminCommand(.installPolicy), data: Self.bytes(of: installation), room: PolicyRefusal.byteCount)
+        } catch let refusal as AdminQueue.Refusal where refusal.qualifier == AdminQualifier.program.rawValue {
+            throw try Self.decode(refusal.result) as PolicyRefusal
+        }
+    }
+
+    /// Takes an uploaded policy away.
+    /// - Throws: when it is the one that is selected.
+    public func remove(policy number: UInt32) throws {
+        _ = try queue.send(AdminCommand(.removePolicy), data: Self.bytes(of: PolicySelect(number: number)), room: 0)
+    }
+
     /// What the host (0) or a virtual machine has of the device.
     public func allocation(of member: Int) throws -> Allocation { try send(.getAllocation, member: member) }
 

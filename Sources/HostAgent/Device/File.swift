@@ -58,6 +58,13 @@ public final class File {
 
     /// The whole text of a small file such as an attribute in sysfs, without the final newline.
     public static func text(_ path: String) throws(AgentError) -> String {
+        var bytes = try contents(path)
+        if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// All bytes of a file.
+    static func contents(_ path: String) throws(AgentError) -> [UInt8] {
         let file = try File(path, O_RDONLY)
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65536)
@@ -67,8 +74,7 @@ public final class File {
             if count == 0 { break }
             bytes += chunk[..<count]
         }
-        if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-        return String(decoding: bytes, as: UTF8.self)
+        return bytes
     }
 }
 

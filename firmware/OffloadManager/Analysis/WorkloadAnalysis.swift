@@ -1,4 +1,5 @@
 import Hardware
+import PolicyEngine
 
 /// Analyses what every owner does, interval by interval: what it asks for and will ask for, what is normal for it, what holds it up.
 ///

@@ -1,3 +1,5 @@
+import PolicyEngine
+
 /// Finds when an owner's past was most like its present: forecasting by analogues (Lorenz: Atmospheric predictability as revealed by
 /// naturally occurring analogues, 1969), by lags.
 ///

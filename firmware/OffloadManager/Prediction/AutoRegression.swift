@@ -1,3 +1,5 @@
+import PolicyEngine
+
 /// A linear forecast from the eight latest values, learned as it goes by normalised least mean squares with the error's sign (Nagumo,
 /// Noda: A learning method for system identification, 1967): one outlier moves it no more than any other error.
 ///

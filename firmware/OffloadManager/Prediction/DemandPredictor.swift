@@ -1,3 +1,5 @@
+import PolicyEngine
+
 /// What is forecast of an owner.
 public enum DemandMetric: Int, CaseIterable, Sendable {
     /// Requests arrived: work for service cores.

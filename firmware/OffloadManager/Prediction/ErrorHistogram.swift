@@ -1,3 +1,5 @@
+import PolicyEngine
+
 /// How far forecasts were off, and from that the interval around the next one that ought to hold 90 % of what comes.
 ///
 /// Errors are counted in bins of half an octave, from four octaves too high to four too low; every 256 forecasts the counts are halved.

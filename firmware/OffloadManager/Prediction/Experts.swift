@@ -1,3 +1,5 @@
+import PolicyEngine
+
 /// The ways in which a series is forecast, by their bits in `PredictorSet`.
 public enum Expert: Int, CaseIterable, Sendable {
     /// The latest value.

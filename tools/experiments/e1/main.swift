@@ -1,6 +1,7 @@
 // E1: how well the firmware forecasts demand, on a recorded virtual machine. It runs the very code of the firmware, built for this machine.
 import Foundation
 import OffloadManager
+import PolicyEngine
 
 /// Forecasts of one series, by the interval that they are for.
 struct Row {

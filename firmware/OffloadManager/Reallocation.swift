@@ -1,0 +1,125 @@
+import AdminProtocol
+import Hardware
+import PolicyEngine
+
+/// Moving resources to where they are needed.
+extension OffloadManager {
+    /// Decides anew about what every owner has, and puts it in force.
+    mutating func reallocateResources() {
+        let start = Hart.cycle
+        defer {
+            let cycles = Hart.cycle &- start
+            counters[.decisionCyclesMax] = max(counters[.decisionCyclesMax], cycles)
+        }
+        describeOwners()
+        policy.predictResourceNeeds()
+        let policies = policy.getAvailablePolicies()
+        let best = policy.selectBestPolicy(policies)
+        let decision = policy.calculateNewAllocation(best)
+        if let rollback = decision.rollback { report(rollback) }
+        guard decision.change > UInt32(policy.parameters.hysteresisPermille) else { return policy.left() }
+        updateResourceAssignments()
+    }
+
+    /// Tells the policies what only they need of the latest window.
+    private func describeOwners() {
+        var rest = policy.members
+        while let owner = rest.popFirst() {
+            let summary = hw.wa.summary[owner], context = policy.contexts[owner]
+            let requests = summary.requests.count
+            guard requests != 0 else { continue }
+            let latency = summary.latency
+            context[.latency50] = microseconds(latency.p50)
+            context[.latency99] = microseconds(latency.p99)
+            context[.sequential] = min(summary.sequential.count, requests &* 2) &* 1000 / requests
+        }
+    }
+
+    /// The upper end of a latency bucket: log2 of cycles, rounded down.
+    private func microseconds(_ bucket: UInt32) -> UInt32 {
+        let cycles: UInt32 = bucket >= 31 ? .max : 2 &<< bucket
+        return cycles / cyclesPerMicrosecond
+    }
+
+    /// Commits the new allocation as a whole. If the Resource Manager refuses it, all stays as it was.
+    private mutating func updateResourceAssignments() {
+        let changing = policy.changing
+        var rest = changing
+        while let owner = rest.popFirst() { partitions.stage(guarantee: policy.target(of: owner), of: owner) }
+        let result = partitions.commit()
+        guard result.reason == .none else {
+            policy.rejected()
+            counters.count(.commitsRejected)
+            trace.record(TraceRing.Rejected(reason: result.reason.rawValue, owner: result.owner), at: Hart.cycle)
+            events.post(.partitionRejected, owner: Int(result.owner), severity: .warning, at: interrupts.now, UInt64(result.rawValue))
+            return
+        }
+        policy.committed()
+        unannounced = unannounced.union(changing)
+        counters.count(.commits)
+        trace.record(TraceRing.Committed(generation: partitions.generation, owners: changing.count), at: Hart.cycle)
+    }
+
+    private mutating func report(_ rollback: PolicyEngine.Rollback) {
+        counters.count(.policyFaults)
+        trace.record(TraceRing.PolicyFault(policy: rollback.policy, instruction: rollback.instruction), at: Hart.cycle)
+        events.post(
+            .policyFault, severity: .error, at: interrupts.now, UInt64(rollback.replacement) | UInt64(rollback.policy) << 32,
+            UInt64(rollback.fault.rawValue) | UInt64(rollback.instruction) << 32)
+        Settings(hw.sysctl).save(policy.parameters)
+    }
+
+    // MARK: Policies
+
+    /// Puts policy parameters in force, and saves them.
+    mutating func setPolicy(_ parameters: PolicyParameters) {
+        windowMicroseconds = max(sampler.length / cyclesPerMicrosecond, 1)
+        let linkBytes = UInt64(partitions.linkBytesPerMicrosecond) * UInt64(windowMicroseconds)
+        policy.configure(parameters, linkBytes: UInt32(clamping: linkBytes), windowMicroseconds: windowMicroseconds)
+        Settings(hw.sysctl).save(parameters)
+    }
+
+    /// Takes in a piece of a program, which follows the command's data.
+    mutating func uploadPolicy(_ piece: PolicyPiece, _ request: Request) -> Answer {
+        let start = UInt32(AdminCommand.byteCount + PolicyPiece.byteCount)
+        guard piece.count <= UInt32(PolicyPiece.longest), queue.readable(request.chain) >= start &+ piece.count else {
+            return Answer(.invalid, .command)
+        }
+        guard policy.expects(piece.offset) else { return Answer(.invalid, .field) }
+        var done: UInt32 = 0
+        var bytes = InlineArray<8, UInt64>(repeating: 0)
+        withUnsafeMutableBytes(of: &bytes) { buffer in
+            while done < piece.count {
+                let count = queue.read(
+                    request.chain, from: start &+ done, into: buffer.baseAddress!, capacity: min(UInt32(buffer.count), piece.count &- done))
+                guard count != 0 else { return }
+                for index in 0..<Int(count) { policy.upload(buffer[index]) }
+                done &+= count
+            }
+        }
+        return Answer(.ok)
+    }
+
+    /// Makes a policy of what was uploaded.
+    mutating func installPolicy(_ installation: PolicyInstallation, _ request: Request) -> Answer {
+        guard PolicyNumber.uploaded.contains(installation.number) else { return Answer(.invalid, .field) }
+        guard let refusal = policy.install(installation) else { return Answer(.ok) }
+        put(refusal, at: UInt32(AdminResult.byteCount), in: request.chain)
+        let count = UInt32(PolicyRefusal.byteCount)
+        return Answer(.invalid, .program, resultBytes: count, written: count)
+    }
+
+    mutating func removePolicy(_ number: UInt32) -> Answer {
+        guard PolicyNumber.uploaded.contains(number), policy.registry.contains(number) else { return Answer(.invalid, .field) }
+        guard policy.parameters.policy != number else { return Answer(.busy, .tryAgain) }
+        policy.remove(number)
+        return Answer(.ok)
+    }
+
+    /// What the list of policies says of one.
+    func describe(_ number: UInt32) -> PolicyEntry {
+        var entry = policy.registry.entry(number)
+        if policy.parameters.policy == number { entry.flags = PolicyEntry.Flag.selected | PolicyEntry.Flag.inForce }
+        return entry
+    }
+}

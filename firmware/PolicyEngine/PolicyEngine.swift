@@ -1,0 +1,385 @@
+import AdminProtocol
+
+/// What a window of the Workload Analyzer says of one owner, as far as the policies need it.
+public struct OwnerSample: Equatable, Sendable {
+    /// Payload bytes completed in the window.
+    public var bytes: UInt32
+    /// Requests completed in the window.
+    public var requests: UInt32
+    /// Requests in flight at the window's end.
+    public var depth: UInt32
+
+    public init(bytes: UInt32 = 0, requests: UInt32 = 0, depth: UInt32 = 0) {
+        self.bytes = bytes; self.requests = requests; self.depth = depth
+    }
+}
+
+/// The Dynamic Allocation Policy Engine: divides the device between owners, by demand and by the policy that the host has selected.
+///
+/// In each window it takes in what the owners did (`add`, `endWindow`). Once in a period it re-allocates, in the stages that
+/// `OffloadManager.reallocateResources` goes through: needs are predicted, a policy is selected, it states its claims, and the claims
+/// become whole units (``Allocator``), which the Resource Manager commits or rejects (`committed`, `rejected`).
+///
+/// Demand is what an owner moved in a window plus what it had waiting at the end, averaged exponentially: an owner that its share
+/// throttles shows by its queue what it would move. What nobody claims stays with the hardware, which lends it by weight. Owners that
+/// the host has pinned keep what they have; the rest is what the policies divide.
+///
+/// It is pure: the same calls give the same allocation. A window costs a few dozen cycles for each active owner, with one 32-bit division
+/// and no 64-bit one.
+public struct PolicyEngine: ~Copyable {
+    public static let owners = PolicyContexts.owners
+    /// How many times more slowly the average falls than it rises: a gap in a burst doesn't cost an owner its share.
+    static let releaseFactor: UInt32 = 4
+    /// Mean request size that is assumed of an owner that hasn't completed any.
+    static let assumedRequestBytes: UInt32 = 4096
+
+    struct OwnerState: BitwiseCopyable {
+        /// Exponential average of the demand, in bytes per window.
+        var demand: UInt32 = 0
+        /// Bytes of the mean request of the last window that had any.
+        var requestBytes: UInt32 = PolicyEngine.assumedRequestBytes
+        /// The most of the link that the owner's limit allows, in 1/1000.
+        var most: UInt16 = 1000
+        /// Windows since the owner was last active.
+        var idle: UInt16 = 0
+    }
+
+    public private(set) var parameters = PolicyParameters()
+    public private(set) var registry: PolicyRegistry
+    /// What the policies are told; what is in force is in ``PolicyContext/Field/grant``.
+    public let contexts: PolicyContexts
+    private let states: Table<OwnerState>
+    /// What the last decision gives each owner: one word for each resource.
+    private let targets: Table<UInt32>
+    private var allocator: Allocator
+    /// Owners that were active within `parameters.idleWindows`.
+    public private(set) var members = OwnerSet()
+    /// Owners that have a share of the link, and those whose allocation the host has pinned.
+    public private(set) var holders = OwnerSet()
+    public private(set) var pinned = OwnerSet()
+    /// Bytes that the link carries in a window.
+    private var linkBytes: UInt32 = .max
+    /// 2^32 / bytes that the link carries in a window, times 1000 and the head room: shares by one multiplication.
+    private var shareOfByte: UInt32 = 0
+    private var windowsToDecision: UInt32 = 0
+    private var rejectionsInARow: UInt32 = 0
+    /// The policy that was in force before the selected one, to go back to.
+    private var policyBefore = PolicyNumber.fair
+    /// Whether the selected policy has decided since it was selected.
+    private var isProven = false
+    /// Decisions that changed the allocation, and that left it alone, wrapping.
+    public private(set) var decisionsTaken: UInt32 = 0
+    public private(set) var decisionsLeft: UInt32 = 0
+
+    public init(in arena: inout Arena) {
+        registry = PolicyRegistry(in: &arena)
+        contexts = PolicyContexts(in: &arena)
+        states = arena.table(of: Self.owners, repeating: OwnerState())
+        targets = arena.table(of: Self.owners * Resource.count, repeating: 0)
+        allocator = Allocator(in: &arena)
+        for owner in 0..<Self.owners {
+            let context = contexts[owner]
+            context[.version] = PolicyContext.version
+            context[.owner] = UInt32(truncatingIfNeeded: owner)
+            context[.ownerWeight] = 1
+            context[.capacity, .bandwidth] = 1000
+        }
+    }
+
+    // MARK: Configuration
+
+    /// - Parameters:
+    ///   - new: parameters, valid by `isValid`.
+    ///   - linkBytes: bytes that the whole link carries in a window, at least 11,000.
+    public mutating func configure(_ new: PolicyParameters, linkBytes: UInt32, windowMicroseconds: UInt32 = 1000) {
+        if new.policy != parameters.policy {
+            if parameters.policy != PolicyNumber.fixed, isProven { policyBefore = parameters.policy }
+            isProven = false
+        }
+        parameters = new
+        self.linkBytes = linkBytes
+        // The one 64-bit division, once for all owners.
+        let perByte = (UInt64(1000 &+ UInt32(new.headroomPermille)) << 32) / UInt64(max(linkBytes, 1))
+        shareOfByte = UInt32(clamping: perByte)
+        windowsToDecision = period
+        for owner in 0..<Self.owners {
+            contexts[owner][.windowMicroseconds] = windowMicroseconds
+            contexts[owner][.linkBytesPerMicrosecond] = linkBytes / max(windowMicroseconds, 1)
+        }
+    }
+
+    /// What there is of a resource.
+    public func setCapacity(_ capacity: UInt32, of resource: Resource) {
+        for owner in 0..<Self.owners { contexts[owner][.capacity, resource] = capacity }
+    }
+
+    /// Whether the values are in the ranges that README.md documents, and there is such a policy.
+    public func isValid(_ parameters: PolicyParameters) -> Bool {
+        Self.isInRange(parameters) && registry.contains(parameters.policy)
+    }
+
+    /// Whether the values are in the ranges that README.md documents.
+    public static func isInRange(_ parameters: PolicyParameters) -> Bool {
+        parameters.policy < PolicyNumber.count
+            && (1...100_000).contains(parameters.periodWindows)
+            && parameters.hysteresisPermille <= 1000
+            && parameters.mostPermille <= 1000
+            && parameters.leastPermille <= parameters.mostPermille
+            && (1...256).contains(parameters.smoothing)
+            && parameters.headroomPermille <= 10_000
+            && parameters.idleWindows >= 1
+    }
+
+    /// Windows from one decision to the next: doubled with each rejection in a row, at most to 64 times as many.
+    private var period: UInt32 { parameters.periodWindows << rejectionsInARow }
+
+    // MARK: Windows
+
+    /// Takes in one owner's window, before `endWindow`. Owners that were not active need no call.
+    public mutating func add(_ sample: OwnerSample, of owner: Int) {
+        var state = states[owner]
+        state.idle = 0
+        if sample.requests != 0 { state.requestBytes = max(sample.bytes / sample.requests, 1) }
+        let (waiting, tooMuch) = sample.depth.multipliedReportingOverflow(by: state.requestBytes)
+        let (wanted, overflow) = sample.bytes.addingReportingOverflow(waiting)
+        // More than the whole link is no more demand, only longer to forget.
+        state.demand = average(state.demand, with: tooMuch || overflow ? linkBytes : min(wanted, linkBytes))
+        states[owner] = state
+        let context = contexts[owner]
+        context[.requests] = sample.requests
+        context[.bytes] = sample.bytes
+        context[.depth] = sample.depth
+        context[.requestBytes] = state.requestBytes
+    }
+
+    private func average(_ old: UInt32, with new: UInt32) -> UInt32 {
+        let weight = UInt32(parameters.smoothing)
+        return new >= old ? old &+ part(weight, of: new &- old) : old &- part(max(weight / Self.releaseFactor, 1), of: old &- new)
+    }
+
+    /// So many 256ths of a difference, rounded up, so that a constant demand is reached and a silent owner's reaches zero.
+    private func part(_ weight: UInt32, of difference: UInt32) -> UInt32 {
+        (difference >> 8) &* weight &+ ((difference & 255) &* weight &+ 255) >> 8
+    }
+
+    /// Ends a window: ages the owners that did nothing in it.
+    /// - Returns: whether it is time to re-allocate.
+    public mutating func endWindow(active: OwnerSet) -> Bool {
+        var idle = members.subtracting(active)
+        members = members.union(active)
+        while let owner = idle.popFirst() {
+            states[owner].demand = average(states[owner].demand, with: 0)
+            states[owner].idle &+= 1
+            if states[owner].idle >= parameters.idleWindows {
+                members.remove(owner)
+                states[owner].demand = 0
+            }
+        }
+        guard parameters.policy != PolicyNumber.fixed else { return false }
+        windowsToDecision = windowsToDecision == 0 ? 0 : windowsToDecision &- 1
+        guard windowsToDecision == 0 else { return false }
+        windowsToDecision = period
+        return true
+    }
+
+    // MARK: The stages of re-allocation
+
+    /// Owners that a decision is about: those that were active, and those that have something to give back.
+    public var concerned: OwnerSet { members.union(holders).subtracting(pinned) }
+
+    /// What each owner needs of each resource, from its demand: ``PolicyContext/Field/need``.
+    public mutating func predictResourceNeeds() {
+        let concerned = concerned
+        let sharing = members.subtracting(pinned)
+        var available: UInt32 = 1000
+        var rest = pinned
+        while let owner = rest.popFirst() { available = available &- min(available, contexts[owner][.grant, .bandwidth]) }
+        let least = min(UInt32(parameters.leastPermille), available / max(sharing.count, 1))
+        var total: UInt32 = 0
+        rest = concerned
+        while let owner = rest.popFirst() {
+            let context = contexts[owner], state = states[owner]
+            let most = min(UInt32(parameters.mostPermille), UInt32(state.most))
+            let isSharing = sharing.contains(owner)
+            context[.demand] = (state.demand.multipliedFullWidth(by: shareOfByte).high)
+            context[.forecast] = context[.demand]
+            context[.forecastHigh] = context[.demand]
+            context[.least, .bandwidth] = isSharing ? min(least, UInt32(state.most)) : 0
+            context[.need, .bandwidth] = isSharing ? max(min(context[.forecast], most), context[.least, .bandwidth]) : 0
+            total &+= context[.need, .bandwidth]
+        }
+        let decision = decisionsTaken &+ decisionsLeft, count = members.count
+        rest = concerned
+        while let owner = rest.popFirst() {
+            let context = contexts[owner]
+            context[.totalNeed, .bandwidth] = total
+            context[.decision] = decision
+            context[.owners] = count
+        }
+    }
+
+    /// The numbers of the policies that there are, one bit each.
+    public func getAvailablePolicies() -> UInt32 { registry.numbers }
+
+    /// The policy that decides this time: the one that the host has selected.
+    public func selectBestPolicy(_ available: UInt32) -> UInt32 {
+        available >> parameters.policy & 1 != 0 ? parameters.policy : PolicyNumber.fair
+    }
+
+    /// What became of a policy that was to decide.
+    public struct Rollback: Equatable, Sendable {
+        /// The policy whose program failed, the kind of the fault, and the instruction.
+        public var policy: UInt32
+        public var fault: Interpreter.Fault
+        public var instruction: UInt32
+        /// The policy in force instead.
+        public var replacement: UInt32
+
+        public init(policy: UInt32, fault: Interpreter.Fault, instruction: UInt32, replacement: UInt32) {
+            self.policy = policy; self.fault = fault; self.instruction = instruction; self.replacement = replacement
+        }
+    }
+
+    /// Lets a policy state its claims and makes targets of them: never more than there is, and everybody's least kept. A program that
+    /// fails gives way, within this same decision, to the one before it.
+    /// - Returns: the largest difference between a target and what is in force, in 1/1000 of the resource, and the last failure.
+    @discardableResult
+    public mutating func calculateNewAllocation(_ policy: UInt32) -> (change: UInt32, rollback: Rollback?) {
+        var policy = policy
+        var rollback: Rollback?
+        while true {
+            let fault = registry.evaluate(policy, contexts, concerned)
+            guard fault != .none else { break }
+            let failed = policy, place = registry.entry(policy).lastFault >> 16
+            // The firmware's own policies never fail: this ends.
+            if !registry.goBack(policy) {
+                policy = registry.contains(policyBefore) && policyBefore != policy ? policyBefore : PolicyNumber.fair
+                policyBefore = PolicyNumber.fair
+                parameters.policy = policy
+            }
+            rollback = Rollback(policy: failed, fault: fault, instruction: place, replacement: policy)
+        }
+        isProven = true
+        return (divideBandwidth(), rollback)
+    }
+
+    private mutating func divideBandwidth() -> UInt32 {
+        let sharing = members.subtracting(pinned)
+        var available: UInt32 = 1000
+        var rest = pinned
+        while let owner = rest.popFirst() { available = available &- min(available, contexts[owner][.grant, .bandwidth]) }
+        allocator.begin()
+        rest = sharing
+        while let owner = rest.popFirst() {
+            let context = contexts[owner]
+            let most = min(UInt32(parameters.mostPermille), UInt32(states[owner].most))
+            allocator.add(
+                least: context[.least, .bandwidth], claim: min(context[.claim, .bandwidth], most), now: context[.grant, .bandwidth],
+                weight: context[.weight], movingCost: Resource.bandwidth.movingCost)
+        }
+        if !sharing.isEmpty { _ = allocator.divide(available) }
+        var largest: UInt32 = 0
+        rest = sharing
+        var place = 0
+        while let owner = rest.popFirst() {
+            largest = max(largest, aim(owner, .bandwidth, at: allocator.units(place)))
+            place &+= 1
+        }
+        rest = concerned.subtracting(sharing)
+        while let owner = rest.popFirst() { largest = max(largest, aim(owner, .bandwidth, at: 0)) }
+        return largest
+    }
+
+    /// - Returns: the difference to what is in force.
+    private func aim(_ owner: Int, _ resource: Resource, at target: UInt32) -> UInt32 {
+        targets[owner &* Resource.count &+ resource.rawValue] = target
+        let now = contexts[owner][.grant, resource]
+        return now > target ? now &- target : target &- now
+    }
+
+    // MARK: What is in force
+
+    /// The owner's guarantee in force, in 1/1000 of the link.
+    public func share(of owner: Int) -> UInt32 { contexts[owner][.grant, .bandwidth] }
+    /// What the last decision gives it of a resource.
+    public func target(of owner: Int, _ resource: Resource = .bandwidth) -> UInt32 {
+        targets[owner &* Resource.count &+ resource.rawValue]
+    }
+    /// What the last `set` of the owner said, with the share that is in force.
+    public func grant(of owner: Int) -> (share: UInt32, weight: UInt32, most: UInt32, isPinned: Bool) {
+        (share(of: owner), contexts[owner][.ownerWeight], UInt32(states[owner].most), pinned.contains(owner))
+    }
+    /// Averaged demand, in bytes per window.
+    public func demand(of owner: Int) -> UInt32 { states[owner].demand }
+
+    /// Sum of the shares in force.
+    public var total: UInt32 {
+        var rest = holders
+        var sum: UInt32 = 0
+        while let owner = rest.popFirst() { sum &+= share(of: owner) }
+        return sum
+    }
+
+    /// Owners whose share the last decision changes.
+    public var changing: OwnerSet {
+        var result = OwnerSet()
+        var rest = concerned
+        while let owner = rest.popFirst() {
+            if target(of: owner) != share(of: owner) { result.insert(owner) }
+        }
+        return result
+    }
+
+    /// The targets are in force.
+    public mutating func committed() {
+        var rest = changing
+        while let owner = rest.popFirst() { setShare(target(of: owner), of: owner) }
+        decisionsTaken &+= 1
+        rejectionsInARow = 0
+        windowsToDecision = period
+    }
+
+    /// The targets don't differ enough from what is in force: that stays.
+    public mutating func left() { decisionsLeft &+= 1 }
+
+    /// The targets were refused: what was in force stays, and the next decision comes later.
+    public mutating func rejected() {
+        decisionsLeft &+= 1
+        rejectionsInARow = min(rejectionsInARow &+ 1, 6)
+        windowsToDecision = period
+    }
+
+    /// The host has set an owner's share, and it is in force.
+    /// - Parameters:
+    ///   - share: in 1/1000.
+    ///   - most: what the owner's limit allows, in 1/1000.
+    ///   - pin: whether the policies are to leave it alone.
+    public mutating func set(_ share: UInt32, of owner: Int, weight: UInt32 = 1, most: UInt32 = 1000, pin: Bool) {
+        setShare(share, of: owner)
+        contexts[owner][.ownerWeight] = weight
+        states[owner].most = UInt16(truncatingIfNeeded: min(most, 1000))
+        if pin { pinned.insert(owner) } else { pinned.remove(owner) }
+    }
+
+    private mutating func setShare(_ share: UInt32, of owner: Int) {
+        contexts[owner][.grant, .bandwidth] = share
+        if share == 0 { holders.remove(owner) } else { holders.insert(owner) }
+    }
+
+    // MARK: Policies of the host's
+
+    /// Sets the values that tune a policy that there is.
+    public func setValues(_ values: PolicyValues) { registry.set(values.values, of: values.number) }
+
+    /// The next byte of a program.
+    public mutating func upload(_ byte: UInt8) { registry.upload(byte) }
+    /// Whether a piece of a program that begins at this offset is the next one.
+    public mutating func expects(_ offset: UInt32) -> Bool { registry.expects(offset) }
+    /// Verifies the uploaded program and makes it a policy.
+    public mutating func install(_ installation: PolicyInstallation) -> PolicyRefusal? { registry.install(installation) }
+    /// Takes an uploaded policy away that isn't selected.
+    public mutating func remove(_ number: UInt32) {
+        registry.remove(number)
+        if policyBefore == number { policyBefore = PolicyNumber.fair }
+    }
+}
