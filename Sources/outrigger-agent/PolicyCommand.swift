@@ -193,7 +193,9 @@ struct SetPolicy: ParsableCommand {
                 let expected = names.isEmpty ? "no values" : "NAME=NUMBER with a name of \(names.joined(separator: ", "))"
                 throw UsageError("\(policy.text): \(expected) expected, '\(text)' found")
             }
-            guard let value = UInt32(words[1]) else { throw UsageError("\(words[0]): a number of 0...\(UInt32.max) expected, '\(words[1])' found") }
+            guard let value = UInt32(words[1]) else {
+                throw UsageError("\(words[0]): a number of 0...\(UInt32.max) expected, '\(words[1])' found")
+            }
             result[place] = value
         }
         return result

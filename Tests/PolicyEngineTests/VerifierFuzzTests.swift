@@ -32,7 +32,8 @@ import Testing
             case 9: code.append(.store(register, to: 10, -8 * Int16.random(in: 1...4, using: &random), bytes: 8))
             case 10: code.append(.load(register, from: 10, -8 * Int16.random(in: 1...4, using: &random), bytes: 8))
             case 11:
-                code.append(.jump(UInt8.random(in: 1...13, using: &random) << 4, register, small, by: Int16.random(in: 0...Int16(left), using: &random)))
+                let distance = Int16.random(in: 0...Int16(left), using: &random)
+                code.append(.jump(UInt8.random(in: 1...13, using: &random) << 4, register, small, by: distance))
             case 12:
                 code.append(.operation(
                     UInt8.random(in: 1...13, using: &random) << 4, register, register: other, class: I.Class.jump + UInt8(small & 1),

@@ -6,10 +6,14 @@ extension PolicyRefusal: CustomStringConvertible {
 
     /// - Parameter code: the program's instructions, so that the one that is refused can be shown.
     public func description(of code: [UInt8]) -> String {
-        guard let reason = Reason(rawValue: reason) else { return "the program is refused for a reason that this agent doesn't know, \(self.reason)" }
+        guard let reason = Reason(rawValue: reason) else {
+            return "the program is refused for a reason that this agent doesn't know, \(self.reason)"
+        }
         switch reason {
         case .length: return "a program of \(expected) instructions expected, \(found) found"
-        case .checksum: return "the program arrived damaged: checksum 0x\(hex(UInt32(expectedLow))) expected, 0x\(hex(UInt32(foundLow))) found"
+        case .checksum:
+            let sums = (expected: hex(UInt32(truncatingIfNeeded: expectedLow)), found: hex(UInt32(truncatingIfNeeded: foundLow)))
+            return "the program arrived damaged: checksum 0x\(sums.expected) expected, 0x\(sums.found) found"
         case .incomplete: return "a program of \(expected) bytes expected, \(found) have arrived"
         default: break
         }
@@ -22,14 +26,15 @@ extension PolicyRefusal: CustomStringConvertible {
         case .truncated: expectedLow == 8
             ? "an instruction of 8 bytes expected, the program ends after \(found) of them"
             : "both halves of a wide instruction expected, the program ends after the first"
-        case .opcode: "an instruction of the groups base32, base64, divmul32 or divmul64 expected, opcode 0x\(hex(UInt8(truncatingIfNeeded: foundLow))) found"
+        case .opcode:
+            "an instruction of the groups base32, base64, divmul32 or divmul64 expected, opcode 0x\(opcode) found"
         case .field: "\(expected) expected in a field, \(found) found"
         case .register: "a register of \(expected) expected, \(found) found"
         case .frame: "a register that can be written expected, r10 found"
         case .target: "a jump to an instruction of \(expected) expected, one to \(found) found"
         case .backwards: "a jump forwards expected, to an instruction of \(expected), one back to \(found) found: programs don't loop"
         case .middle: "the first half of a wide instruction expected where a jump goes to, the second found"
-        case .end: "'exit' as the last instruction expected, opcode 0x\(hex(UInt8(truncatingIfNeeded: foundLow))) found"
+        case .end: "'exit' as the last instruction expected, opcode 0x\(opcode) found"
         case .unreachable: "an instruction that some way leads to expected, none leads here"
         case .unset: "a value on every way here expected, r\(foundLow) has none, or what it points at"
         case .address: "an address expected in r\(foundLow), a number found"
@@ -42,6 +47,7 @@ extension PolicyRefusal: CustomStringConvertible {
         }
     }
 
+    private var opcode: String { hex(UInt8(truncatingIfNeeded: foundLow)) }
     private var expected: String { Self.range(expectedLow, expectedHigh) }
     private var found: String { Self.range(foundLow, foundHigh) }
     private static func range(_ low: Int64, _ high: Int64) -> String { low == high ? "\(low)" : "\(low)...\(high)" }
