@@ -113,6 +113,12 @@ let package = Package(
         // Experiments run the firmware's own code.
         .executableTarget(name: "demand-forecast", dependencies: ["OffloadManager", "PolicyEngine"], path: "tools/experiments/e1", swiftSettings: strict),
 
+        // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.
+        module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Simulation"], path: "Tests/ComponentLoad"),
+        .executableTarget(
+            name: "component-moves", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation", histogram], path: "tools/experiments/e11",
+            swiftSettings: strict),
+
         // Makes the scripts of tools/regblock-check.
         .executableTarget(
             name: "regblock-reference", dependencies: ["Registers", "Simulation"], path: "Tests/RegblockReference", swiftSettings: strict),
@@ -127,7 +133,10 @@ let package = Package(
         tests("Tracing", ["Registers", "Simulation"], exclude: ["Golden"]),
         tests("FirmwareInfo", ["RISCV"]),
         tests(
-            "OffloadDevice", ["Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol"],
+            "OffloadDevice",
+            [
+                "Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol", "ComponentLoad",
+            ],
             exclude: ["Golden"]),
         tests("Debugging", ["FirmwareInfo", "RISCV", "OffloadDevice", "Simulation", "Tracing"]),
         tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),

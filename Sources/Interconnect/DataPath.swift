@@ -63,6 +63,8 @@ public struct IORequest: Sendable {
 public protocol DataPathObserver: AnyObject {
     func requestArrived(_ request: IORequest)
     func requestCompleted(_ request: IORequest)
+    /// A request that had arrived went back to its queue at `cycle`: it will arrive again, here or elsewhere.
+    func requestRecalled(_ request: IORequest, at cycle: Cycle)
 }
 
 /// What all owners share, and how much of it was used: the Workload Analyzer asks at the end of a window.
@@ -135,6 +137,39 @@ extension DMAPort {
     public func released() {}
 }
 
+/// What of a component the controller shows for the whole of it.
+public struct ComponentContext: Equatable, Sendable {
+    /// The device status field, virtio 1.2 section 2.1.
+    public var status: UInt8 = 0
+    /// The feature bits that were agreed on.
+    public var features: UInt64 = 0
+    public var isLive = false
+    /// Its driver waits for it to be on the device: ``DoorbellRouter/recall(component:)``.
+    public var isRecalled = false
+    /// A host can serve it.
+    public var isPortable = false
+    /// ``VirtualComponent/recallRequests()`` works.
+    public var isRecallable = false
+
+    public init() {}
+}
+
+/// One virtqueue of a component, as it is moved: layout, positions, and what was taken and is worked on by nobody.
+public struct QueueContext: Equatable, Sendable {
+    public var size: UInt16 = 0
+    public var isEnabled = false
+    public var descriptorArea: UInt64 = 0
+    public var driverArea: UInt64 = 0
+    public var deviceArea: UInt64 = 0
+    /// Positions of a split ring, free-running.
+    public var taken: UInt16 = 0
+    public var used: UInt16 = 0
+    /// Heads of the chains that were taken and went back, in the order in which they are to be served.
+    public var heads: [UInt16] = []
+
+    public init() {}
+}
+
 /// A virtual I/O component as its controller sees it.
 public protocol VirtualComponent: AnyObject {
     /// Requests taken from its queues and not yet answered.
@@ -143,6 +178,24 @@ public protocol VirtualComponent: AnyObject {
     var isServing: Bool { get set }
     /// Serves a queue whose doorbell was held back.
     func serve(queue: Int, at cycle: Cycle)
+
+    // What moves.
+
+    var context: ComponentContext { get }
+    /// nil if there is no such queue.
+    func context(ofQueue queue: Int) -> QueueContext?
+    /// The used ring's index in the driver's memory; nil if it can't be read, or the ring has none.
+    func usedIndex(ofQueue queue: Int) -> UInt16?
+    /// A word of the device configuration.
+    func configurationWord(_ index: Int) -> UInt32
+    /// Sends all requests in flight back to their queues, as if they had just been taken: nothing of them has happened.
+    func recallRequests()
+    /// Sets the positions of a queue. Its driver gets an interrupt when the component serves next, since it may have missed one.
+    func load(queue: Int, taken: UInt16, used: UInt16)
+    /// Adds a chain that was taken elsewhere and is to be served here.
+    func addHead(_ head: UInt16, queue: Int)
+    /// Sends the driver the interrupt of a queue: the host has used chains.
+    func interruptDriver(queue: Int)
 }
 
 /// Decides about doorbells before the data path sees them: the VIC controller's tap. Components have their PCI function's index.
@@ -151,4 +204,9 @@ public protocol DoorbellRouter: AnyObject {
     func doorbellRang(component: Int, queue: Int, at cycle: Cycle) -> Bool
     /// A component's last request in flight was answered, or vanished with a reset.
     func componentDrained(_ component: Int, at cycle: Cycle)
+    /// The driver asks for a change that only the device can make: of status or queues.
+    /// - Returns: whether it has to wait until the component serves here again.
+    func recall(component: Int) -> Bool
+    /// The function was reset: whoever had the component has lost it.
+    func componentReset(_ component: Int)
 }

@@ -16,6 +16,7 @@ extension RegisterMap {
             SYSCTL.map,
             UART.map,
             VIC.map,
+            VIC_HOST.map,
             VIRTIO_LEGACY.map,
             VIRTIO_PCI.map,
             WA.map,

@@ -19,6 +19,38 @@ public enum VIC {
     @inlinable public static var EVENT: Keys.EVENT { .init() }
     /// Events waiting
     @inlinable public static var EVENT_LEVEL: Keys.EVENT_LEVEL { .init() }
+    /// Context select. Which component and virtqueue the CONTEXT registers are about. A write also puts HEAD back to the first head.
+    @inlinable public static var CONTEXT_SELECT: Keys.CONTEXT_SELECT { .init() }
+    /// Context, device
+    @inlinable public static var CONTEXT_DEVICE: Keys.CONTEXT_DEVICE { .init() }
+    /// Context, features. The feature bits that were agreed on.
+    @inlinable public static var CONTEXT_FEATURES: Keys.CONTEXT_FEATURES { .init() }
+    /// Context, queue
+    @inlinable public static var CONTEXT_QUEUE: Keys.CONTEXT_QUEUE { .init() }
+    /// Context, positions. Of a split ring, free-running. While the component is restoring, a write sets them and forgets the heads.
+    @inlinable public static var CONTEXT_POSITION: Keys.CONTEXT_POSITION { .init() }
+    /// Context, head. A read gives the next head of those that were taken. While the component is restoring, a write adds one.
+    @inlinable public static var CONTEXT_HEAD: Keys.CONTEXT_HEAD { .init() }
+    /// Context, used index. The used ring's index as it is in the driver's memory now.
+    @inlinable public static var CONTEXT_USED: Keys.CONTEXT_USED { .init() }
+    /// Context, descriptor area
+    @inlinable public static var CONTEXT_DESC: Keys.CONTEXT_DESC { .init() }
+    /// Context, driver area
+    @inlinable public static var CONTEXT_DRIVER: Keys.CONTEXT_DRIVER { .init() }
+    /// Context, device area
+    @inlinable public static var CONTEXT_USED_AREA: Keys.CONTEXT_USED_AREA { .init() }
+    /// Context, configuration. The device configuration (virtio 1.2, 2.5).
+    @inlinable public static var CONTEXT_CONFIG: Keys.CONTEXT_CONFIG { .init() }
+    /// Transfer, device's side. Bus address in shared memory.
+    @inlinable public static var TRANSFER_LOCAL: Keys.TRANSFER_LOCAL { .init() }
+    /// Transfer, offset. Where in the host agent's buffer the transfer begins.
+    @inlinable public static var TRANSFER_OFFSET: Keys.TRANSFER_OFFSET { .init() }
+    /// Transfer control
+    @inlinable public static var TRANSFER_CONTROL: Keys.TRANSFER_CONTROL { .init() }
+    /// Transfer status
+    @inlinable public static var TRANSFER_STATUS: Keys.TRANSFER_STATUS { .init() }
+    /// Host agent
+    @inlinable public static var AGENT: Keys.AGENT { .init() }
     /// What it is. Can be written only while the state is absent.
     @inlinable public static var COMPONENT_IDENTITY: Keys.COMPONENT_IDENTITY { .init() }
     /// Where it is and what it does.
@@ -35,6 +67,14 @@ public enum VIC {
     @inlinable public static var COMPONENT_TAKE: Keys.COMPONENT_TAKE { .init() }
     /// Moves completed, wrapping.
     @inlinable public static var COMPONENT_MOVES: Keys.COMPONENT_MOVES { .init() }
+    /// Times that the component has begun to run, wrapping. What an agent does under an earlier number has no effect.
+    @inlinable public static var COMPONENT_GENERATION: Keys.COMPONENT_GENERATION { .init() }
+    /// Device cycles for which nobody served it when it last didn't run; saturates.
+    @inlinable public static var COMPONENT_BLACKOUT: Keys.COMPONENT_BLACKOUT { .init() }
+    /// What the host agent is asked to do with the component. A write tells it.
+    @inlinable public static var COMPONENT_REQUEST: Keys.COMPONENT_REQUEST { .init() }
+    /// The host agent's last reply.
+    @inlinable public static var COMPONENT_REPLY: Keys.COMPONENT_REPLY { .init() }
 
     public enum Event: UInt64, Sendable, CaseIterable {
         /// The queue of events is empty.
@@ -49,6 +89,16 @@ public enum VIC {
         case doorbellHost = 4
         /// A transition was refused; detail is the state asked for.
         case refused = 5
+        /// The driver asks for what only the device can do: the component is to come back.
+        case recall = 6
+        /// The function was reset: the component runs on the device, as new.
+        case reset = 7
+        /// The host agent has come (detail 1) or gone (0).
+        case agent = 8
+        /// The host agent has replied; detail is the ticket of the request.
+        case reply = 9
+        /// The transfer has ended; detail is 0 if all bytes have moved, 1 if not.
+        case transfer = 10
     }
 
     public enum State: UInt64, Sendable, CaseIterable {
@@ -71,6 +121,26 @@ public enum VIC {
         case device = 0
         /// The host agent serves the component.
         case host = 1
+    }
+
+    public enum Request: UInt64, Sendable, CaseIterable {
+        /// Nothing; what was prepared is to be dropped.
+        case none = 0
+        /// An image is in the buffer: check it, and get ready to serve the component.
+        case prepare = 1
+        /// The final image is in the buffer: take it in. The component is served once it runs on the host.
+        case activate = 2
+        /// Stop serving the component and put its image into the buffer.
+        case stop = 3
+    }
+
+    public enum Verdict: UInt64, Sendable, CaseIterable {
+        /// What was asked for has been done.
+        case done = 0
+        /// It can't be done; nothing has changed.
+        case refused = 1
+        /// Unasked: the agent wants the component to go back to the device.
+        case release = 2
     }
 
     public enum Keys {
@@ -129,83 +199,253 @@ public enum VIC {
             /// Events lost since reset; saturates.
             @inlinable public var lost: FieldKey<Self> { .init(number: 14, lsb: 16, width: 16) }
         }
-        public struct COMPONENT_IDENTITY: RegisterArrayKey {
+        public struct CONTEXT_SELECT: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 6 }
             @inlinable public static var slot: Int { 6 }
+            @inlinable public var entry: FieldKey<Self> { .init(number: 15, lsb: 0, width: 8) }
+            @inlinable public var queue: FieldKey<Self> { .init(number: 16, lsb: 8, width: 8) }
+        }
+        public struct CONTEXT_DEVICE: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 7 }
+            @inlinable public static var slot: Int { 7 }
+            /// The device status field (virtio 1.2, 2.1).
+            @inlinable public var status: FieldKey<Self> { .init(number: 17, lsb: 0, width: 8) }
+            /// The driver may expect its queues to be served.
+            @inlinable public var live: FieldKey<Self> { .init(number: 18, lsb: 8, width: 1) }
+            /// The driver waits for the component to be on the device.
+            @inlinable public var recalled: FieldKey<Self> { .init(number: 19, lsb: 9, width: 1) }
+            /// The component can be served by a host: a block device with split rings.
+            @inlinable public var portable: FieldKey<Self> { .init(number: 20, lsb: 10, width: 1) }
+            /// Requests in flight can be recalled: nothing of one happens before its end, and no order is promised.
+            @inlinable public var recallable: FieldKey<Self> { .init(number: 21, lsb: 11, width: 1) }
+        }
+        public struct CONTEXT_FEATURES: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 8 }
+            @inlinable public static var slot: Int { 8 }
+            @inlinable public var bits: FieldKey<Self> { .init(number: 22, lsb: 0, width: 64) }
+        }
+        public struct CONTEXT_QUEUE: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 9 }
+            @inlinable public static var slot: Int { 9 }
+            /// Entries.
+            @inlinable public var size: FieldKey<Self> { .init(number: 23, lsb: 0, width: 16) }
+            /// The driver has enabled it.
+            @inlinable public var enabled: FieldKey<Self> { .init(number: 24, lsb: 16, width: 1) }
+            /// Requests that were taken and that nobody works on: heads to be read in HEAD.
+            @inlinable public var heads: FieldKey<Self> { .init(number: 25, lsb: 20, width: 12) }
+        }
+        public struct CONTEXT_POSITION: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 10 }
+            @inlinable public static var slot: Int { 10 }
+            /// Next available entry to be taken.
+            @inlinable public var taken: FieldKey<Self> { .init(number: 26, lsb: 0, width: 16) }
+            /// Next used entry to be written.
+            @inlinable public var used: FieldKey<Self> { .init(number: 27, lsb: 16, width: 16) }
+        }
+        public struct CONTEXT_HEAD: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 11 }
+            @inlinable public static var slot: Int { 11 }
+            @inlinable public var head: FieldKey<Self> { .init(number: 28, lsb: 0, width: 16) }
+        }
+        public struct CONTEXT_USED: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 12 }
+            @inlinable public static var slot: Int { 12 }
+            @inlinable public var index: FieldKey<Self> { .init(number: 29, lsb: 0, width: 16) }
+            /// It could be read.
+            @inlinable public var valid: FieldKey<Self> { .init(number: 30, lsb: 16, width: 1) }
+        }
+        public struct CONTEXT_DESC: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 13 }
+            @inlinable public static var slot: Int { 13 }
+            @inlinable public var address: FieldKey<Self> { .init(number: 31, lsb: 0, width: 64) }
+        }
+        public struct CONTEXT_DRIVER: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 14 }
+            @inlinable public static var slot: Int { 14 }
+            @inlinable public var address: FieldKey<Self> { .init(number: 32, lsb: 0, width: 64) }
+        }
+        public struct CONTEXT_USED_AREA: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 15 }
+            @inlinable public static var slot: Int { 15 }
+            @inlinable public var address: FieldKey<Self> { .init(number: 33, lsb: 0, width: 64) }
+        }
+        public struct CONTEXT_CONFIG: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 16 }
+            @inlinable public static var slot: Int { 16 }
+            @inlinable public static var count: Int { 16 }
+            @inlinable public var word: FieldKey<Self> { .init(number: 34, lsb: 0, width: 32) }
+        }
+        public struct TRANSFER_LOCAL: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 17 }
+            @inlinable public static var slot: Int { 32 }
+            @inlinable public var address: FieldKey<Self> { .init(number: 35, lsb: 0, width: 32) }
+        }
+        public struct TRANSFER_OFFSET: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 18 }
+            @inlinable public static var slot: Int { 33 }
+            @inlinable public var bytes: FieldKey<Self> { .init(number: 36, lsb: 0, width: 32) }
+        }
+        public struct TRANSFER_CONTROL: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 19 }
+            @inlinable public static var slot: Int { 34 }
+            /// Bytes to move.
+            @inlinable public var bytes: FieldKey<Self> { .init(number: 37, lsb: 0, width: 17) }
+            /// 0 to the host, 1 from it.
+            @inlinable public var from_host: FieldKey<Self> { .init(number: 38, lsb: 17, width: 1) }
+            /// Starts it, unless one is under way.
+            @inlinable public var start: FieldKey<Self> { .init(number: 39, lsb: 30, width: 1) }
+            /// Ends it where it is.
+            @inlinable public var cancel: FieldKey<Self> { .init(number: 40, lsb: 31, width: 1) }
+        }
+        public struct TRANSFER_STATUS: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 20 }
+            @inlinable public static var slot: Int { 35 }
+            /// Bytes that have moved: from here a transfer that was cut goes on.
+            @inlinable public var moved: FieldKey<Self> { .init(number: 41, lsb: 0, width: 17) }
+            /// A transfer is under way.
+            @inlinable public var busy: FieldKey<Self> { .init(number: 42, lsb: 30, width: 1) }
+            /// It was cut: the host refused a piece of it (bus mastering off, no such memory).
+            @inlinable public var failed: FieldKey<Self> { .init(number: 43, lsb: 31, width: 1) }
+        }
+        public struct AGENT: SingleRegisterKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 21 }
+            @inlinable public static var slot: Int { 36 }
+            /// An agent is there.
+            @inlinable public var attached: FieldKey<Self> { .init(number: 44, lsb: 0, width: 1) }
+            /// Bytes of its buffer.
+            @inlinable public var buffer: FieldKey<Self> { .init(number: 45, lsb: 8, width: 24) }
+        }
+        public struct COMPONENT_IDENTITY: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 22 }
+            @inlinable public static var slot: Int { 37 }
             @inlinable public static var count: Int { 65 }
             /// Virtio device type: 1 network, 2 block, 3 console.
-            @inlinable public var kind: FieldKey<Self> { .init(number: 15, lsb: 0, width: 8) }
+            @inlinable public var kind: FieldKey<Self> { .init(number: 46, lsb: 0, width: 8) }
             /// The owner it serves.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 16, lsb: 8, width: 8) }
+            @inlinable public var owner: FieldKey<Self> { .init(number: 47, lsb: 8, width: 8) }
             /// Virtqueues, at most 32.
-            @inlinable public var queues: FieldKey<Self> { .init(number: 17, lsb: 16, width: 8) }
+            @inlinable public var queues: FieldKey<Self> { .init(number: 48, lsb: 16, width: 8) }
         }
         public struct COMPONENT_STATE: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 7 }
-            @inlinable public static var slot: Int { 71 }
+            @inlinable public static var index: Int { 23 }
+            @inlinable public static var slot: Int { 102 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var state: FieldKey<Self> { .init(number: 18, lsb: 0, width: 4) }
+            @inlinable public var state: FieldKey<Self> { .init(number: 49, lsb: 0, width: 4) }
             /// Where it runs; while it moves, where it came from.
-            @inlinable public var location: FieldKey<Self> { .init(number: 19, lsb: 4, width: 1) }
+            @inlinable public var location: FieldKey<Self> { .init(number: 50, lsb: 4, width: 1) }
             /// Who gets its doorbells.
-            @inlinable public var route: FieldKey<Self> { .init(number: 20, lsb: 5, width: 1) }
+            @inlinable public var route: FieldKey<Self> { .init(number: 51, lsb: 5, width: 1) }
             /// Doorbells are held back until it runs.
-            @inlinable public var held: FieldKey<Self> { .init(number: 21, lsb: 6, width: 1) }
+            @inlinable public var held: FieldKey<Self> { .init(number: 52, lsb: 6, width: 1) }
             /// Nothing is in flight.
-            @inlinable public var drained: FieldKey<Self> { .init(number: 22, lsb: 7, width: 1) }
+            @inlinable public var drained: FieldKey<Self> { .init(number: 53, lsb: 7, width: 1) }
             /// The state is not absent.
-            @inlinable public var present: FieldKey<Self> { .init(number: 23, lsb: 8, width: 1) }
+            @inlinable public var present: FieldKey<Self> { .init(number: 54, lsb: 8, width: 1) }
         }
         public struct COMPONENT_TRANSITION: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 8 }
-            @inlinable public static var slot: Int { 136 }
+            @inlinable public static var index: Int { 24 }
+            @inlinable public static var slot: Int { 167 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var state: FieldKey<Self> { .init(number: 24, lsb: 0, width: 4) }
+            @inlinable public var state: FieldKey<Self> { .init(number: 55, lsb: 0, width: 4) }
             /// Where it shall run: for absent to running and restoring to running.
-            @inlinable public var location: FieldKey<Self> { .init(number: 25, lsb: 4, width: 1) }
+            @inlinable public var location: FieldKey<Self> { .init(number: 56, lsb: 4, width: 1) }
+            /// With quiescing: requests in flight are recalled, that is, go back to their virtqueues as if just taken.
+            @inlinable public var recall: FieldKey<Self> { .init(number: 57, lsb: 5, width: 1) }
         }
         public struct COMPONENT_IN_FLIGHT: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 9 }
-            @inlinable public static var slot: Int { 201 }
+            @inlinable public static var index: Int { 25 }
+            @inlinable public static var slot: Int { 232 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 26, lsb: 0, width: 32) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 58, lsb: 0, width: 32) }
         }
         public struct COMPONENT_DOORBELLS: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 10 }
-            @inlinable public static var slot: Int { 266 }
+            @inlinable public static var index: Int { 26 }
+            @inlinable public static var slot: Int { 297 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 27, lsb: 0, width: 32) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 59, lsb: 0, width: 32) }
         }
         public struct COMPONENT_WAITING: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 11 }
-            @inlinable public static var slot: Int { 331 }
+            @inlinable public static var index: Int { 27 }
+            @inlinable public static var slot: Int { 362 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var queues: FieldKey<Self> { .init(number: 28, lsb: 0, width: 32) }
+            @inlinable public var queues: FieldKey<Self> { .init(number: 60, lsb: 0, width: 32) }
         }
         public struct COMPONENT_TAKE: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 12 }
-            @inlinable public static var slot: Int { 396 }
+            @inlinable public static var index: Int { 28 }
+            @inlinable public static var slot: Int { 427 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var queues: FieldKey<Self> { .init(number: 29, lsb: 0, width: 32) }
+            @inlinable public var queues: FieldKey<Self> { .init(number: 61, lsb: 0, width: 32) }
         }
         public struct COMPONENT_MOVES: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 13 }
-            @inlinable public static var slot: Int { 461 }
+            @inlinable public static var index: Int { 29 }
+            @inlinable public static var slot: Int { 492 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 30, lsb: 0, width: 32) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 62, lsb: 0, width: 32) }
+        }
+        public struct COMPONENT_GENERATION: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 30 }
+            @inlinable public static var slot: Int { 557 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var count: FieldKey<Self> { .init(number: 63, lsb: 0, width: 16) }
+        }
+        public struct COMPONENT_BLACKOUT: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 31 }
+            @inlinable public static var slot: Int { 622 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var cycles: FieldKey<Self> { .init(number: 64, lsb: 0, width: 32) }
+        }
+        public struct COMPONENT_REQUEST: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 32 }
+            @inlinable public static var slot: Int { 687 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var what: FieldKey<Self> { .init(number: 65, lsb: 0, width: 4) }
+            /// Told apart from others by its ticket.
+            @inlinable public var ticket: FieldKey<Self> { .init(number: 66, lsb: 8, width: 8) }
+            /// Bytes of the image in the agent's buffer.
+            @inlinable public var bytes: FieldKey<Self> { .init(number: 67, lsb: 16, width: 16) }
+        }
+        public struct COMPONENT_REPLY: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 33 }
+            @inlinable public static var slot: Int { 752 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var verdict: FieldKey<Self> { .init(number: 68, lsb: 0, width: 4) }
+            /// Of the request.
+            @inlinable public var ticket: FieldKey<Self> { .init(number: 69, lsb: 8, width: 8) }
+            /// Bytes of the image in the agent's buffer; for a refusal, the reason.
+            @inlinable public var bytes: FieldKey<Self> { .init(number: 70, lsb: 16, width: 16) }
         }
     }
 
     private static let text = #"""
-        block VIC 0x1820 # Virtual I/O component controller. One entry per virtual I/O component: what it is, where it runs, what state it is in, who gets its doorbells.
+        block VIC 0x2040 # Virtual I/O component controller. One entry per virtual I/O component: what it is, where it runs, what state it is in, who gets its doorbells.
         register INTR_STATE 0x0 32 # Interrupt state. Causes that have come up; write one to clear.
         field event 0 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:event # An event was queued.
         field refused 1 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:refused # A transition was refused.
@@ -228,16 +468,68 @@ public enum VIC {
         value doorbell_held 0x3 # A doorbell came while the component was not running; detail is the virtqueue.
         value doorbell_host 0x4 # A doorbell for the host; detail is the virtqueue.
         value refused 0x5 # A transition was refused; detail is the state asked for.
+        value recall 0x6 # The driver asks for what only the device can do: the component is to come back.
+        value reset 0x7 # The function was reset: the component runs on the device, as new.
+        value agent 0x8 # The host agent has come (detail 1) or gone (0).
+        value reply 0x9 # The host agent has replied; detail is the ticket of the request.
+        value transfer 0xa # The transfer has ended; detail is 0 if all bytes have moved, 1 if not.
         field entry 8 8 r w reset=0x0 # To which component.
         field detail 16 16 r w reset=0x0 # By kind.
         register EVENT_LEVEL 0x14 32 # Events waiting
         field count 0 16 r w reset=0x0
         field lost 16 16 r w reset=0x0 # Events lost since reset; saturates.
-        register COMPONENT[65:0x20].IDENTITY 0x1000 32 # What it is. Can be written only while the state is absent.
+        register CONTEXT_SELECT 0x20 32 # Context select. Which component and virtqueue the CONTEXT registers are about. A write also puts HEAD back to the first head.
+        field entry 0 8 rw r reset=0x0
+        field queue 8 8 rw r reset=0x0
+        register CONTEXT_DEVICE 0x24 32 # Context, device
+        field status 0 8 r w reset=0x0 # The device status field (virtio 1.2, 2.1).
+        field live 8 1 r w reset=0x0 # The driver may expect its queues to be served.
+        field recalled 9 1 r w reset=0x0 # The driver waits for the component to be on the device.
+        field portable 10 1 r w reset=0x0 # The component can be served by a host: a block device with split rings.
+        field recallable 11 1 r w reset=0x0 # Requests in flight can be recalled: nothing of one happens before its end, and no order is promised.
+        register CONTEXT_FEATURES 0x28 64 access=32 rbuf # Context, features. The feature bits that were agreed on.
+        field bits 0 64 r w reset=0x0
+        register CONTEXT_QUEUE 0x30 32 # Context, queue
+        field size 0 16 r w reset=0x0 # Entries.
+        field enabled 16 1 r w reset=0x0 # The driver has enabled it.
+        field heads 20 12 r w reset=0x0 # Requests that were taken and that nobody works on: heads to be read in HEAD.
+        register CONTEXT_POSITION 0x34 32 # Context, positions. Of a split ring, free-running. While the component is restoring, a write sets them and forgets the heads.
+        field taken 0 16 rw rw reset=0x0 # Next available entry to be taken.
+        field used 16 16 rw rw reset=0x0 # Next used entry to be written.
+        register CONTEXT_HEAD 0x38 32 # Context, head. A read gives the next head of those that were taken. While the component is restoring, a write adds one.
+        field head 0 16 rw rw reset=0x0
+        register CONTEXT_USED 0x3c 32 # Context, used index. The used ring's index as it is in the driver's memory now.
+        field index 0 16 r w reset=0x0
+        field valid 16 1 r w reset=0x0 # It could be read.
+        register CONTEXT_DESC 0x40 64 access=32 rbuf # Context, descriptor area
+        field address 0 64 r w reset=0x0
+        register CONTEXT_DRIVER 0x48 64 access=32 rbuf # Context, driver area
+        field address 0 64 r w reset=0x0
+        register CONTEXT_USED_AREA 0x50 64 access=32 rbuf # Context, device area
+        field address 0 64 r w reset=0x0
+        register CONTEXT_CONFIG[16:0x4] 0x80 32 # Context, configuration. The device configuration (virtio 1.2, 2.5).
+        field word 0 32 r w reset=0x0
+        register TRANSFER_LOCAL 0xc0 32 # Transfer, device's side. Bus address in shared memory.
+        field address 0 32 rw r reset=0x0
+        register TRANSFER_OFFSET 0xc4 32 # Transfer, offset. Where in the host agent's buffer the transfer begins.
+        field bytes 0 32 rw r reset=0x0
+        register TRANSFER_CONTROL 0xc8 32 # Transfer control
+        field bytes 0 17 rw r reset=0x0 # Bytes to move.
+        field from_host 17 1 rw r reset=0x0 # 0 to the host, 1 from it.
+        field start 30 1 w r reset=0x0 singlepulse # Starts it, unless one is under way.
+        field cancel 31 1 w r reset=0x0 singlepulse # Ends it where it is.
+        register TRANSFER_STATUS 0xcc 32 # Transfer status
+        field moved 0 17 r w reset=0x0 # Bytes that have moved: from here a transfer that was cut goes on.
+        field busy 30 1 r w reset=0x0 # A transfer is under way.
+        field failed 31 1 r w reset=0x0 # It was cut: the host refused a piece of it (bus mastering off, no such memory).
+        register AGENT 0xd0 32 # Host agent
+        field attached 0 1 r w reset=0x0 # An agent is there.
+        field buffer 8 24 r w reset=0x0 # Bytes of its buffer.
+        register COMPONENT[65:0x40].IDENTITY 0x1000 32 # What it is. Can be written only while the state is absent.
         field kind 0 8 rw r reset=0x0 swwel=COMPONENT.STATE:present # Virtio device type: 1 network, 2 block, 3 console.
         field owner 8 8 rw r reset=0x0 swwel=COMPONENT.STATE:present # The owner it serves.
         field queues 16 8 rw r reset=0x0 swwel=COMPONENT.STATE:present # Virtqueues, at most 32.
-        register COMPONENT[65:0x20].STATE 0x1004 32 # Where it is and what it does.
+        register COMPONENT[65:0x40].STATE 0x1004 32 # Where it is and what it does.
         field state 0 4 r w reset=0x0
         value absent 0x0 # There is no component.
         value running 0x1 # It serves requests at its location.
@@ -254,7 +546,7 @@ public enum VIC {
         field held 6 1 r w reset=0x0 # Doorbells are held back until it runs.
         field drained 7 1 r w reset=0x1 # Nothing is in flight.
         field present 8 1 r w reset=0x0 # The state is not absent.
-        register COMPONENT[65:0x20].TRANSITION 0x1008 32 # Asks for a transition; README.md has the table of those that are legal. Any other is refused and changes nothing.
+        register COMPONENT[65:0x40].TRANSITION 0x1008 32 # Asks for a transition; README.md has the table of those that are legal. Any other is refused and changes nothing.
         field state 0 4 w r reset=0x0
         value absent 0x0 # There is no component.
         value running 0x1 # It serves requests at its location.
@@ -265,15 +557,35 @@ public enum VIC {
         field location 4 1 w r reset=0x0 # Where it shall run: for absent to running and restoring to running.
         value device 0x0 # The device serves the component.
         value host 0x1 # The host agent serves the component.
-        register COMPONENT[65:0x20].IN_FLIGHT 0x100c 32 # Requests in flight.
+        field recall 5 1 w r reset=0x0 # With quiescing: requests in flight are recalled, that is, go back to their virtqueues as if just taken.
+        register COMPONENT[65:0x40].IN_FLIGHT 0x100c 32 # Requests in flight.
         field count 0 32 r w reset=0x0
-        register COMPONENT[65:0x20].DOORBELLS 0x1010 32 # Doorbells rung, wrapping.
+        register COMPONENT[65:0x40].DOORBELLS 0x1010 32 # Doorbells rung, wrapping.
         field count 0 32 r w reset=0x0
-        register COMPONENT[65:0x20].WAITING 0x1014 32 # Bit q: the doorbell of virtqueue q is held, or waits for the host.
+        register COMPONENT[65:0x40].WAITING 0x1014 32 # Bit q: the doorbell of virtqueue q is held, or waits for the host.
         field queues 0 32 r w reset=0x0
-        register COMPONENT[65:0x20].TAKE 0x1018 32 # A one takes the doorbell of that virtqueue on the host's behalf: its bit in WAITING clears.
+        register COMPONENT[65:0x40].TAKE 0x1018 32 # A one takes the doorbell of that virtqueue on the host's behalf: its bit in WAITING clears.
         field queues 0 32 w r reset=0x0
-        register COMPONENT[65:0x20].MOVES 0x101c 32 # Moves completed, wrapping.
+        register COMPONENT[65:0x40].MOVES 0x101c 32 # Moves completed, wrapping.
         field count 0 32 r w reset=0x0
+        register COMPONENT[65:0x40].GENERATION 0x1020 32 # Times that the component has begun to run, wrapping. What an agent does under an earlier number has no effect.
+        field count 0 16 r w reset=0x0
+        register COMPONENT[65:0x40].BLACKOUT 0x1024 32 # Device cycles for which nobody served it when it last didn't run; saturates.
+        field cycles 0 32 r w reset=0x0
+        register COMPONENT[65:0x40].REQUEST 0x1028 32 # What the host agent is asked to do with the component. A write tells it.
+        field what 0 4 rw r reset=0x0
+        value none 0x0 # Nothing; what was prepared is to be dropped.
+        value prepare 0x1 # An image is in the buffer: check it, and get ready to serve the component.
+        value activate 0x2 # The final image is in the buffer: take it in. The component is served once it runs on the host.
+        value stop 0x3 # Stop serving the component and put its image into the buffer.
+        field ticket 8 8 rw r reset=0x0 # Told apart from others by its ticket.
+        field bytes 16 16 rw r reset=0x0 # Bytes of the image in the agent's buffer.
+        register COMPONENT[65:0x40].REPLY 0x102c 32 # The host agent's last reply.
+        field verdict 0 4 r w reset=0x0
+        value done 0x0 # What was asked for has been done.
+        value refused 0x1 # It can't be done; nothing has changed.
+        value release 0x2 # Unasked: the agent wants the component to go back to the device.
+        field ticket 8 8 r w reset=0x0 # Of the request.
+        field bytes 16 16 r w reset=0x0 # Bytes of the image in the agent's buffer; for a refusal, the reason.
         """#
 }

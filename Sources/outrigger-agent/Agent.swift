@@ -14,7 +14,7 @@ struct Agent: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Identify.self, Stats.self, Watch.self, Analysis.self, PolicyCommand.self, Set.self, ReplayCommand.self, BaselineCommand.self,
-            Log.self, Fault.self,
+            Log.self, Fault.self, Component.self, Serve.self,
         ])
 
     /// Here, too, so that the option may stand before the command.

@@ -39,8 +39,8 @@ import Testing
         machine.inspect { device in
             for entry in 1...4 as ClosedRange<UInt64> {
                 #expect(device.functions[Int(entry) - 1].device.isServing)
-                #expect(device.peek(.firmware, identity + 0x20 * entry, size: 4)! & 0xffff == 2 | entry << 8)
-                #expect(device.peek(.firmware, state + 0x20 * entry, size: 4) == 0x181)
+                #expect(device.peek(.firmware, identity + 0x40 * entry, size: 4)! & 0xffff == 2 | entry << 8)
+                #expect(device.peek(.firmware, state + 0x40 * entry, size: 4) == 0x181)
             }
             #expect(device.peek(.firmware, state + 0x20 * 5, size: 4)! & 0xf == 0, "there are four virtual functions")
         }

@@ -13,7 +13,7 @@ private final class Board: DMAPort, MemoryErrorSink {
     private var bytes = [UInt8](repeating: 0, count: shared.count)
     private let aclint: CoreLocalInterruptor, plic = PlatformInterruptController(), uart: ConsoleUART, watchdog: Watchdog
     private let controller: SystemController, fabric: FabricController, analyzer: WorkloadAnalyzer, manager: ResourceManager
-    private let components = VirtualIOController(), mailbox: HostMailbox, ecc: ECCMemory
+    private let components: VirtualIOController, mailbox: HostMailbox, ecc: ECCMemory
     private var log: LoggingEngine!
     private let links: [Link]
     private let crossbar = Crossbar(.init(hopLatency: 2, cyclesPerMicrosecond: 1000))
@@ -30,6 +30,7 @@ private final class Board: DMAPort, MemoryErrorSink {
         links = ["up", "down"].map { [scheduler] in Link(.init(name: $0, rate: rate, latency: 50), on: scheduler) }
         fabric = FabricController(crossbar, deviceToHost: links[0], hostToDevice: links[1], on: scheduler)
         analyzer = WorkloadAnalyzer(on: scheduler)
+        components = VirtualIOController(on: scheduler)
         manager = ResourceManager(.init(serviceCores: 8, memoryBlocks: 16, linkBandwidth: 30_000), on: scheduler)
         mailbox = HostMailbox(.init(virtualFunctions: 64, harts: 2, sharedMemory: Self.shared), on: scheduler)
         ecc = ECCMemory(try MemoryPages(name: "test", size: 8192))
@@ -43,7 +44,7 @@ private final class Board: DMAPort, MemoryErrorSink {
         for (index, wire) in wires.enumerated() { wire.connect(to: plic, input: index + 1) }
         blocks = [
             (aclint, ACLINT.map), (plic, PLIC.map), (uart, UART.map), (watchdog, WDT.map), (controller, SYSCTL.map), (fabric, FABRIC.map),
-            (analyzer, WA.map), (manager, RM.map), (components, VIC.map), (mailbox.firmware, MAILBOX.map), (mailbox.host, HOSTIF.map),
+            (analyzer, WA.map), (manager, RM.map), (components, VIC.map), (components.host, VIC_HOST.map), (mailbox.firmware, MAILBOX.map), (mailbox.host, HOSTIF.map),
             (log, LOG.map), (log.host, LOG_HOST.map),
         ]
     }

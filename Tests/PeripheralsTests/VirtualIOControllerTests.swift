@@ -10,16 +10,30 @@ private final class Component: VirtualComponent {
     var requestsInFlight = 0
     var isServing = false
     func serve(queue: Int, at cycle: Cycle) {}
+
+    var context = ComponentContext()
+    var queue = QueueContext()
+    var interrupts: [Int] = []
+    /// What ``recallRequests()`` ends with.
+    var onRecall: () -> Void = {}
+    func context(ofQueue number: Int) -> QueueContext? { number == 0 ? queue : nil }
+    func usedIndex(ofQueue number: Int) -> UInt16? { number == 0 ? 77 : nil }
+    func configurationWord(_ index: Int) -> UInt32 { UInt32(index) &* 3 }
+    func recallRequests() { onRecall() }
+    func load(queue number: Int, taken: UInt16, used: UInt16) { (queue.taken, queue.used, queue.heads) = (taken, used, []) }
+    func addHead(_ head: UInt16, queue number: Int) { queue.heads.append(head) }
+    func interruptDriver(queue number: Int) { interrupts.append(number) }
 }
 
 /// The controller with a block component in entry 3.
 private struct Bench {
     let scheduler = Scheduler()
-    let controller = VirtualIOController()
+    let controller: VirtualIOController
     let component = Component()
     let probe: RegisterProbe
 
     init() {
+        controller = VirtualIOController(on: scheduler)
         probe = RegisterProbe(target: controller, map: VIC.map, scheduler: scheduler)
         controller.connect(component, entry: 3, kind: 2, queues: 4)
     }
@@ -222,5 +236,84 @@ private struct Bench {
         #expect(!bench.controller.interrupt.level)
         bench.controller.reset(.hard)
         #expect(bench.state() == .running && bench.component.isServing && bench.events() == [])
+    }
+}
+
+@Suite struct ComponentContexts {
+    @Test func showsOneQueueOfOneComponent() {
+        let bench = Bench()
+        bench.component.context.features = 0x1_2345_6789
+        bench.component.context.status = 15
+        bench.component.context.isLive = true
+        bench.component.queue.size = 64
+        bench.component.queue.isEnabled = true
+        (bench.component.queue.taken, bench.component.queue.used, bench.component.queue.heads) = (9, 7, [30, 3])
+        bench.component.queue.deviceArea = 0x1_0000_2000
+        bench.probe.write(VIC.CONTEXT_SELECT, 3)
+        #expect(bench.probe.read(VIC.CONTEXT_DEVICE) == 15 | 1 << 8)
+        #expect(bench.probe.read(VIC.CONTEXT_FEATURES) == 0x1_2345_6789)
+        #expect(bench.probe.read(VIC.CONTEXT_QUEUE) == 64 | 1 << 16 | 2 << 20)
+        #expect(bench.probe.read(VIC.CONTEXT_POSITION) == 9 | 7 << 16)
+        #expect(bench.probe.read(VIC.CONTEXT_HEAD) == 30)
+        #expect(bench.probe.read(VIC.CONTEXT_HEAD) == 3)
+        #expect(bench.probe.read(VIC.CONTEXT_HEAD) == 0, "no more")
+        bench.probe.write(VIC.CONTEXT_SELECT, 3)
+        #expect(bench.probe.read(VIC.CONTEXT_HEAD) == 30, "again from the first")
+        #expect(bench.probe.read(VIC.CONTEXT_USED) == 77 | 1 << 16)
+        #expect(bench.probe.read(VIC.CONTEXT_USED_AREA) == 0x1_0000_2000)
+        #expect(bench.probe.read(VIC.CONTEXT_CONFIG, 5) == 15)
+        for other in [3 | 1 << 8, 4, 65, 255] as [UInt64] {
+            bench.probe.write(VIC.CONTEXT_SELECT, other)
+            #expect(bench.probe.read(VIC.CONTEXT_QUEUE) == 0 && bench.probe.read(VIC.CONTEXT_USED) == 0)
+        }
+    }
+
+    @Test(arguments: VIC.State.allCases) func isSetWhileRestoringAlone(state: VIC.State) {
+        let bench = Bench()
+        bench.reach(state)
+        bench.probe.write(VIC.CONTEXT_SELECT, 3)
+        bench.probe.write(VIC.CONTEXT_POSITION, 5 | 4 << 16)
+        bench.probe.write(VIC.CONTEXT_HEAD, 8)
+        let queue = bench.component.queue
+        #expect((queue.taken == 5 && queue.used == 4 && queue.heads == [8]) == (state == .restoring))
+        #expect((queue.taken == 0 && queue.heads.isEmpty) == (state != .restoring))
+    }
+
+    @Test func quiescingRecallsRequestsIfAsked() {
+        let bench = Bench()
+        bench.request(arrives: true)
+        bench.component.onRecall = { bench.request(arrives: false) }
+        bench.probe.write(VIC.COMPONENT_TRANSITION, 3, VIC.State.quiescing.rawValue | VIC.COMPONENT_TRANSITION.recall.mask)
+        #expect(bench.events() == ["transition 3 2", "drained 3 0"])
+        bench.ask(.serialising)
+        #expect(bench.state() == .serialising)
+    }
+
+    @Test func theDriversChangesWaitForTheDevice() {
+        let bench = Bench()
+        #expect(!bench.controller.recall(component: 3), "it is on the device")
+        bench.ask(.quiescing)
+        _ = bench.events()
+        #expect(bench.controller.recall(component: 3))
+        #expect(bench.events() == ["recall 3 0"])
+        #expect(!bench.controller.recall(component: 4), "there is none")
+    }
+
+    @Test(arguments: VIC.State.allCases.filter { $0 != .absent }) func aFunctionsResetEndsWhateverWasGoingOn(state: VIC.State) {
+        let bench = Bench()
+        bench.reach(state)
+        bench.controller.componentReset(3)
+        #expect(bench.state() == .running && bench.location() == .device && bench.component.isServing)
+        #expect(bench.events().contains("reset 3 0") == (state != .running))
+    }
+
+    @Test func everyStartHasANumberAndEveryPauseALength() {
+        let bench = Bench()
+        let first = bench.probe.read(VIC.COMPONENT_GENERATION, 3)
+        bench.ask(.quiescing)
+        bench.scheduler.advance(to: bench.scheduler.now + 1234)
+        bench.ask(.running)
+        #expect(bench.probe.read(VIC.COMPONENT_GENERATION, 3) == first + 1)
+        #expect((1234...1300).contains(bench.probe.read(VIC.COMPONENT_BLACKOUT, 3)))
     }
 }

@@ -8,7 +8,9 @@ import Virtio
 final class RecordedRequests: DataPathObserver {
     var arrived: [IORequest] = []
     var completed: [IORequest] = []
+    var recalled: [IORequest] = []
 
+    func requestRecalled(_ request: IORequest, at cycle: Cycle) { recalled.append(request) }
     func requestArrived(_ request: IORequest) { arrived.append(request) }
     func requestCompleted(_ request: IORequest) { completed.append(request) }
 }
@@ -224,6 +226,8 @@ struct DataPathTests {
                 return serves
             }
             func componentDrained(_ component: Int, at cycle: Cycle) { drained += 1 }
+            func recall(component: Int) -> Bool { false }
+            func componentReset(_ component: Int) {}
         }
         let router = Router()
         let fixture = try fixture { $0.queues = 2 }

@@ -25,6 +25,8 @@ public enum AdminOpcode: UInt16, Sendable {
     case getStatistics = 0x0050
     case getLatency = 0x0051
     case getAnalysis = 0x0052
+    case migrateComponent = 0x0062
+    case getComponent = 0x0065
     case uploadPolicy = 0x0070
     case installPolicy = 0x0071
     case removePolicy = 0x0072
@@ -32,7 +34,9 @@ public enum AdminOpcode: UInt16, Sendable {
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
         switch self {
-        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .stopLog, .harvestLog, .getLatency: 0
+        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .stopLog, .harvestLog, .getLatency,
+            .getComponent: 0
+        case .migrateComponent: ComponentMove.byteCount
         case .getFeature: FeatureSelect.byteCount
         case .setFeature: FeatureValue.byteCount
         case .reportBaseline: Baseline.byteCount
@@ -51,7 +55,8 @@ public enum AdminOpcode: UInt16, Sendable {
     public var resultByteCount: Int {
         switch self {
         case .setFeature, .reportBaseline, .setPolicy, .tunePolicy, .setAllocation, .releaseAllocation: 0
-        case .uploadPolicy, .removePolicy: 0
+        case .uploadPolicy, .removePolicy, .migrateComponent: 0
+        case .getComponent: ComponentStatus.byteCount
         case .installPolicy: PolicyRefusal.byteCount
         case .describePolicy: PolicyEntry.byteCount
         case .listOpcodes: OpcodeList.byteCount
@@ -70,7 +75,7 @@ public enum AdminOpcode: UInt16, Sendable {
     public func accepts(_ group: AdminGroup) -> Bool {
         switch self {
         case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getLatency: true
-        case .startLog, .stopLog, .harvestLog: group == .virtualFunction
+        case .startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent: group == .virtualFunction
         case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis, .describePolicy,
             .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy:
             group == .device

@@ -119,6 +119,8 @@ extension OffloadManager {
         case .getStatistics: return statistics(StatisticsRequest(decoding: request.data), request)
         case .getLatency: return result(latency(of: owner), request)
         case .getAnalysis: return analysisPage(StatisticsRequest(decoding: request.data), request)
+        case .migrateComponent: return move(ComponentMove(decoding: request.data), request)
+        case .getComponent: return result(mover.status(of: owner), request)
         }
     }
 
@@ -137,7 +139,7 @@ extension OffloadManager {
     }
 
     /// A good end with one value as the result.
-    private func result<Value: WireLayout>(_ value: Value, _ request: Request) -> Answer {
+    func result<Value: WireLayout>(_ value: Value, _ request: Request) -> Answer {
         put(value, at: UInt32(AdminResult.byteCount), in: request.chain)
         return Answer(.ok, resultBytes: UInt32(Value.byteCount), written: UInt32(Value.byteCount))
     }

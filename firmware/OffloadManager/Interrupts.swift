@@ -13,7 +13,7 @@ public struct Interrupts {
     public init(_ plic: PLIC, _ aclint: ACLINT) {
         context = plic.context[0]
         self.aclint = aclint
-        let served: [5 of Source] = [.uart, .analyzer, .resources, .mailbox, .logging]
+        let served: [6 of Source] = [.uart, .analyzer, .resources, .components, .mailbox, .logging]
         var enabled: UInt32 = 1 &<< Source.watchdog.rawValue
         for index in served.indices {
             enabled |= 1 &<< served[index].rawValue

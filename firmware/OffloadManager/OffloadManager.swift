@@ -21,6 +21,7 @@ public struct OffloadManager: ~Copyable {
     var sampler: Sampler
     var policy: PolicyEngine
     var analysis: WorkloadAnalysis
+    var mover: ComponentMover
     /// Shares as the host has been told, in 1/1000, and owners of whom there may be news.
     private let announced: Table<UInt16>
     var unannounced = OwnerSet()
@@ -83,6 +84,8 @@ public struct OffloadManager: ~Copyable {
         queue = AdminQueue(memory: memory)
         events = EventRing(hw.mailbox, memory: memory)
         sampler = Sampler(hw.wa)
+        mover = ComponentMover(
+            hw.vic, memory: memory, partitions: partitions, cyclesPerMicrosecond: cyclesPerMicrosecond, in: &arena)
 
         console.log("outrigger offload manager, boot", system.resetCount.count)
         console.log("reset cause", resetCause)
@@ -145,6 +148,7 @@ public struct OffloadManager: ~Copyable {
         if hasBacklog { serveQueue() }
         if Hart.timerPending { tick() }
         announceShares()
+        announceMoves()
         hw.mailbox.write(MAILBOX.HEARTBEAT(beat: true))
         busyCycles &+= UInt64(Hart.cycle &- start)
     }
@@ -161,7 +165,8 @@ public struct OffloadManager: ~Copyable {
                     .isolationDenied, owner: Int(denial.owner), severity: .warning, at: interrupts.now, denial.address,
                     UInt64(denial.holder))
             }
-        case .watchdog, .fabric, .components, .system: counters.count(.strayInterrupts)
+        case .components: mover.service(at: interrupts.now)
+        case .watchdog, .fabric, .system: counters.count(.strayInterrupts)
         }
     }
 
@@ -285,6 +290,7 @@ public struct OffloadManager: ~Copyable {
         interrupts.setTimer(nextTick)
         counters.count(.ticks)
         if isHealthy() { watchdog.pat() }
+        mover.tick(at: now)
         let elapsed = now &- loadMark.cycle
         if elapsed >= tickCycles &* 100 {
             busyPermille = UInt16(clamping: (busyCycles &- loadMark.busy) &* 1000 / elapsed)

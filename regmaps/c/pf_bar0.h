@@ -491,15 +491,134 @@ typedef struct __attribute__ ((__packed__)) {
     log_host__BITMAP_t BITMAP;
 } log_host_t;
 
+// reg - vic_host::AGENT
+#define VIC_HOST__AGENT__ATTACHED_bm 0x1
+#define VIC_HOST__AGENT__ATTACHED_bp 0
+#define VIC_HOST__AGENT__ATTACHED_bw 1
+#define VIC_HOST__AGENT__ATTACHED_reset 0x0
+#define VIC_HOST__AGENT__VECTOR_bm 0xff00
+#define VIC_HOST__AGENT__VECTOR_bp 8
+#define VIC_HOST__AGENT__VECTOR_bw 8
+#define VIC_HOST__AGENT__VECTOR_reset 0x3
+
+// reg - vic_host::BUFFER_SIZE
+#define VIC_HOST__BUFFER_SIZE__BYTES_bm 0x1ffff
+#define VIC_HOST__BUFFER_SIZE__BYTES_bp 0
+#define VIC_HOST__BUFFER_SIZE__BYTES_bw 17
+#define VIC_HOST__BUFFER_SIZE__BYTES_reset 0x0
+
+// reg - vic_host::BUFFER_LO
+#define VIC_HOST__BUFFER_LO__ADDRESS_bm 0xffffffff
+#define VIC_HOST__BUFFER_LO__ADDRESS_bp 0
+#define VIC_HOST__BUFFER_LO__ADDRESS_bw 32
+#define VIC_HOST__BUFFER_LO__ADDRESS_reset 0x0
+
+// reg - vic_host::BUFFER_HI
+#define VIC_HOST__BUFFER_HI__ADDRESS_bm 0xffffffff
+#define VIC_HOST__BUFFER_HI__ADDRESS_bp 0
+#define VIC_HOST__BUFFER_HI__ADDRESS_bw 32
+#define VIC_HOST__BUFFER_HI__ADDRESS_reset 0x0
+
+// reg - vic_host::ATTENTION
+#define VIC_HOST__ATTENTION__COMPONENTS_bm 0xffffffff
+#define VIC_HOST__ATTENTION__COMPONENTS_bp 0
+#define VIC_HOST__ATTENTION__COMPONENTS_bw 32
+#define VIC_HOST__ATTENTION__COMPONENTS_reset 0x0
+
+// reg - vic_host::INTERRUPT
+#define VIC_HOST__INTERRUPT__ENTRY_bm 0xff
+#define VIC_HOST__INTERRUPT__ENTRY_bp 0
+#define VIC_HOST__INTERRUPT__ENTRY_bw 8
+#define VIC_HOST__INTERRUPT__ENTRY_reset 0x0
+#define VIC_HOST__INTERRUPT__QUEUE_bm 0xff00
+#define VIC_HOST__INTERRUPT__QUEUE_bp 8
+#define VIC_HOST__INTERRUPT__QUEUE_bw 8
+#define VIC_HOST__INTERRUPT__QUEUE_reset 0x0
+#define VIC_HOST__INTERRUPT__GENERATION_bm 0xffff0000
+#define VIC_HOST__INTERRUPT__GENERATION_bp 16
+#define VIC_HOST__INTERRUPT__GENERATION_bw 16
+#define VIC_HOST__INTERRUPT__GENERATION_reset 0x0
+
+// reg - vic_host::COMPONENT::STATUS
+#define VIC_HOST__COMPONENT__STATUS__STATE_bm 0xf
+#define VIC_HOST__COMPONENT__STATUS__STATE_bp 0
+#define VIC_HOST__COMPONENT__STATUS__STATE_bw 4
+#define VIC_HOST__COMPONENT__STATUS__STATE_reset 0x0
+#define VIC_HOST__COMPONENT__STATUS__LOCATION_bm 0x10
+#define VIC_HOST__COMPONENT__STATUS__LOCATION_bp 4
+#define VIC_HOST__COMPONENT__STATUS__LOCATION_bw 1
+#define VIC_HOST__COMPONENT__STATUS__LOCATION_reset 0x0
+#define VIC_HOST__COMPONENT__STATUS__GENERATION_bm 0xffff0000
+#define VIC_HOST__COMPONENT__STATUS__GENERATION_bp 16
+#define VIC_HOST__COMPONENT__STATUS__GENERATION_bw 16
+#define VIC_HOST__COMPONENT__STATUS__GENERATION_reset 0x0
+
+// reg - vic_host::COMPONENT::WAITING
+#define VIC_HOST__COMPONENT__WAITING__QUEUES_bm 0xffffffff
+#define VIC_HOST__COMPONENT__WAITING__QUEUES_bp 0
+#define VIC_HOST__COMPONENT__WAITING__QUEUES_bw 32
+#define VIC_HOST__COMPONENT__WAITING__QUEUES_reset 0x0
+
+// reg - vic_host::COMPONENT::REQUEST
+#define VIC_HOST__COMPONENT__REQUEST__WHAT_bm 0xf
+#define VIC_HOST__COMPONENT__REQUEST__WHAT_bp 0
+#define VIC_HOST__COMPONENT__REQUEST__WHAT_bw 4
+#define VIC_HOST__COMPONENT__REQUEST__WHAT_reset 0x0
+#define VIC_HOST__COMPONENT__REQUEST__TICKET_bm 0xff00
+#define VIC_HOST__COMPONENT__REQUEST__TICKET_bp 8
+#define VIC_HOST__COMPONENT__REQUEST__TICKET_bw 8
+#define VIC_HOST__COMPONENT__REQUEST__TICKET_reset 0x0
+#define VIC_HOST__COMPONENT__REQUEST__BYTES_bm 0xffff0000
+#define VIC_HOST__COMPONENT__REQUEST__BYTES_bp 16
+#define VIC_HOST__COMPONENT__REQUEST__BYTES_bw 16
+#define VIC_HOST__COMPONENT__REQUEST__BYTES_reset 0x0
+
+// reg - vic_host::COMPONENT::REPLY
+#define VIC_HOST__COMPONENT__REPLY__VERDICT_bm 0xf
+#define VIC_HOST__COMPONENT__REPLY__VERDICT_bp 0
+#define VIC_HOST__COMPONENT__REPLY__VERDICT_bw 4
+#define VIC_HOST__COMPONENT__REPLY__VERDICT_reset 0x0
+#define VIC_HOST__COMPONENT__REPLY__TICKET_bm 0xff00
+#define VIC_HOST__COMPONENT__REPLY__TICKET_bp 8
+#define VIC_HOST__COMPONENT__REPLY__TICKET_bw 8
+#define VIC_HOST__COMPONENT__REPLY__TICKET_reset 0x0
+#define VIC_HOST__COMPONENT__REPLY__BYTES_bm 0xffff0000
+#define VIC_HOST__COMPONENT__REPLY__BYTES_bp 16
+#define VIC_HOST__COMPONENT__REPLY__BYTES_bw 16
+#define VIC_HOST__COMPONENT__REPLY__BYTES_reset 0x0
+
+// regfile - vic_host::COMPONENT
+typedef struct __attribute__ ((__packed__)) {
+    uint32_t STATUS;
+    uint32_t WAITING;
+    uint32_t REQUEST;
+    uint32_t REPLY;
+} vic_host__COMPONENT_t;
+
+// addrmap - vic_host
+typedef struct __attribute__ ((__packed__)) {
+    uint32_t AGENT;
+    uint32_t BUFFER_SIZE;
+    uint32_t BUFFER_LO;
+    uint32_t BUFFER_HI;
+    uint32_t ATTENTION[3];
+    uint8_t RESERVED_1c_1f[0x4];
+    uint32_t INTERRUPT;
+    uint8_t RESERVED_24_3ff[0x3dc];
+    vic_host__COMPONENT_t COMPONENT[65];
+} vic_host_t;
+
 // addrmap - pf_bar0
 typedef struct __attribute__ ((__packed__)) {
     hostif_t HOSTIF;
     uint8_t RESERVED_200_fff[0xe00];
     log_host_t LOG_HOST;
+    uint8_t RESERVED_2400_2fff[0xc00];
+    vic_host_t VIC_HOST;
 } pf_bar0_t;
 
 
-static_assert(sizeof(pf_bar0_t) == 0x2400, "Packing error");
+static_assert(sizeof(pf_bar0_t) == 0x3810, "Packing error");
 
 #ifdef __cplusplus
 }

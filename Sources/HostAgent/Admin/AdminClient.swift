@@ -148,6 +148,21 @@ public struct AdminClient {
     /// The latencies of an owner's requests since power-on, in device cycles.
     public func latency(of member: Int) throws -> LatencyHistogram { try send(.getLatency, member: member) }
 
+    /// Where a virtual machine's component is, and what has become of its moves.
+    public func component(of member: Int) throws -> ComponentStatus { try send(.getComponent, member: member) }
+
+    /// Moves a component and waits for the end of the move, whatever it is.
+    public func moveComponent(_ member: Int, to destination: ComponentPlace, stopAndCopy: Bool = false) throws -> ComponentStatus {
+        var move = ComponentMove()
+        move.destination = destination.rawValue
+        move.flags = stopAndCopy ? ComponentMove.stopAndCopy : 0
+        _ = try queue.send(command(.migrateComponent, member), data: Self.bytes(of: move), room: 0)
+        while true {
+            let status = try component(of: member)
+            if status.outcome != ComponentStatus.Outcome.moving.rawValue { return status }
+        }
+    }
+
     private func command(_ opcode: AdminOpcode, _ member: Int) -> AdminCommand {
         AdminCommand(opcode, group: member == 0 ? .device : .virtualFunction, member: UInt64(member))
     }

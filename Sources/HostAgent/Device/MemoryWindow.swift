@@ -7,6 +7,7 @@ public final class MemoryWindow {
     public let size: Int
     private let path: String
     private let storage: Storage
+    private let isOwned: Bool
 
     private enum Storage {
         case mapped(UnsafeMutableRawPointer)
@@ -27,6 +28,7 @@ public final class MemoryWindow {
         guard length > 0 else { throw AgentError("\(path): memory expected, an empty file found") }
         self.size = length
         self.path = path
+        isOwned = true
         if let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor, 0), base != MAP_FAILED {
             storage = .mapped(base)
         } else {
@@ -34,15 +36,17 @@ public final class MemoryWindow {
         }
     }
 
-    /// Memory that is this process's own.
-    init(mapped base: UnsafeMutableRawPointer, size: Int) {
+    /// Memory that this process has mapped.
+    /// - Parameter isOwned: it is unmapped with the window.
+    package init(mapped base: UnsafeMutableRawPointer, size: Int, isOwned: Bool = true) {
         self.size = size
+        self.isOwned = isOwned
         path = "memory"
         storage = .mapped(base)
     }
 
     deinit {
-        if case .mapped(let base) = storage { munmap(base, size) }
+        if case .mapped(let base) = storage, isOwned { munmap(base, size) }
     }
 
     /// Loads a little-endian integer at `offset`: in one access if that is a multiple of its size.

@@ -6,6 +6,7 @@ extension DeviceTree {
     func addDeviceFiles() {
         deviceFolder.add("hostmem", AccessFile(memory: machine.hostMemory, permissions: 0o600))
         deviceFolder.add("hostmem.iova", AttributeFile("0x\(hex(machine.hostMemoryAddress, 1))"))
+        deviceFolder.add("agent", AgentFile(machine))
     }
 
     /// What belongs to a function: its queues, registers and console, and the log of its virtual machine.
@@ -13,6 +14,7 @@ extension DeviceTree {
         addQueues(of: node)
         addDebugFiles(of: node)
         addConsole(of: node)
+        addMedium(of: node)
         if case .virtual(let number) = node.function.role {
             deviceFolder.directory("log/vm\(number)").add("fast", LogStream(machine, virtualMachine: number))
         }
@@ -22,6 +24,7 @@ extension DeviceTree {
         removeQueues(of: node)
         removeDebugFiles(of: node)
         removeConsole(of: node)
+        removeMedium(of: node)
         if case .virtual(let number) = node.function.role { (deviceFolder["log"] as? Directory)?.remove("vm\(number)") }
     }
 }

@@ -137,6 +137,15 @@ extension MountedTree {
             }
         }
         // Only streams come here; see `direct`.
+        table.fsync = { request, number, _, info in
+            do throws(Errno) {
+                try MountedTree.from(request).nodes.node(number)?.synchronize(OpenFile.from(info!.pointee.fh))
+                fuse_reply_err(request, 0)
+            } catch {
+                fuse_reply_err(request, error.rawValue)
+            }
+        }
+        // Only streams come here; see `direct`.
         table.read = { request, number, size, _, info in
             guard let stream = MountedTree.from(request).nodes.node(number) as? StreamFile else {
                 fuse_reply_err(request, EINVAL)

@@ -12,6 +12,7 @@ public final class AccessFile: Node {
     private let onClose: (() -> Void)?
     private let readAccess: Read
     private let writeAccess: Write
+    private let synchronizeAccess: (() throws(Errno) -> Void)?
 
     /// - Parameters:
     ///   - size: reads at or past it find the end of the file, writes there fail with EINVAL; the closures never see them.
@@ -20,9 +21,11 @@ public final class AccessFile: Node {
     ///   - onClose: is called when an opening has ended.
     ///   - read: fills the buffer, which ends at the file's end at the latest, and returns the number of bytes.
     ///   - write: takes the bytes, which end at the file's end at the latest, and returns how many it took.
+    ///   - synchronize: makes what was written durable, if there is more to that than writing.
     public init(
         size: Int, permissions: UInt16, mapping: Mapping? = nil, makeOpening: ((_ flags: Int32) -> OpenFile?)? = nil,
-        onClose: (() -> Void)? = nil, read: @escaping Read, write: @escaping Write
+        onClose: (() -> Void)? = nil, read: @escaping Read, write: @escaping Write,
+        synchronize: (() throws(Errno) -> Void)? = nil
     ) {
         length = size
         shared = mapping
@@ -30,6 +33,7 @@ public final class AccessFile: Node {
         self.onClose = onClose
         readAccess = read
         writeAccess = write
+        synchronizeAccess = synchronize
         super.init(permissions: permissions)
     }
 
@@ -51,6 +55,8 @@ public final class AccessFile: Node {
     public override var mapping: Mapping? { shared }
     public override func open(flags: Int32) throws(Errno) -> OpenFile? { makeOpening?(flags) }
     public override func close(_ file: OpenFile?) { onClose?() }
+
+    public override func synchronize(_ file: OpenFile?) throws(Errno) { try synchronizeAccess?() }
 
     public override func read(
         at offset: Int, into buffer: UnsafeMutableRawBufferPointer, open: OpenFile?, by caller: Caller

@@ -85,6 +85,9 @@ open class Node {
     open var wantsFlush: Bool { false }
     open func flush(_ file: OpenFile?) throws(Errno) {}
 
+    /// What was written is to outlive a loss of power (`fsync(2)`).
+    open func synchronize(_ file: OpenFile?) throws(Errno) {}
+
     /// Reads at `offset`, at most as much as `buffer` holds, and returns the number of bytes. Called once for each read of the
     /// client, with the client's offset and size.
     open func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, open: OpenFile?, by caller: Caller) throws(Errno) -> Int {

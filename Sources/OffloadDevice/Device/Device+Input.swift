@@ -53,6 +53,7 @@ extension Device {
         }
         case .frontEnd(let index, let input):
             virtioFunction(index)?.apply(input, hierarchy.iommu.externalMemory, at: scheduler.now) ?? .refused(Self.noFunction(index))
+        case .medium(let index, let operation): perform(operation, at: index)
         case .loadFirmware(let elf): outcome { () throws(MachineError) in
             do throws(ELFError) {
                 try load(try ELFImage(elf))
@@ -162,6 +163,25 @@ extension Device {
         }
         bytes.withUnsafeBytes { network.receive(NetworkFrame($0)) }
         return .done
+    }
+
+    // MARK: Media
+
+    /// Only the owner of a component reaches its medium: while the device serves it, or it moves, the host is refused.
+    private func perform(_ operation: MediumOperation, at index: Int) -> HostOutcome {
+        guard let block = virtioFunction(index)?.block, componentController.isOnHost(index) else {
+            return .refused(.request("medium of the function with index \(index): expected a disk that the host serves"))
+        }
+        do throws(BackendError) {
+            switch operation {
+            case .read(let position, let count): return .read(try block.readMedium(position, count: count))
+            case .write(let position, let bytes): try block.writeMedium(position, bytes)
+            case .flush: try block.flushMedium()
+            }
+            return .done
+        } catch {
+            return .refused(.request("medium of the function with index \(index): \(error)"))
+        }
     }
 
     // MARK: Firmware

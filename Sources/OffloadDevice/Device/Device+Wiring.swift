@@ -16,7 +16,7 @@ extension Device {
         let targets: [String: any BusTarget] = [
             "ACLINT": aclint, "PLIC": plic, "UART": uart, "WDT": watchdog, "SYSCTL": systemController, "FABRIC": fabric, "WA": analyzer,
             "RM": resourceManager, "VIC": componentController, "MAILBOX": mailbox.firmware, "LOG": log, "HOSTIF": mailbox.host,
-            "LOG_HOST": log.host,
+            "LOG_HOST": log.host, "VIC_HOST": componentController.host,
         ]
         for block in firmware.blocks {
             guard let target = targets[block.name] else { preconditionFailure("nothing answers as \(block.name)") }
@@ -79,6 +79,7 @@ extension Device: HierarchyDelegate {
         if function == 0 {
             mailbox.reset(.functionLevel)
             log.reset(.functionLevel)
+            componentController.resetHost()
         } else {
             virtioFunction(function)?.transport.reset(.functionLevel)
             virtioFunction(function)?.frontEndLost(hierarchy.iommu.externalMemory)

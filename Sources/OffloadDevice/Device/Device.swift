@@ -130,7 +130,8 @@ public final class Device {
                 memoryBlocks: shared.pages.size >> 16,
                 linkBandwidth: linkRate.bytesPerMicrosecond),
             on: scheduler, number: number("RM"))
-        componentController = VirtualIOController(number: number("VIC"))
+        componentController = VirtualIOController(
+            on: scheduler, number: number("VIC"), hostNumber: recorder.addBlock(bus: .physicalFunction, named: "VIC_HOST"))
         mailbox = HostMailbox(
             HostInterfaceIdentity(
                 virtualFunctions: description.virtualFunctions.total, harts: description.harts,
@@ -169,7 +170,9 @@ public final class Device {
                 ("RM", resourceManager.registers), ("VIC", componentController.registers), ("MAILBOX", mailbox.firmware.registers),
                 ("LOG", log.registers),
             ],
-            host: [("HOSTIF", mailbox.host.registers), ("LOG_HOST", log.host.registers)], functions)
+            host: [
+                ("HOSTIF", mailbox.host.registers), ("LOG_HOST", log.host.registers), ("VIC_HOST", componentController.host.registers),
+            ], functions)
         let relay = MemoryErrorRelay(systemController) { sramRegion.allowsDirectAccess = $0 }
         let codeWatch = CodeWatch(map, rom: rom, at: UInt32(bus.memory("ROM").offset), sharedAt: UInt32(Self.sharedBase))
         let messages = FunctionInterrupts(hierarchy.physicalFunction)
@@ -186,6 +189,10 @@ public final class Device {
         for sink in [toHost, fromHost, cores, fabric] as [any PartitionSink] { resourceManager.connect(sink) }
         for function in functions { function.connect(to: componentController) }
         mailbox.messages = messages
+        componentController.messages = messages
+        if let domain = hierarchy.physicalFunction.domain {
+            componentController.connect(TransferPaths(local: sharedPort, host: domain, toHost: toHost, fromHost: fromHost))
+        }
         hierarchy.interrupts = interrupts
         hierarchy.delegate = self
         hierarchy.iommu.observer = dmaObservers

@@ -31,6 +31,8 @@ public enum HostInput: Hashable, Sendable {
     case setLink(function: Int, isUp: Bool)
     /// A vhost-user front-end uses a virtio function.
     case frontEnd(function: Int, FrontEndInput)
+    /// What the host agent does to the medium of a disk that it serves.
+    case medium(function: Int, MediumOperation)
     /// An ELF file's bytes are loaded and started.
     case loadFirmware([UInt8])
     case restartFirmware
@@ -69,6 +71,14 @@ public struct HostAccess: Hashable, Sendable {
         self.value = value
         self.origin = origin
     }
+}
+
+/// An operation on a disk's medium; positions and lengths are whole sectors of 512 bytes.
+public enum MediumOperation: Hashable, Sendable {
+    case read(position: UInt64, count: Int)
+    case write(position: UInt64, [UInt8])
+    /// What was written outlives a loss of power.
+    case flush
 }
 
 /// A register of a hart.

@@ -78,6 +78,12 @@ extension Machine {
         taken(perform(.typeAtVirtioConsole(function: function, bytes)))
     }
 
+    /// The host agent is gone, whether it has said so or not: what its driver does about it, in a register.
+    public func detachAgent() {
+        guard let block = DeviceBus.physicalFunction.map.blocks.first(where: { $0.name == "VIC_HOST" }) else { return }
+        writeBAR(function: 0, bar: 0, offset: block.base, size: 4, value: 0, origin: 0)
+    }
+
     /// Loads firmware from an ELF file's bytes and starts it.
     public func loadFirmware(_ elf: [UInt8]) throws(MachineError) { try perform(.loadFirmware(elf)).accepted() }
 

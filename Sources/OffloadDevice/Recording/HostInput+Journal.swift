@@ -9,6 +9,7 @@ extension HostInput {
         case access = 0, readConfiguration, writeConfiguration, resetFunction, enableFunction, setVirtualFunctions, maskInterruptLines
         case typeAtConsole, loadFirmware, restartFirmware, memoryError, uncorrectableError, correctableError, interrupt, appointment
         case keepHarts, debuggerWrite, setRegister, typeAtVirtioConsole, receiveFrame, setLink, frontEnd, dropClientMemory
+        case medium
     }
 
     /// - Parameter firmware: keeps an image; its number.
@@ -66,6 +67,10 @@ extension HostInput {
             begin(.frontEnd)
             encoder.integer(function)
             input.encode(to: &encoder)
+        case .medium(let function, let operation):
+            begin(.medium)
+            encoder.integer(function)
+            operation.encode(to: &encoder)
         case .loadFirmware(let elf):
             begin(.loadFirmware)
             encoder.integer(firmware(elf))
@@ -133,6 +138,7 @@ extension HostInput {
         case .receiveFrame: self = .receiveFrame(function: try decoder.integer(), try decoder.data())
         case .setLink: self = .setLink(function: try decoder.integer(), isUp: try decoder.flag())
         case .frontEnd: self = .frontEnd(function: try decoder.integer(), try FrontEndInput(from: &decoder))
+        case .medium: self = .medium(function: try decoder.integer(), try MediumOperation(from: &decoder))
         case .loadFirmware:
             let number = try decoder.integer(in: 0...0xffff, "firmware image")
             self = .loadFirmware(try firmware.image(number, count: try decoder.integer(), sum: try decoder.fixed(UInt32.self)))
@@ -165,6 +171,31 @@ extension HostInput {
 
 extension JournalDecoder {
     mutating func flag() throws(RecordingError) -> Bool { try integer(in: 0...1, "flag") == 1 }
+}
+
+extension MediumOperation {
+    fileprivate func encode(to encoder: inout JournalEncoder) {
+        switch self {
+        case .read(let position, let count):
+            encoder.byte(0)
+            encoder.number(position)
+            encoder.integer(count)
+        case .write(let position, let bytes):
+            encoder.byte(1)
+            encoder.number(position)
+            encoder.data(bytes)
+        case .flush: encoder.byte(2)
+        }
+    }
+
+    fileprivate init(from decoder: inout JournalDecoder) throws(RecordingError) {
+        self =
+            switch try decoder.integer(in: 0...2, "operation on a medium") {
+            case 0: .read(position: try decoder.number(), count: try decoder.integer(in: 0...1 << 30, "bytes of a read"))
+            case 1: .write(position: try decoder.number(), try decoder.data())
+            default: .flush
+            }
+    }
 }
 
 extension HartRegister {

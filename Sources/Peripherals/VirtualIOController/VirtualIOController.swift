@@ -15,23 +15,41 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         /// Values of EVENT, oldest first.
         var events: [UInt64] = []
         var lost: UInt16 = 0
+        /// When each component stopped running.
+        var stopped = [Cycle](repeating: 0, count: entries)
+        /// The next head that CONTEXT_HEAD gives.
+        var headCursor = 0
+        var transfer = Transfer()
     }
 
     public let registers: RegisterBlock
     /// The block's interrupt.
     public let interrupt = Wire("vic")
-    public private(set) var state = State()
+    /// VIC_HOST, the host agent's side.
+    public let host: HostSide
+    public internal(set) var state = State()
+    let scheduler: Scheduler
     /// What the device runs, by entry.
-    private var components: [Component?] = .init(repeating: nil, count: entries)
+    private(set) var components: [Component?] = .init(repeating: nil, count: entries)
+    /// Takes the messages for the host agent: the physical function.
+    public weak var messages: (any InterruptMessageSink)?
+    /// The ways of a transfer.
+    var paths: TransferPaths?
+    var (toHostPort, fromHostPort) = (SubmitterPort(rawValue: 0), SubmitterPort(rawValue: 0))
 
-    private struct Component {
+    struct Component {
         var device: any VirtualComponent
         var identity: UInt64
     }
 
-    /// - Parameter number: the number of the first register, for traces.
-    public init(number: Int = 0) {
+    /// - Parameters:
+    ///   - number: the number of the first register, for traces.
+    ///   - hostNumber: the same for the host agent's side.
+    public init(on scheduler: Scheduler, number: Int = 0, hostNumber: Int = 1) {
+        self.scheduler = scheduler
         registers = RegisterBlock(VIC.map, number: number)
+        host = HostSide(number: hostNumber)
+        host.controller = self
         registers[VIC.COUNT] = UInt64(Self.entries)
         state.events.reserveCapacity(Self.eventCapacity)
     }
@@ -62,9 +80,17 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     public func reset(_ kind: ResetKind) {
         registers.reset(kind)
         registers[VIC.COUNT] = UInt64(Self.entries)
-        state.events.removeAll(keepingCapacity: true)
-        state.lost = 0
+        host.registers.reset(kind)
+        cancelTransfer()
+        state = State()
         for entry in 0..<Self.entries { install(entry) }
+        settle()
+    }
+
+    /// A reset of the physical function: the host agent is gone.
+    public func resetHost() {
+        detachAgent()
+        host.registers.reset(.functionLevel)
         settle()
     }
 
@@ -84,7 +110,7 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     public func willRead(_ register: RegisterIndex, _ element: Int, _ access: BusAccess) {
         switch register {
         case VIC.COMPONENT_STATE, VIC.COMPONENT_IN_FLIGHT: showInFlight(element)
-        default: break
+        default: showContext(register, element)
         }
     }
 
@@ -97,9 +123,13 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     }
 
     public func didRead(_ register: RegisterIndex, _ element: Int, value: UInt64, _ access: BusAccess) {
-        guard case VIC.EVENT = register, !state.events.isEmpty else { return }
-        state.events.removeFirst()
-        showEvents()
+        switch register {
+        case VIC.EVENT where !state.events.isEmpty:
+            state.events.removeFirst()
+            showEvents()
+        case VIC.CONTEXT_HEAD: state.headCursor += 1
+        default: break
+        }
     }
 
     public func didWrite(_ register: RegisterIndex, _ element: Int, old: UInt64, new: UInt64, _ access: BusAccess) {
@@ -108,26 +138,31 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         case VIC.COMPONENT_TRANSITION:
             let wanted = VIC.COMPONENT_TRANSITION.state.value(in: new)
             let destination = place(VIC.COMPONENT_TRANSITION.location.value(in: new))
-            guard let next = VIC.State(rawValue: wanted), move(element, to: next, destination) else {
+            let isRecall = VIC.COMPONENT_TRANSITION.recall.isSet(in: new)
+            guard let next = VIC.State(rawValue: wanted), move(element, to: next, destination, recallingRequests: isRecall) else {
                 return refuse(element, wanted)
             }
         case VIC.COMPONENT_TAKE: registers[VIC.COMPONENT_WAITING, element] &= ~new
-        default: break
+        case VIC.COMPONENT_REQUEST: tellAgent(of: element)
+        case VIC.TRANSFER_CONTROL: controlTransfer(new)
+        default: changeContext(register, new)
         }
     }
 
     // MARK: Transitions
 
-    private func place(_ value: UInt64) -> VIC.Place { value == 0 ? .device : .host }
+    func place(_ value: UInt64) -> VIC.Place { value == 0 ? .device : .host }
 
-    private func phase(of component: Int) -> VIC.State { VIC.State(rawValue: registers[VIC.COMPONENT_STATE.state, component]) ?? .absent }
+    func phase(of component: Int) -> VIC.State { VIC.State(rawValue: registers[VIC.COMPONENT_STATE.state, component]) ?? .absent }
 
     /// Where the component runs or, while it moves, came from.
-    private func location(of component: Int) -> VIC.Place { place(registers[VIC.COMPONENT_STATE.location, component]) }
+    func location(of component: Int) -> VIC.Place { place(registers[VIC.COMPONENT_STATE.location, component]) }
 
     /// Makes a legal transition.
     /// - Returns: false, with nothing changed, if it isn't legal.
-    private func move(_ component: Int, to next: VIC.State, _ destination: VIC.Place) -> Bool {
+    private func move(
+        _ component: Int, to next: VIC.State, _ destination: VIC.Place, recallingRequests isRecall: Bool
+    ) -> Bool {
         let isDrained = requestsInFlight(component) == 0
         let origin = location(of: component)
         switch (phase(of: component), next) {
@@ -137,7 +172,8 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
             run(component, at: destination)
         case (.running, .quiescing):
             enter(component, .quiescing)
-            if isDrained { post(.drained, component) }
+            // The last one to go back posts the event itself.
+            if isRecall, !isDrained { components[component]?.device.recallRequests() } else if isDrained { post(.drained, component) }
         case (.quiescing, .running), (.serialising, .running), (.inTransit, .running):
             enter(component, .running)
             run(component, at: origin)
@@ -161,10 +197,19 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     }
 
     private func enter(_ component: Int, _ next: VIC.State) {
+        let before = phase(of: component)
         registers[VIC.COMPONENT_STATE.state, component] = next.rawValue
         registers[VIC.COMPONENT_STATE.present, component] = next == .absent ? 0 : 1
         registers[VIC.COMPONENT_STATE.held, component] = next == .running ? 0 : 1
-        if next != .running { components[component]?.device.isServing = false }
+        if next == .running {
+            let generation = VIC.COMPONENT_GENERATION.count
+            registers[generation, component] = (registers[generation, component] &+ 1) & 0xffff
+            let blackout = before == .absent ? 0 : scheduler.now - state.stopped[component]
+            registers[VIC.COMPONENT_BLACKOUT, component] = min(blackout, 0xffff_ffff)
+        } else if before == .running {
+            state.stopped[component] = scheduler.now
+            components[component]?.device.isServing = false
+        }
         post(.transition, component, detail: next.rawValue)
     }
 
@@ -180,6 +225,16 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
             let waiting = registers[VIC.COMPONENT_WAITING, component]
             for queue in 0..<32 where waiting >> UInt64(queue) & 1 != 0 { post(.doorbellHost, component, detail: UInt64(queue)) }
         }
+        tellAgent(of: component)
+    }
+
+    /// What a reset of the function does to a component that doesn't run on the device.
+    private func takeHome(_ component: Int) {
+        if location(of: component) == .host { countUp(VIC.COMPONENT_MOVES, component) }
+        enter(component, .running)
+        post(.reset, component)
+        run(component, at: .device)
+        settle()
     }
 
     private func refuse(_ component: Int, _ wanted: UInt64) {
@@ -198,6 +253,7 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         if registers[VIC.COMPONENT_WAITING, component] & bit == 0 {
             registers[VIC.COMPONENT_WAITING, component] |= bit
             post(isRunning ? .doorbellHost : .doorbellHeld, component, detail: UInt64(queue))
+            if isRunning { tellAgent(of: component) }
             settle()
         }
         return false
@@ -209,9 +265,25 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         settle()
     }
 
+    public func recall(component: Int) -> Bool {
+        guard (0..<Self.entries).contains(component) else { return false }
+        let phase = phase(of: component)
+        guard phase != .absent, phase != .running || location(of: component) == .host else { return false }
+        post(.recall, component)
+        settle()
+        return true
+    }
+
+    public func componentReset(_ component: Int) {
+        guard (0..<Self.entries).contains(component) else { return }
+        let phase = phase(of: component)
+        guard phase != .absent, phase != .running || location(of: component) == .host else { return }
+        takeHome(component)
+    }
+
     // MARK: Events
 
-    private func post(_ kind: VIC.Event, _ component: Int, detail: UInt64 = 0) {
+    func post(_ kind: VIC.Event, _ component: Int, detail: UInt64 = 0) {
         guard state.events.count < Self.eventCapacity else {
             if state.lost < .max { state.lost += 1 }
             registers.raise(VIC.INTR_STATE.overflow)
@@ -232,14 +304,15 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         registers[register, component] = (registers[register, component] &+ 1) & 0xffff_ffff
     }
 
-    private func settle() { interrupt.drive(registers.interrupt) }
+    func settle() { interrupt.drive(registers.interrupt) }
 
     // MARK: Snapshots
 
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
         if !archive.isLoading { for entry in 0..<Self.entries { showInFlight(entry) } }
-        try archive.section("vic") { (archive, _) throws(SnapshotError) in
+        try archive.section("vic", version: 2) { (archive, version) throws(SnapshotError) in
+            try archive.require(version == 2, "expected version 2, found \(version)")
             try registers.archive(&archive)
             let fields = VIC.EVENT.kind.mask | VIC.EVENT.entry.mask | VIC.EVENT.detail.mask
             try archive.array(&state.events, limit: Self.eventCapacity, blank: 0) { (archive, event) throws(SnapshotError) in
@@ -247,6 +320,12 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
                 try archive.require(event & ~fields == 0, "expected an event, found 0x\(String(event, radix: 16))")
             }
             try archive.integer(&state.lost)
+            try archive.elements(&state.stopped) { (archive, cycle) throws(SnapshotError) in
+                try archive.cycle(&cycle)
+            }
+            try archive.integer(&state.headCursor, in: 0...1 << 16)
+            try archive.state(&state.transfer)
+            try host.registers.archive(&archive)
             try interrupt.archive(&archive)
         }
     }

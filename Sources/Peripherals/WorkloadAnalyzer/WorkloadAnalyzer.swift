@@ -56,6 +56,11 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
         state.counters.complete(request, owner: owner, counts: isEnabled)
     }
 
+    public func requestRecalled(_ request: IORequest, at cycle: Cycle) {
+        guard let owner = countedOwner(request.owner) else { return }
+        state.counters.recall(request, owner: owner, at: cycle, counts: isEnabled)
+    }
+
     public func memoryWritten(owner: Owner, address: UInt64, bytes: Int, at cycle: Cycle) {
         guard bytes > 0, isEnabled, let owner = countedOwner(owner) else { return }
         state.counters.write(owner: owner, address: address, bytes: UInt64(bytes))

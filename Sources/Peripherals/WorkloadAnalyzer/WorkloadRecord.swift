@@ -130,6 +130,12 @@ struct WorkloadProgress: Sendable, Equatable {
         record[WorkloadRecord.stage + 3] &+= request.stages.linkToHost
     }
 
+    /// A request that had arrived is in flight no more, and is not done.
+    mutating func recall(at cycle: Cycle, in record: UnsafeMutablePointer<UInt64>) {
+        settleDepth(at: cycle, in: record)
+        if depth > 0 { depth &-= 1 }
+    }
+
     /// Follows the requests in flight without counting anything.
     mutating func follow(_ change: Int) {
         depth = UInt32(max(0, Int(depth) + change))

@@ -59,10 +59,12 @@ public final class BlockDevice: DeviceType {
     /// Where payload passes between backend and driver.
     let bounce: UnsafeMutableRawBufferPointer
     private var memory: GuestMemory!
-    private var owner = Owner.device
+    private var scheduler: Scheduler!
+    var now: Cycle { scheduler.now }
+    var owner = Owner.device
     private var corePort = SubmitterPort(rawValue: 0)
-    private var fetchPort = SubmitterPort(rawValue: 0)
-    private var deliverPort = SubmitterPort(rawValue: 0)
+    var fetchPort = SubmitterPort(rawValue: 0)
+    var deliverPort = SubmitterPort(rawValue: 0)
 
     static let headerBytes: UInt64 = 16
     /// Bytes of the status, and of the used element and index.
@@ -124,6 +126,7 @@ public final class BlockDevice: DeviceType {
 
     public func attach(to device: VirtioDevice) {
         memory = device.memory
+        scheduler = device.scheduler
         owner = device.configuration.owner
         corePort = path.cores.attach(device)
         fetchPort = path.fromHost.attach(device)
@@ -161,15 +164,34 @@ public final class BlockDevice: DeviceType {
         state.stalled &= ~(1 << UInt64(queue))
     }
 
+    /// All bytes of a request move at its end: one that is in flight has left no trace.
+    public var isRecallable: Bool { true }
+
+    public func recall(_ queues: inout QueueSet, at cycle: Cycle) {
+        // In the order in which they came, as far as the cycle tells.
+        let slots = state.requests.slots.indices.filter { state.requests[$0].stage != .free && !state.requests[$0].isDropped }
+        for slot in slots.sorted(by: { (state.requests[$0].arrival, $0) < (state.requests[$1].arrival, $1) }) {
+            let request = state.requests[slot]
+            path.observer?.requestRecalled(report(request), at: cycle)
+            queues.recall(request.queue, request.chain)
+        }
+        forget()
+    }
+
     public func reset() {
+        forget()
+        state.features = []
+        // Section 5.2.5: after a reset the cache is in writeback mode.
+        state.space.isWriteback = true
+    }
+
+    /// Drops all requests, wherever they wait.
+    private func forget() {
         path.cores.abandon(owner: owner, port: corePort)
         path.fromHost.abandon(owner: owner, port: fetchPort)
         path.toHost.abandon(owner: owner, port: deliverPort)
         state.requests.releaseAll()
         state.stalled = 0
-        state.features = []
-        // Section 5.2.5: after a reset the cache is in writeback mode.
-        state.space.isWriteback = true
     }
 
     // MARK: From the queue into the device

@@ -39,8 +39,17 @@ public protocol DeviceType: ArchivedModel {
     /// Requests taken and not yet answered, over all queues.
     var requestsInFlight: Int { get }
     func requestsInFlight(queue: Int) -> Int
+    /// Whether requests in flight can go back to their queues: nothing of one happens before its end.
+    var isRecallable: Bool { get }
+    /// Sends all requests in flight back to their queues, if they can.
+    func recall(_ queues: inout QueueSet, at cycle: Cycle)
     /// Drops the requests of one queue: none of them moves a byte or completes.
     func drop(queue: Int)
     /// Drops all requests and forgets what was negotiated.
     func reset()
+}
+
+extension DeviceType {
+    public var isRecallable: Bool { false }
+    public func recall(_ queues: inout QueueSet, at cycle: Cycle) {}
 }

@@ -3,7 +3,7 @@ import Simulation
 extension VirtioDevice: ArchivedModel {
     /// Links and service cores, which the type's requests wait for, have sections of their own.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.section("fn\(configuration.component).\(type.name)", version: 2) { (archive, version) throws(SnapshotError) in
+        try archive.section("fn\(configuration.component).\(type.name)", version: 3) { (archive, version) throws(SnapshotError) in
             try archive.raw(&state.status)
             try archive.raw(&state.driverFeatures)
             try archive.flag(&state.isLegacy)
@@ -21,6 +21,12 @@ extension VirtioDevice: ArchivedModel {
                 try failure.archive(&archive, queues: queueCount)
             }
             try archive.flag(&state.isBusy)
+            if version >= 3 {
+                let mask: UInt64 = .max >> UInt64(64 - queueCount)
+                try archive.flag(&state.awaited.reset)
+                try archive.integer(&state.awaited.queueResets, in: 0...mask)
+                try archive.integer(&state.awaited.enables, in: 0...mask)
+            }
             try type.archive(&archive)
             try deadline.archive(&archive)
         }

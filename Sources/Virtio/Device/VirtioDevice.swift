@@ -9,12 +9,21 @@ public protocol VirtioTransport: AnyObject {
     func notifyConfigurationChange()
     /// The device changed something that registers show.
     func stateChanged()
+    /// A reset that the driver asked for, of the device or of a queue, has come about only now.
+    func wasReset()
+    func wasReset(queue: Int)
+}
+
+extension VirtioTransport {
+    // For transports whose drivers don't have to wait for a reset: their devices stay where they are.
+    public func wasReset() {}
+    public func wasReset(queue: Int) {}
 }
 
 /// A virtio device (virtio 1.2 chapters 2 and 3) of any type, behind any transport: status, features, queues, reset.
 ///
 /// Everything that the driver may do in a wrong order or with wrong values is refused here, once, for all types and transports.
-public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponent {
+public final class VirtioDevice: DeadlineTarget, CompletionSink {
     public struct Configuration: Sendable {
         /// PCI function index; the component's number at the VIC controller.
         public var component: Int
@@ -43,6 +52,15 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         public internal(set) var lastFailure: QueueSet.Failure?
         /// Requests were in flight when the router was last told.
         var isBusy = false
+        /// What the driver has asked for while another served the component: done when it is back.
+        var awaited = Awaited()
+    }
+
+    /// Changes that only the device can make, and that wait until it serves the component again; bit q is queue q.
+    struct Awaited: Equatable, Sendable {
+        var reset = false
+        var queueResets: UInt64 = 0
+        var enables: UInt64 = 0
     }
 
     public static let defaultFeatures: Features = [
@@ -94,7 +112,10 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
 
     /// The driver writes the device status: 0 resets, ones set bits.
     public func writeStatus(_ value: UInt8) {
-        guard value != 0 else { return reset() }
+        guard value != 0 else {
+            guard !mustWait else { return state.awaited.reset = true }
+            return reset()
+        }
         let added = DeviceStatus(rawValue: value).intersection(.writable).subtracting(state.status)
         if added.contains(.featuresOK), areAcceptable(state.driverFeatures) {
             state.status.insert(.featuresOK)
@@ -163,6 +184,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         guard state.queues.entries.indices.contains(queue), !state.queues.entries[queue].isEnabled,
             state.status.contains(.featuresOK), !state.status.contains(.needsReset)
         else { return }
+        guard !mustWait else { return state.awaited.enables |= 1 &<< UInt64(queue) }
         state.queues.enable(queue, features: state.driverFeatures)
         settle()
     }
@@ -172,10 +194,14 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         guard features.contains(.ringReset), state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else {
             return
         }
+        guard !mustWait else { return state.awaited.queueResets |= 1 &<< UInt64(queue) }
         type.drop(queue: queue)
         state.queues.reset(queue)
         settle()
     }
+
+    /// Whether a queue's reset has yet to come about.
+    func isResetting(queue: Int) -> Bool { queue < 64 && state.awaited.queueResets >> UInt64(queue) & 1 != 0 }
 
     /// The driver rings a queue's doorbell: the router first, then the device.
     public func doorbell(queue: Int, at cycle: Cycle) {
@@ -183,20 +209,6 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         state.queues.tell(queue, .doorbell)
         if let router, !router.doorbellRang(component: configuration.component, queue: queue, at: cycle) { return }
         serve(queue: queue, at: cycle)
-    }
-
-    // MARK: VirtualComponent
-
-    public var requestsInFlight: Int { type.requestsInFlight }
-    /// There are requests in flight.
-    public var isBusy: Bool { state.isBusy }
-
-    public var isServing: Bool {
-        get { state.queues.isServing }
-        set {
-            state.queues.isServing = newValue
-            if newValue { serveAll(at: scheduler.now) }
-        }
     }
 
     public func serve(queue: Int, at cycle: Cycle) {
@@ -276,7 +288,9 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink, VirtualComponen
         state.driverFeatures = []
         state.isLegacy = false
         memory.port.released()
+        state.awaited = Awaited()
         reportDrained()
+        router?.componentReset(configuration.component)
         transport?.stateChanged()
     }
 }

@@ -77,7 +77,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
             device.doorbell(queue: element, at: access.time)
         case VIRTIO_PCI.DEVICE_STATUS:
             device.writeStatus(UInt8(truncatingIfNeeded: access.value))
-            if UInt8(truncatingIfNeeded: access.value) == 0 { forget(.soft) }
+            if UInt8(truncatingIfNeeded: access.value) == 0, device.state.status.isEmpty { forget(.soft) }
         case VIRTIO_PCI.DEVICE_FEATURE_SELECT, VIRTIO_PCI.DRIVER_FEATURE_SELECT, VIRTIO_PCI.QUEUE_SELECT:
             show()
         case VIRTIO_PCI.DRIVER_FEATURE:
@@ -101,7 +101,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         case VIRTIO_PCI.QUEUE_ENABLE where new == 1: device.enable(queue: queue)
         case VIRTIO_PCI.QUEUE_RESET where new == 1:
             device.reset(queue: queue)
-            if queue < state.queueVectors.count, !device.state.queues.entries[queue].isEnabled { state.queueVectors[queue] = Self.noVector }
+            wasReset(queue: queue)
         default: break
         }
         show()
@@ -188,6 +188,13 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         show()
     }
 
+    public func wasReset() { forget(.soft) }
+
+    public func wasReset(queue: Int) {
+        guard queue < state.queueVectors.count, !device.state.queues.entries[queue].isEnabled else { return }
+        state.queueVectors[queue] = Self.noVector
+    }
+
     /// The device has a section of its own, which is loaded before this one.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.section("fn\(device.configuration.component).pci") { (archive, _) throws(SnapshotError) in
@@ -230,7 +237,7 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
         block[VIRTIO_PCI.QUEUE_DRIVER] = entry.layout.driverArea
         block[VIRTIO_PCI.QUEUE_DEVICE] = entry.layout.deviceArea
         block[VIRTIO_PCI.QUEUE_NOTIFY_DATA] = exists ? UInt64(queue) : 0
-        block[VIRTIO_PCI.QUEUE_RESET] = 0
+        block[VIRTIO_PCI.QUEUE_RESET] = device.isResetting(queue: queue) ? 1 : 0
         legacy?.show()
     }
 }

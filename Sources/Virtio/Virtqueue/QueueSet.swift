@@ -82,6 +82,9 @@ public struct QueueSet: Sendable {
         }
     }
 
+    /// Takes a chain back that was taken: nothing of it has happened.
+    mutating func recall(_ queue: Int, _ chain: DescriptorChain) { entries[queue].ring?.recall(chain) }
+
     /// Asks for notifications again; true if chains came meanwhile.
     mutating func enableNotifications(_ queue: Int, in memory: GuestMemory) -> Bool {
         guard failure == nil, isServing, paused >> UInt64(queue) & 1 == 0 else { return false }
@@ -134,6 +137,13 @@ public struct QueueSet: Sendable {
         defer { interrupts = 0 }
         return interrupts
     }
+
+    /// Goes on in an enabled queue where another device stopped. The driver gets an interrupt: that device may not have come to it.
+    mutating func resume(_ queue: Int, taken: UInt16, used: UInt16) {
+        if entries[queue].ring?.resume(taken: taken, used: used) == true { interrupts |= 1 &<< UInt64(queue) }
+    }
+
+    mutating func add(_ queue: Int, recalled head: UInt16) { entries[queue].ring?.add(recalled: head) }
 
     mutating func enable(_ queue: Int, features: Features) {
         do throws(QueueFault) {

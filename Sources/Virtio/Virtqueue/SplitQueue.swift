@@ -93,6 +93,16 @@ public struct SplitQueue: Sendable {
         return try walk(head, memory, segments)
     }
 
+    /// Goes on where another device stopped. The driver's wish for notifications is renewed when the queue is next looked at, whatever
+    /// that device has left in the used ring.
+    mutating func resume(taken: UInt16, used: UInt16) {
+        indices = QueueIndices(available: taken, taken: taken, used: used, notificationsEnabled: false)
+        considered = used
+    }
+
+    /// The used ring's index in the driver's memory; nil if it can't be read.
+    func usedIndex(in memory: GuestMemory) -> UInt16? { memory.load(usedIndex, as: UInt16.self) }
+
     /// Reads the driver's index; true if it is ahead of what was taken.
     private mutating func refreshAvailable(_ memory: GuestMemory) throws(QueueFault) -> Bool {
         guard let index = memory.load(availableIndex, as: UInt16.self) else {

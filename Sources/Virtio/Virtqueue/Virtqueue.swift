@@ -106,6 +106,32 @@ public struct Virtqueue: Sendable {
         }
     }
 
+    /// Takes a chain back that was taken: nothing of it has happened. Only in a split ring that promises no order.
+    mutating func recall(_ chain: DescriptorChain) {
+        depth -= 1
+        backlog.insert(chain.head, at: 0)
+    }
+
+    /// Goes on where another device stopped.
+    /// - Returns: false, with nothing changed, in a packed ring, whose positions are others.
+    mutating func resume(taken: UInt16, used: UInt16) -> Bool {
+        guard case .split(var queue) = ring else { return false }
+        queue.resume(taken: taken, used: used)
+        ring = .split(queue)
+        backlog.removeAll()
+        depth = 0
+        return true
+    }
+
+    /// Adds a chain that another device has taken.
+    mutating func add(recalled head: UInt16) {
+        guard case .split(let queue) = ring, backlog.count < Int(queue.layout.size) else { return }
+        backlog.insert(head, at: 0)
+    }
+
+    /// Heads of the chains that were taken and that nobody works on, in the order in which they are to be served.
+    var recalled: [UInt16] { backlog.reversed() }
+
     /// Whether the driver wants an interrupt for what was put since this was last asked.
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {
         switch ring {

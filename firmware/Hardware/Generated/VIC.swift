@@ -29,7 +29,72 @@ public struct VIC: RegisterGroup {
     /// Events waiting
     @inline(__always) public var eventLevel: EVENT_LEVEL { .init(rawValue: .load(baseAddress &+ 0x14)) }
 
-    @inline(__always) public var component: RegisterGroupArray<COMPONENT> { .init(address: baseAddress &+ 0x1000, stride: 0x20, count: 65) }
+    /// Context select. Which component and virtqueue the CONTEXT registers are about. A write also puts HEAD back to the first head.
+    @inline(__always) public var contextSelect: CONTEXT_SELECT {
+        get { .init(rawValue: .load(baseAddress &+ 0x20)) }
+        nonmutating set { newValue.rawValue.store(baseAddress &+ 0x20) }
+    }
+
+    /// Context, device
+    @inline(__always) public var contextDevice: CONTEXT_DEVICE { .init(rawValue: .load(baseAddress &+ 0x24)) }
+
+    /// Context, features. The feature bits that were agreed on.
+    @inline(__always) public var contextFeatures: CONTEXT_FEATURES { .init(rawValue: .load(baseAddress &+ 0x28)) }
+
+    /// Context, queue
+    @inline(__always) public var contextQueue: CONTEXT_QUEUE { .init(rawValue: .load(baseAddress &+ 0x30)) }
+
+    /// Context, positions. Of a split ring, free-running. While the component is restoring, a write sets them and forgets the heads.
+    @inline(__always) public var contextPosition: CONTEXT_POSITION {
+        get { .init(rawValue: .load(baseAddress &+ 0x34)) }
+        nonmutating set { newValue.rawValue.store(baseAddress &+ 0x34) }
+    }
+
+    /// Context, head. A read gives the next head of those that were taken. While the component is restoring, a write adds one.
+    @inline(__always) public var contextHead: CONTEXT_HEAD {
+        get { .init(rawValue: .load(baseAddress &+ 0x38)) }
+        nonmutating set { newValue.rawValue.store(baseAddress &+ 0x38) }
+    }
+
+    /// Context, used index. The used ring's index as it is in the driver's memory now.
+    @inline(__always) public var contextUsed: CONTEXT_USED { .init(rawValue: .load(baseAddress &+ 0x3c)) }
+
+    /// Context, descriptor area
+    @inline(__always) public var contextDesc: CONTEXT_DESC { .init(rawValue: .load(baseAddress &+ 0x40)) }
+
+    /// Context, driver area
+    @inline(__always) public var contextDriver: CONTEXT_DRIVER { .init(rawValue: .load(baseAddress &+ 0x48)) }
+
+    /// Context, device area
+    @inline(__always) public var contextUsedArea: CONTEXT_USED_AREA { .init(rawValue: .load(baseAddress &+ 0x50)) }
+
+    /// Context, configuration. The device configuration (virtio 1.2, 2.5).
+    @inline(__always) public var contextConfig: ReadOnlyRegisterArray<CONTEXT_CONFIG> { .init(address: baseAddress &+ 0x80, stride: 4, count: 16) }
+
+    /// Transfer, device's side. Bus address in shared memory.
+    @inline(__always) public var transferLocal: TRANSFER_LOCAL {
+        get { .init(rawValue: .load(baseAddress &+ 0xc0)) }
+        nonmutating set { newValue.rawValue.store(baseAddress &+ 0xc0) }
+    }
+
+    /// Transfer, offset. Where in the host agent's buffer the transfer begins.
+    @inline(__always) public var transferOffset: TRANSFER_OFFSET {
+        get { .init(rawValue: .load(baseAddress &+ 0xc4)) }
+        nonmutating set { newValue.rawValue.store(baseAddress &+ 0xc4) }
+    }
+
+    /// Transfer control
+    @inline(__always) public var transferControl: TRANSFER_CONTROL { .init(rawValue: .load(baseAddress &+ 0xc8)) }
+    /// Transfer control
+    @inline(__always) public func write(_ value: TRANSFER_CONTROL) { value.rawValue.store(baseAddress &+ 0xc8) }
+
+    /// Transfer status
+    @inline(__always) public var transferStatus: TRANSFER_STATUS { .init(rawValue: .load(baseAddress &+ 0xcc)) }
+
+    /// Host agent
+    @inline(__always) public var agent: AGENT { .init(rawValue: .load(baseAddress &+ 0xd0)) }
+
+    @inline(__always) public var component: RegisterGroupArray<COMPONENT> { .init(address: baseAddress &+ 0x1000, stride: 0x40, count: 65) }
 
     public struct INTR_STATE: RegisterValue {
         public var rawValue: UInt32
@@ -134,6 +199,205 @@ public struct VIC: RegisterGroup {
         @inline(__always) public var lost: UInt32 { rawValue.field(16, 16) }
     }
 
+    public struct CONTEXT_SELECT: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var entry: UInt32 {
+            get { rawValue.field(0, 8) }
+            set { rawValue.setField(0, 8, newValue) }
+        }
+        @inline(__always) public var queue: UInt32 {
+            get { rawValue.field(8, 8) }
+            set { rawValue.setField(8, 8, newValue) }
+        }
+        /// A value to write: what isn't given has its reset value.
+        @inline(__always) public init(entry: UInt32 = 0, queue: UInt32 = 0) {
+            self.init(rawValue: 0x0)
+            self.entry = entry
+            self.queue = queue
+        }
+    }
+
+    public struct CONTEXT_DEVICE: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// The device status field (virtio 1.2, 2.1).
+        @inline(__always) public var status: UInt32 { rawValue.field(0, 8) }
+        /// The driver may expect its queues to be served.
+        @inline(__always) public var live: Bool { rawValue.field(8, 1) != 0 }
+        /// The driver waits for the component to be on the device.
+        @inline(__always) public var recalled: Bool { rawValue.field(9, 1) != 0 }
+        /// The component can be served by a host: a block device with split rings.
+        @inline(__always) public var portable: Bool { rawValue.field(10, 1) != 0 }
+        /// Requests in flight can be recalled: nothing of one happens before its end, and no order is promised.
+        @inline(__always) public var recallable: Bool { rawValue.field(11, 1) != 0 }
+    }
+
+    public struct CONTEXT_FEATURES: RegisterValue {
+        public var rawValue: UInt64
+        @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+        @inline(__always) public var bits: UInt64 { rawValue.field(0, 64) }
+    }
+
+    public struct CONTEXT_QUEUE: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// Entries.
+        @inline(__always) public var size: UInt32 { rawValue.field(0, 16) }
+        /// The driver has enabled it.
+        @inline(__always) public var enabled: Bool { rawValue.field(16, 1) != 0 }
+        /// Requests that were taken and that nobody works on: heads to be read in HEAD.
+        @inline(__always) public var heads: UInt32 { rawValue.field(20, 12) }
+    }
+
+    public struct CONTEXT_POSITION: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// Next available entry to be taken.
+        @inline(__always) public var taken: UInt32 {
+            get { rawValue.field(0, 16) }
+            set { rawValue.setField(0, 16, newValue) }
+        }
+        /// Next used entry to be written.
+        @inline(__always) public var used: UInt32 {
+            get { rawValue.field(16, 16) }
+            set { rawValue.setField(16, 16, newValue) }
+        }
+        /// A value to write: what isn't given has its reset value.
+        @inline(__always) public init(taken: UInt32 = 0, used: UInt32 = 0) {
+            self.init(rawValue: 0x0)
+            self.taken = taken
+            self.used = used
+        }
+    }
+
+    public struct CONTEXT_HEAD: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var head: UInt32 {
+            get { rawValue.field(0, 16) }
+            set { rawValue.setField(0, 16, newValue) }
+        }
+        /// A value to write: what isn't given has its reset value.
+        @inline(__always) public init(head: UInt32 = 0) {
+            self.init(rawValue: 0x0)
+            self.head = head
+        }
+    }
+
+    public struct CONTEXT_USED: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var index: UInt32 { rawValue.field(0, 16) }
+        /// It could be read.
+        @inline(__always) public var valid: Bool { rawValue.field(16, 1) != 0 }
+    }
+
+    public struct CONTEXT_DESC: RegisterValue {
+        public var rawValue: UInt64
+        @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+        @inline(__always) public var address: UInt64 { rawValue.field(0, 64) }
+    }
+
+    public struct CONTEXT_DRIVER: RegisterValue {
+        public var rawValue: UInt64
+        @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+        @inline(__always) public var address: UInt64 { rawValue.field(0, 64) }
+    }
+
+    public struct CONTEXT_USED_AREA: RegisterValue {
+        public var rawValue: UInt64
+        @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+        @inline(__always) public var address: UInt64 { rawValue.field(0, 64) }
+    }
+
+    public struct CONTEXT_CONFIG: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var word: UInt32 { rawValue.field(0, 32) }
+    }
+
+    public struct TRANSFER_LOCAL: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var address: UInt32 {
+            get { rawValue.field(0, 32) }
+            set { rawValue.setField(0, 32, newValue) }
+        }
+        /// A value to write: what isn't given has its reset value.
+        @inline(__always) public init(address: UInt32 = 0) {
+            self.init(rawValue: 0x0)
+            self.address = address
+        }
+    }
+
+    public struct TRANSFER_OFFSET: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var bytes: UInt32 {
+            get { rawValue.field(0, 32) }
+            set { rawValue.setField(0, 32, newValue) }
+        }
+        /// A value to write: what isn't given has its reset value.
+        @inline(__always) public init(bytes: UInt32 = 0) {
+            self.init(rawValue: 0x0)
+            self.bytes = bytes
+        }
+    }
+
+    public struct TRANSFER_CONTROL: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// Bytes to move.
+        @inline(__always) public var bytes: UInt32 {
+            get { rawValue.field(0, 17) }
+            set { rawValue.setField(0, 17, newValue) }
+        }
+        /// 0 to the host, 1 from it.
+        @inline(__always) public var fromHost: Bool {
+            get { rawValue.field(17, 1) != 0 }
+            set { rawValue.setField(17, 1, newValue ? 1 : 0) }
+        }
+        /// Starts it, unless one is under way.
+        @inline(__always) public var start: Bool {
+            get { rawValue.field(30, 1) != 0 }
+            set { rawValue.setField(30, 1, newValue ? 1 : 0) }
+        }
+        /// Ends it where it is.
+        @inline(__always) public var cancel: Bool {
+            get { rawValue.field(31, 1) != 0 }
+            set { rawValue.setField(31, 1, newValue ? 1 : 0) }
+        }
+        /// A value to write: what isn't given has its reset value.
+        @inline(__always) public init(bytes: UInt32 = 0, fromHost: Bool = false, start: Bool = false, cancel: Bool = false) {
+            self.init(rawValue: 0x0)
+            self.bytes = bytes
+            self.fromHost = fromHost
+            self.start = start
+            self.cancel = cancel
+        }
+    }
+
+    public struct TRANSFER_STATUS: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// Bytes that have moved: from here a transfer that was cut goes on.
+        @inline(__always) public var moved: UInt32 { rawValue.field(0, 17) }
+        /// A transfer is under way.
+        @inline(__always) public var busy: Bool { rawValue.field(30, 1) != 0 }
+        /// It was cut: the host refused a piece of it (bus mastering off, no such memory).
+        @inline(__always) public var failed: Bool { rawValue.field(31, 1) != 0 }
+    }
+
+    public struct AGENT: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// An agent is there.
+        @inline(__always) public var attached: Bool { rawValue.field(0, 1) != 0 }
+        /// Bytes of its buffer.
+        @inline(__always) public var buffer: UInt32 { rawValue.field(8, 24) }
+    }
+
     public struct COMPONENT: RegisterGroup {
         public let baseAddress: UInt
         @inline(__always) public init(at address: UInt) { baseAddress = address }
@@ -164,6 +428,21 @@ public struct VIC: RegisterGroup {
 
         /// Moves completed, wrapping.
         @inline(__always) public var moves: MOVES { .init(rawValue: .load(baseAddress &+ 0x1c)) }
+
+        /// Times that the component has begun to run, wrapping. What an agent does under an earlier number has no effect.
+        @inline(__always) public var generation: GENERATION { .init(rawValue: .load(baseAddress &+ 0x20)) }
+
+        /// Device cycles for which nobody served it when it last didn't run; saturates.
+        @inline(__always) public var blackout: BLACKOUT { .init(rawValue: .load(baseAddress &+ 0x24)) }
+
+        /// What the host agent is asked to do with the component. A write tells it.
+        @inline(__always) public var request: REQUEST {
+            get { .init(rawValue: .load(baseAddress &+ 0x28)) }
+            nonmutating set { newValue.rawValue.store(baseAddress &+ 0x28) }
+        }
+
+        /// The host agent's last reply.
+        @inline(__always) public var reply: REPLY { .init(rawValue: .load(baseAddress &+ 0x2c)) }
 
         public struct IDENTITY: RegisterValue {
             public var rawValue: UInt32
@@ -220,11 +499,17 @@ public struct VIC: RegisterGroup {
                 get { Place(rawValue: UInt32(truncatingIfNeeded: rawValue.field(4, 1))) }
                 set { rawValue.setField(4, 1, newValue.rawValue) }
             }
+            /// With quiescing: requests in flight are recalled, that is, go back to their virtqueues as if just taken.
+            @inline(__always) public var recall: Bool {
+                get { rawValue.field(5, 1) != 0 }
+                set { rawValue.setField(5, 1, newValue ? 1 : 0) }
+            }
             /// A value to write: what isn't given has its reset value.
-            @inline(__always) public init(state: State = .init(rawValue: 0), location: Place = .init(rawValue: 0)) {
+            @inline(__always) public init(state: State = .init(rawValue: 0), location: Place = .init(rawValue: 0), recall: Bool = false) {
                 self.init(rawValue: 0x0)
                 self.state = state
                 self.location = location
+                self.recall = recall
             }
         }
 
@@ -265,6 +550,54 @@ public struct VIC: RegisterGroup {
             @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
             @inline(__always) public var count: UInt32 { rawValue.field(0, 32) }
         }
+
+        public struct GENERATION: RegisterValue {
+            public var rawValue: UInt32
+            @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+            @inline(__always) public var count: UInt32 { rawValue.field(0, 16) }
+        }
+
+        public struct BLACKOUT: RegisterValue {
+            public var rawValue: UInt32
+            @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+            @inline(__always) public var cycles: UInt32 { rawValue.field(0, 32) }
+        }
+
+        public struct REQUEST: RegisterValue {
+            public var rawValue: UInt32
+            @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+            @inline(__always) public var what: Request {
+                get { Request(rawValue: UInt32(truncatingIfNeeded: rawValue.field(0, 4))) }
+                set { rawValue.setField(0, 4, newValue.rawValue) }
+            }
+            /// Told apart from others by its ticket.
+            @inline(__always) public var ticket: UInt32 {
+                get { rawValue.field(8, 8) }
+                set { rawValue.setField(8, 8, newValue) }
+            }
+            /// Bytes of the image in the agent's buffer.
+            @inline(__always) public var bytes: UInt32 {
+                get { rawValue.field(16, 16) }
+                set { rawValue.setField(16, 16, newValue) }
+            }
+            /// A value to write: what isn't given has its reset value.
+            @inline(__always) public init(what: Request = .init(rawValue: 0), ticket: UInt32 = 0, bytes: UInt32 = 0) {
+                self.init(rawValue: 0x0)
+                self.what = what
+                self.ticket = ticket
+                self.bytes = bytes
+            }
+        }
+
+        public struct REPLY: RegisterValue {
+            public var rawValue: UInt32
+            @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+            @inline(__always) public var verdict: Verdict { Verdict(rawValue: UInt32(truncatingIfNeeded: rawValue.field(0, 4))) }
+            /// Of the request.
+            @inline(__always) public var ticket: UInt32 { rawValue.field(8, 8) }
+            /// Bytes of the image in the agent's buffer; for a refusal, the reason.
+            @inline(__always) public var bytes: UInt32 { rawValue.field(16, 16) }
+        }
     }
 
     public struct Event: RawRepresentable, Equatable {
@@ -282,6 +615,16 @@ public struct VIC: RegisterGroup {
         @inline(__always) public static var doorbellHost: Self { .init(rawValue: 4) }
         /// A transition was refused; detail is the state asked for.
         @inline(__always) public static var refused: Self { .init(rawValue: 5) }
+        /// The driver asks for what only the device can do: the component is to come back.
+        @inline(__always) public static var recall: Self { .init(rawValue: 6) }
+        /// The function was reset: the component runs on the device, as new.
+        @inline(__always) public static var reset: Self { .init(rawValue: 7) }
+        /// The host agent has come (detail 1) or gone (0).
+        @inline(__always) public static var agent: Self { .init(rawValue: 8) }
+        /// The host agent has replied; detail is the ticket of the request.
+        @inline(__always) public static var reply: Self { .init(rawValue: 9) }
+        /// The transfer has ended; detail is 0 if all bytes have moved, 1 if not.
+        @inline(__always) public static var transfer: Self { .init(rawValue: 10) }
     }
 
     public struct State: RawRepresentable, Equatable {
@@ -308,5 +651,29 @@ public struct VIC: RegisterGroup {
         @inline(__always) public static var device: Self { .init(rawValue: 0) }
         /// The host agent serves the component.
         @inline(__always) public static var host: Self { .init(rawValue: 1) }
+    }
+
+    public struct Request: RawRepresentable, Equatable {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// Nothing; what was prepared is to be dropped.
+        @inline(__always) public static var none: Self { .init(rawValue: 0) }
+        /// An image is in the buffer: check it, and get ready to serve the component.
+        @inline(__always) public static var prepare: Self { .init(rawValue: 1) }
+        /// The final image is in the buffer: take it in. The component is served once it runs on the host.
+        @inline(__always) public static var activate: Self { .init(rawValue: 2) }
+        /// Stop serving the component and put its image into the buffer.
+        @inline(__always) public static var stop: Self { .init(rawValue: 3) }
+    }
+
+    public struct Verdict: RawRepresentable, Equatable {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// What was asked for has been done.
+        @inline(__always) public static var done: Self { .init(rawValue: 0) }
+        /// It can't be done; nothing has changed.
+        @inline(__always) public static var refused: Self { .init(rawValue: 1) }
+        /// Unasked: the agent wants the component to go back to the device.
+        @inline(__always) public static var release: Self { .init(rawValue: 2) }
     }
 }
