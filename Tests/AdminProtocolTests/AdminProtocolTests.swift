@@ -158,8 +158,11 @@ private struct SplitMix: RandomNumberGenerator {
     @Test func groupsAndSizesAreAsDocumented() {
         let opcodes = (UInt16(0)...300).compactMap(AdminOpcode.init(rawValue:))
         #expect(opcodes.filter { $0.accepts(.virtualFunction) }
-            == [.reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .startLog, .stopLog, .harvestLog, .getLatency])
-        #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog])
+            == [
+                .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .startLog, .stopLog, .harvestLog, .getLatency,
+                .migrateComponent, .getComponent,
+            ])
+        #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent])
         #expect(AdminOpcode.startLog.dataByteCount == 32 && AdminOpcode.startLog.resultByteCount == 48)
         #expect(AdminOpcode.getLatency.dataByteCount == 0 && AdminOpcode.getLatency.resultByteCount == 256)
         #expect(AdminOpcode.getAnalysis.dataByteCount == 8 && AdminOpcode.getAnalysis.resultByteCount == 32)

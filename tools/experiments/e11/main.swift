@@ -4,7 +4,7 @@ import Glibc
 import Histogram
 import Simulation
 
-// E11: a loaded disk moves between device and host, with a failure in each stage. docs/component-migration.md has the figures.
+// E11: a loaded disk moves between device and host, with a failure in each stage (docs/component-migration.md).
 //
 //     component-moves [FIRMWARE [MOVES [SEED]]]
 
