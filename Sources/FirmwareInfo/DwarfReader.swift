@@ -69,7 +69,7 @@ struct DwarfReader {
             var unit = Dwarf_Die()
             if dwarf_offdie(dwarf, offset + Dwarf_Off(header), &unit) != nil {
                 readLines(&unit, into: &rows)
-                visit(unit, unit: &unit, path: [], function: nil, depth: 0)
+                visit(unit, unit: &unit, depth: 0)
             }
             offset = next
         }
@@ -81,7 +81,7 @@ struct DwarfReader {
     // MARK: Entries
 
     /// Visits the children of an entry: subprograms with code, and types by their qualified names.
-    private mutating func visit(_ parent: Dwarf_Die, unit: inout Dwarf_Die, path: [String], function: Int?, depth: Int) {
+    private mutating func visit(_ parent: Dwarf_Die, unit: inout Dwarf_Die, depth: Int) {
         var parent = parent, entry = Dwarf_Die()
         guard depth < Self.deepest, dwarf_child(&parent, &entry) == 0 else { return }
         repeat {
@@ -91,8 +91,8 @@ struct DwarfReader {
             case Int32(DW_TAG_subprogram): readFunction(entry, unit: &unit, depth: depth)
             case Int32(DW_TAG_structure_type), Int32(DW_TAG_enumeration_type), Int32(DW_TAG_base_type):
                 readType(entry)
-                visit(entry, unit: &unit, path: path, function: nil, depth: depth + 1)
-            case Int32(DW_TAG_module), Int32(DW_TAG_namespace): visit(entry, unit: &unit, path: path, function: nil, depth: depth + 1)
+                visit(entry, unit: &unit, depth: depth + 1)
+            case Int32(DW_TAG_module), Int32(DW_TAG_namespace): visit(entry, unit: &unit, depth: depth + 1)
             default: break
             }
         } while Self.goToSibling(&entry)
@@ -100,6 +100,8 @@ struct DwarfReader {
 
     private mutating func readFunction(_ entry: Dwarf_Die, unit: inout Dwarf_Die, depth: Int) {
         var entry = entry
+        // A closure's entry may be within that of the function that it is written in.
+        visit(entry, unit: &unit, depth: depth + 1)
         let ranges = codeRanges(&entry)
         guard !ranges.isEmpty, let linkageName = Self.linkageName(&entry) else { return }
         var calls: [InlinedCall] = []

@@ -180,12 +180,12 @@ def test_wrong_device_folder(device):
 
 @pytest.mark.parametrize("words", [
     ["set", "allocation", "--vm", "1", "--guarantee", "2000"], ["set", "allocation", "--vm", "1", "--cores", "255"],
-    ["set", "allocation", "--vm", "65", "--guarantee", "1"], ["set", "window", "1"], ["set", "policy", "--smoothing", "0"],
-    ["set", "policy", "--least", "500", "--most", "400"], ["log", "start", "--vm", "65"], ["log", "start", "--vm", "1", "--records", "17"],
+    ["set", "allocation", "--vm", "65", "--guarantee", "1"], ["set", "window", "1"], ["policy", "set", "--smoothing", "0"],
+    ["policy", "set", "--least", "500", "--most", "400"], ["log", "start", "--vm", "65"], ["log", "start", "--vm", "1", "--records", "17"],
 ])
 def test_what_the_firmware_refuses(device, words):
     before = device.stats()["generation"]
-    command = words[:2] if words[0] in ("set", "log") else words[:1]
+    command = words[:2] if words[0] in ("set", "log", "policy") else words[:1]
     message = complaint(AGENT, *command, "--device", device.function, *words[len(command):])
     assert "the firmware refused" in message
     assert device.stats()["generation"] == before

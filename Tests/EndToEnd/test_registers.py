@@ -9,7 +9,7 @@ from harness import OUTRIGGER, Opened, complaint, run
 
 BLOCKS = {
     "ACLINT", "PLIC", "UART", "WDT", "SYSCTL", "FABRIC", "WA", "RM", "VIC", "MAILBOX", "LOG",  # the firmware's bus
-    "HOSTIF", "LOG_HOST", "VIRTIO", "VIRTIO_LEGACY",  # the host's
+    "HOSTIF", "LOG_HOST", "VIC_HOST", "VIRTIO", "VIRTIO_LEGACY",  # the host's
 }
 
 

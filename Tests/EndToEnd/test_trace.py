@@ -17,7 +17,7 @@ def folder(programs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trace") / "ctf"
     device = Device("--vfs", "1", "--trace", folder, pace="lockstep")
     try:
-        device.advance(20_000_000)
+        device.advance(150_000_000)
         with Opened(device.function / "resource0") as bar:
             scratch = device.hostif.map["SCRATCH[0]"][0]
             os.pwrite(bar, struct.pack("<I", 0x1111), scratch + 4)
@@ -126,7 +126,7 @@ FILTERS = [
     (["--initiator", "host1"], lambda event: event["initiator"] == "host1"),
     (["--initiator", "host"], lambda event: event["initiator"].startswith("host")),
     (["--since", "20000000"], lambda event: event["cycle"] >= 20_000_000),
-    (["--until", "100000"], lambda event: event["cycle"] <= 100_000),
+    (["--until", "1500000"], lambda event: event["cycle"] <= 1_500_000),
     (["--faults"], lambda event: event["event"] == "fault" or event.get("status", "ok") != "ok"),
     (["--writes"], lambda event: "write" in (event.get("access"), event.get("direction"))),
     (["--no-writes"], lambda event: "read" in (event.get("access"), event.get("direction"))),

@@ -77,7 +77,7 @@ import Testing
         rig.load(windows: 380, owners)
         let windows = try rig.counter(4), missed = try rig.counter(5), most = try rig.counter(6), commits = try rig.counter(7)
         #expect(windows >= 379 && missed == 0)
-        let analyses = try rig.counter(13), analysisMost = try rig.counter(17)
+        let analyses = try rig.counter(13), analysisMost = try rig.counter(14)
         print("64 owners: \(analyses) intervals analysed, the dearest in \(analysisMost) cycles")
         #expect(analyses >= 3 * 64)
         #expect(analysisMost < 16_000, "cycles of the dearest analysis")

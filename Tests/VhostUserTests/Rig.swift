@@ -133,11 +133,25 @@ final class Rig {
     }
 }
 
-/// Descriptors that are open in this process.
-func openDescriptors() -> Int {
+/// How many descriptors of this process are of a file, or of sockets at a path. Other tests open theirs meanwhile.
+func openDescriptors(of file: CInt, socketsAt path: String) -> Int {
     guard let folder = opendir("/proc/self/fd") else { return -1 }
     defer { closedir(folder) }
-    var count = 0
-    while readdir(folder) != nil { count += 1 }
-    return count
+    var wanted = stat(), descriptors: [CInt] = []
+    fstat(file, &wanted)
+    while let entry = readdir(folder) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        if let descriptor = CInt(name) { descriptors.append(descriptor) }
+    }
+    return descriptors.count { descriptor in
+        var found = stat()
+        guard fstat(descriptor, &found) == 0 else { return false }
+        if found.st_mode & S_IFMT != S_IFSOCK { return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino) }
+        var address = sockaddr_un(), size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let status = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
+        }
+        guard status == 0, address.sun_family == AF_UNIX, size > 2 else { return false }
+        return withUnsafeBytes(of: &address.sun_path) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } == path
+    }
 }

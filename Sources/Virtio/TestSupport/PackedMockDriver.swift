@@ -117,7 +117,7 @@ package final class PackedMockDriver: QueueDriver {
         let written = memory.load(address(reaped) + 8, as: UInt32.self)
         if (flags & DescriptorFlag.write != 0) != (written != 0) { wrongFlags += 1 }
         // A device whose state was tampered with may say anything.
-        guard Int(id) < held.count else { return nil }
+        guard Int(id) < held.count, held[Int(id)] > 0 else { return nil }
         let count = held[Int(id)]
         held[Int(id)] = 0
         freeIDs.append(id)
