@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import struct
+import tarfile
 
 import pytest
 
@@ -74,6 +75,50 @@ def test_the_main_job(start, tmp_path):
         assert result.stdout.splitlines()[-1] == "the same"
         hashes.add(trace_hash(result.stdout))
     assert len(hashes) == 1
+
+
+GOLDEN = ROOT / "Tests/EndToEnd/golden/main-job.tar.xz"
+
+
+def test_the_golden_recording_is_the_same_everywhere(start, tmp_path):
+    """A recording of the main job, made by whatever machine renewed it last, has the same trace here. OUTRIGGER_REFRESH=1 renews it: after
+    a change of what the device does or how long it takes."""
+    recording = tmp_path / "main-job.rec"
+    if os.environ.get("OUTRIGGER_REFRESH"):
+        record_main_job(start, recording, tmp_path)
+    else:
+        with tarfile.open(GOLDEN) as archive:
+            archive.extractall(tmp_path, filter="data")
+    result = replay(recording, check=False)
+    said = result.stdout.splitlines()
+    assert said[-1] == "the same", f"OUTRIGGER_REFRESH=1 renews it\n{result.stdout}{result.stderr}"
+    hash_file = GOLDEN.parent / "main-job.txt"
+    if os.environ.get("OUTRIGGER_REFRESH"):
+        hash_file.write_text(trace_hash(result.stdout) + "\n")
+    assert trace_hash(result.stdout) == hash_file.read_text().strip()
+
+
+def record_main_job(start, recording, folder):
+    """What tools/run does, with fewer requests, by a firmware without debug information."""
+    firmware = folder / "firmware.elf"
+    run("llvm-objcopy", "--strip-debug", FIRMWARE, firmware)
+    device = start("--vfs", 4, "--record", recording, "--trace", folder / "trace", firmware=firmware)
+    device.lspci("-nnk")
+    device.agent("identify")
+    device.agent("baseline", "--interval", 0.05)
+    for number, workload in ((1, "database"), (2, "backup")):
+        assert device.replay(WORKLOADS / f"{workload}.iolog", "--vf", number, "--limit", 40)["requests"] == 40
+    device.stats()
+    assert device.close() == 0
+    with tarfile.open(GOLDEN, "w:xz", preset=9) as archive:
+        for file in sorted(recording.iterdir()):
+            archive.add(file, f"{recording.name}/{file.name}", filter=anonymous)
+
+
+def anonymous(member):
+    """Who made a recording, and when, is nobody's business."""
+    member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
+    return member
 
 
 def test_a_disk_in_a_file_is_not_needed(start, tmp_path):

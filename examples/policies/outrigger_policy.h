@@ -28,8 +28,8 @@ enum resource {
     RESOURCES
 };
 
-/* What holds an owner up. */
-enum bottleneck { NOTHING, CORE_BOUND, MEMORY_BOUND, LINK_BOUND, DEVICE_BOUND };
+/* What holds an owner up, in its latest interval that was analysed: docs/analysis.md. */
+enum bottleneck { NOTHING, CORE_BOUND, LINK_TO_DEVICE_BOUND, MEDIUM_BOUND, LINK_TO_HOST_BOUND, MEMORY_BOUND };
 
 struct policy_context {
     u32 version;                    /* of this layout: 1 */
@@ -44,10 +44,10 @@ struct policy_context {
     u32 total_need[RESOURCES];      /* of all owners */
     u32 owner_weight;               /* the host's weight for the owner */
     u32 reserved1;
-    u32 latency_target_us;          /* the host wants for it; 0: none in particular */
+    u32 latency_target_us;          /* the host wants for it; 0: none in particular, which no command changes yet */
     u32 demand;                     /* averaged, in 1/1000 of the link, with head room */
-    u32 forecast;                   /* likewise */
-    u32 forecast_high;              /* upper end of the forecast's interval */
+    u32 forecast;                   /* of the demand, and the upper end of its interval: both are the demand as yet */
+    u32 forecast_high;
     u32 bottleneck;
     u32 requests;                   /* in its last active window */
     u32 bytes;

@@ -31,6 +31,7 @@ extension OffloadManager {
             let latency = summary.latency
             context[.latency50] = microseconds(latency.p50)
             context[.latency99] = microseconds(latency.p99)
+            context[.bottleneck] = UInt32(analysis.report(of: owner).bottleneck)
             context[.sequential] = min(summary.sequential.count, requests &* 2) &* 1000 / requests
         }
     }

@@ -54,11 +54,11 @@ public struct PolicyContext {
         case totalNeed = 17
         /// The host's weight for the owner.
         case ownerWeight = 22
-        /// The latency that the host wants for it, in microseconds; 0: none in particular.
+        /// The latency that the host wants for it, in microseconds; 0: none in particular. No command changes it yet.
         case latencyTarget = 24
-        /// Its averaged demand, the forecast and the upper end of its interval, in 1/1000 of the link.
+        /// Its averaged demand, the forecast and the upper end of its interval, in 1/1000 of the link. As yet the forecast is the demand.
         case demand = 25, forecast = 26, forecastHigh = 27
-        /// What holds it up: ``Bottleneck``.
+        /// What holds it up: `BindingResource` of the analysis.
         case bottleneck = 28
         /// Of its last active window: requests, bytes, requests in flight at the end, mean bytes of a request.
         case requests = 29, bytes = 30, depth = 31, requestBytes = 32

@@ -154,8 +154,9 @@ public final class Replayer: ExternalChangeSource {
     /// - Returns: false if there is none, or the replay has ended.
     func step() throws(RecordingError) -> Bool {
         guard let entry = state.next, let position = entry.position else {
-            guard device.position < recording.end else { return false }
-            return arrive(at: recording.end)
+            let before = device.position
+            // A device that has parted from the recording may never come to its end.
+            return before < recording.end && arrive(at: recording.end) && device.position != before
         }
         guard arrive(at: position) else { return false }
         try pass(entry)
