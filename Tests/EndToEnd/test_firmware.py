@@ -106,6 +106,7 @@ def test_a_restart_in_the_middle_of_a_workload_loses_no_request(start):
         for number in range(20):
             disk.write(8 * number, bytes([number]) * 4096)
             if number % 5 == 0:
+                wait_until_ready(device, 1 + number // 5)
                 (device.debug / "firmware").write_text("restart\n")
         wait_until_ready(device, 5)
         assert all(disk.read(8 * number, 4096) == bytes([number]) * 4096 for number in range(20))
