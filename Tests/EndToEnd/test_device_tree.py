@@ -372,6 +372,7 @@ def test_accesses_are_traced_by_process(device):
 
 
 def test_bad_firmware_is_refused_on_close(device):
+    device.until(lambda: "state=ready" in (device.debug / "firmware").read_text(), "firmware that is ready")
     file = os.open(device.debug / "firmware", os.O_WRONLY)
     os.write(file, b"no ELF file")
     with Raises(errno.EINVAL):

@@ -31,7 +31,10 @@ extension ComponentMover {
 
     /// Asks the host agent for something.
     mutating func request(_ what: VIC.Request, _ entry: Int, bytes: UInt32 = 0) {
-        ticket = ticket & 0xff == 0xff ? 1 : ticket &+ 1
+        // Of the component's own last request on, which outlives a restart of the firmware, and not that of a reply that is there already.
+        let component = vic.component[entry]
+        ticket = component.request.ticket
+        repeat { ticket = ticket == 0xff ? 1 : ticket &+ 1 } while ticket == component.reply.ticket
         vic.component[entry].request = .init(what: what, ticket: ticket, bytes: bytes)
     }
 
