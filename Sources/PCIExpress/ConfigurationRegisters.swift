@@ -106,6 +106,9 @@ public enum Express {
     public static let linkCapabilities = 0x0c
     public static let linkControl = 0x10
     public static let linkStatus = 0x12
+    public static let slotCapabilities = 0x14
+    public static let slotControl = 0x18
+    public static let slotStatus = 0x1a
     public static let rootControl = 0x1c
     public static let rootStatus = 0x20
     public static let deviceControl2 = 0x28
@@ -125,6 +128,10 @@ public enum Express {
     public static let linkDisable: UInt16 = 1 << 4
     /// Link status of a port.
     public static let dataLinkActive: UInt16 = 1 << 13
+    /// Slot status of a port: there is a card; that has changed; the link status bit above has changed.
+    public static let presenceDetect: UInt16 = 1 << 6
+    public static let presenceDetectChanged: UInt16 = 1 << 3
+    public static let dataLinkStateChanged: UInt16 = 1 << 8
     /// Device control 2 of a port.
     public static let ariForwarding: UInt16 = 1 << 5
 }

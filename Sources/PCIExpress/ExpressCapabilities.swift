@@ -43,9 +43,10 @@ extension ConfigurationBuilder {
         define(Express.linkStatus, size: 2, (port ? 0x3000 : 0x1000) | link)
         if port {
             // Slot 1, with a card in it and without indicators, which read "off".
-            define(0x14, size: 4, 1 << 19)
-            define(0x18, size: 2, 0x03c0)
-            define(0x1a, size: 2, 0x0040)
+            define(Express.slotCapabilities, size: 4, 1 << 19)
+            define(Express.slotControl, size: 2, 0x03c0)
+            let changes = Express.presenceDetectChanged | Express.dataLinkStateChanged
+            define(Express.slotStatus, size: 2, UInt32(Express.presenceDetect), clearable: UInt32(changes))
             define(Express.rootControl, size: 2, 0, writable: 0x001f)
             define(0x1e, size: 2, 0x0001)
             define(Express.rootStatus, size: 4, 0, clearable: 1 << 16)

@@ -28,12 +28,15 @@ public enum VirtualFunctionError: Error, Hashable, CustomStringConvertible {
     case tooMany(requested: Int, total: Int)
     /// EBUSY: the present ones have to go first.
     case busy(enabled: Int)
+    /// EIO: nothing answers below the root port.
+    case unreachable
 
     public var description: String {
         switch self {
         case .notSupported: "virtual functions: expected a function with SR-IOV, found one without"
         case .tooMany(let requested, let total): "virtual functions: expected 0 to \(total), found \(requested)"
         case .busy(let enabled): "virtual functions: expected none enabled before another number is set, found \(enabled)"
+        case .unreachable: "virtual functions: expected a function that answers, found none"
         }
     }
 }
@@ -162,6 +165,7 @@ extension PCIHierarchy {
         let physical = physicalFunction
         guard let sriov = physical.offsets.virtualization else { throw .notSupported }
         guard (0...description.totalVFs).contains(count) else { throw .tooMany(requested: count, total: description.totalVFs) }
+        guard physical.isPresent, forwardsConfiguration else { throw .unreachable }
         guard count != virtualFunctionCount else { return }
         guard count == 0 || virtualFunctionCount == 0 else { throw .busy(enabled: virtualFunctionCount) }
         typealias SRIOV = SingleRootVirtualization

@@ -100,9 +100,13 @@ public final class PCIFunction {
     public var isVirtual: Bool { if case .virtual = role { true } else { false } }
     public var isBridge: Bool { role == .rootPort }
 
-    /// Whether the function is there at all: a virtual function only while SR-IOV has enabled it.
+    /// Whether the function is there at all: the card's while it is in its slot, a virtual one only while SR-IOV has enabled it.
     public var isPresent: Bool {
-        if case .virtual(let number) = role { number <= hierarchy.virtualFunctionCount } else { true }
+        switch role {
+        case .hostBridge, .rootPort: true
+        case .physical: hierarchy.isCardPresent
+        case .virtual(let number): number <= hierarchy.virtualFunctionCount
+        }
     }
 
     var command: UInt16 { state.space.word(Header.command) }

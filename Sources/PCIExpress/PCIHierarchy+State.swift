@@ -54,7 +54,10 @@ extension PCIFunction {
     private var setByHardware: [Int: UInt32] {
         typealias AER = AdvancedErrorReporting
         var bits = [Header.command: UInt32(Status.interrupt) << 16]
-        if let express = offsets.express { bits[express + Express.linkControl] = UInt32(Express.dataLinkActive) << 16 }
+        if let express = offsets.express {
+            bits[express + Express.linkControl] = UInt32(Express.dataLinkActive) << 16
+            if role == .rootPort { bits[express + Express.slotControl] = UInt32(Express.presenceDetect) << 16 }
+        }
         if let aer = offsets.advancedErrors {
             bits[aer + AER.control] = 0x1f
             for word in 0..<4 { bits[aer + AER.headerLog + 4 * word] = ~0 }

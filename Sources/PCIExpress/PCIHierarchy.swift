@@ -10,6 +10,8 @@ public enum FunctionReset: Sendable {
     case conventional
     /// A virtual function came into being, or went.
     case virtualization
+    /// The card was pulled out of its slot: nothing is left of what the host has set up.
+    case power
 }
 
 /// The device model behind the functions.
@@ -44,7 +46,7 @@ public final class PCIHierarchy {
     /// What the root port's windows are now.
     private var windows = BridgeWindows.closed
     /// Whether configuration requests to the endpoint pass the root port.
-    private(set) var forwardsConfiguration = true
+    public private(set) var forwardsConfiguration = true
 
     /// Builds the hierarchy and configures it as platform firmware and Linux leave it: buses numbered, resources assigned, memory and
     /// I/O enabled, bus mastering off.
@@ -113,12 +115,15 @@ public final class PCIHierarchy {
 
     // MARK: What follows from configuration spaces
 
-    /// Whether the link below the root port works: neither disabled nor held in reset. Follows from the port's registers.
+    /// The card is in its slot. Follows from the port's registers.
+    public private(set) var isCardPresent = true
+
+    /// Whether the link below the root port works: with a card, neither disabled nor held in reset. Follows from the port's registers.
     public private(set) var isLinkUp = true
 
     private var hasLinkRequested: Bool {
         let port = rootPort
-        return port.space.word(BridgeHeader.control) & BridgeControl.secondaryBusReset == 0
+        return isCardPresent && port.space.word(BridgeHeader.control) & BridgeControl.secondaryBusReset == 0
             && port.space.word(port.offsets.express! + Express.linkControl) & Express.linkDisable == 0
     }
 
@@ -146,10 +151,17 @@ public final class PCIHierarchy {
 
     /// The root port's link control or bridge control may have taken the link down: that resets everything below.
     func linkWritten() {
-        let wasUp = isLinkUp
-        isLinkUp = hasLinkRequested
+        if updateLink(), !isLinkUp { reset(.conventional) }
+    }
+
+    /// - Returns: whether the link came up, or went down.
+    @discardableResult
+    private func updateLink() -> Bool {
+        guard isLinkUp != hasLinkRequested else { return false }
+        isLinkUp.toggle()
         rootPort.showLink(isLinkUp)
-        if wasUp, !isLinkUp { conventionalReset() }
+        rootPort.noteSlotChange(Express.dataLinkStateChanged)
+        return true
     }
 
     /// VF Enable or NumVFs may have changed.
@@ -180,12 +192,26 @@ public final class PCIHierarchy {
         refresh()
     }
 
-    private func conventionalReset() {
+    /// Resets the whole card.
+    private func reset(_ kind: FunctionReset) {
         for function in functions {
             guard let function, case .physical = function.role else { continue }
-            function.reset(.conventional)
+            function.reset(kind)
         }
         virtualFunctionsWritten()
+    }
+
+    /// The card is pulled out of its slot, without any notice, or put in: then its functions are as at power-on, and the host has yet to
+    /// set them up (``configureFromHost(_:)``).
+    /// - Returns: false if that is how it was.
+    public func setCard(isPresent: Bool) -> Bool {
+        guard isPresent != isCardPresent else { return false }
+        rootPort.showCard(isPresent)
+        isCardPresent = isPresent
+        updateLink()
+        if !isPresent { reset(.power) }
+        refresh()
+        return true
     }
 
     // MARK: State
@@ -193,6 +219,7 @@ public final class PCIHierarchy {
     /// Every function's registers have been replaced: what follows from them is made anew, and no device model is reset.
     func stateLoaded() {
         virtualFunctionCount = requestedVirtualFunctions
+        isCardPresent = rootPort.hasCard
         isLinkUp = hasLinkRequested
         rootPort.showLink(isLinkUp)
         refresh()

@@ -7,6 +7,9 @@ extension PCIFunction {
         case .virtualization:
             state.space = initial.space
             state.isEnabledFromHost = initial.isEnabledFromHost
+        case .power:
+            state.space = initial.space
+            state.isEnabledFromHost = false
         }
         state.msix?.reset()
         state.line = false
@@ -21,6 +24,18 @@ extension PCIFunction {
         guard let express = offsets.express else { return }
         state.space.setBits(express + Express.linkStatus, Express.dataLinkActive, isUp)
     }
+
+    /// Notes in a port's slot status that something about its slot has changed (PCI Express Base 5.0, 7.5.3.11).
+    func noteSlotChange(_ change: UInt16) { state.space.setBits(offsets.express! + Express.slotStatus, change) }
+
+    /// Whether a port's slot has a card in it.
+    var hasCard: Bool { state.space.word(offsets.express! + Express.slotStatus) & Express.presenceDetect != 0 }
+
+    func showCard(_ isPresent: Bool) {
+        guard isPresent != hasCard else { return }
+        state.space.setBits(offsets.express! + Express.slotStatus, Express.presenceDetect, isPresent)
+        noteSlotChange(Express.presenceDetectChanged)
+    }
 }
 
 extension PCIHierarchy {
@@ -28,7 +43,7 @@ extension PCIHierarchy {
     /// - Returns: false if the function can't be reset.
     @discardableResult
     public func resetFromHost(_ function: PCIFunction) -> Bool {
-        guard function.isPresent, function.domain != nil else { return false }
+        guard function.isPresent, forwardsConfiguration, function.domain != nil else { return false }
         let saved = function.space
         functionLevelReset(function)
         function.restoreRegisters(saved)

@@ -26,12 +26,18 @@ extension PCIHierarchy {
         port.state.space.write(port.offsets.express! + Express.deviceControl2, size: 2, UInt32(Express.ariForwarding))
         hostBridge.state.isEnabledFromHost = false
         hostBridge.state.space.write(Header.command, size: 2, UInt32(Command.memorySpace | Command.busMaster | Command.systemError))
-        for function in all where function.offsets.express != nil && !function.isVirtual { function.enableReporting() }
-        for function in all { if case .physical = function.role { function.enableFromHost() } }
-        if let sriov = physicalFunction.offsets.virtualization {
-            physicalFunction.state.space.write(
-                sriov + SingleRootVirtualization.control, size: 2, UInt32(SingleRootVirtualization.ariCapable))
-        }
+        port.enableReporting()
+        for function in all { if case .physical = function.role { function.configureFromHost() } }
+    }
+
+    /// What Linux does with a physical function that a scan of the bus has found: its BARs get the addresses that the host keeps for them,
+    /// errors are reported, and it is enabled.
+    /// - Returns: false if the function is none such, or doesn't answer.
+    public func configureFromHost(_ function: PCIFunction) -> Bool {
+        guard case .physical = function.role, function.isPresent, forwardsConfiguration else { return false }
+        function.configureFromHost()
+        refresh()
+        return true
     }
 
     /// Gives every BAR an address, the largest first, and the root port the windows that hold them.
@@ -84,6 +90,16 @@ extension PCIHierarchy {
 }
 
 extension PCIFunction {
+    fileprivate func configureFromHost() {
+        for bar in bars { assign(bar, slot: bar.index, state.assigned[bar.index]) }
+        if let sriov = offsets.virtualization {
+            for bar in hierarchy.description.virtualFunction.bars { assign(bar, slot: 6 + bar.index, state.assigned[6 + bar.index]) }
+            state.space.write(sriov + SingleRootVirtualization.control, size: 2, UInt32(SingleRootVirtualization.ariCapable))
+        }
+        enableReporting()
+        enableFromHost()
+    }
+
     /// Tells the function and the host where a BAR is.
     fileprivate func assign(_ bar: BARDescription, slot: Int, _ address: UInt64) {
         state.assigned[slot] = address

@@ -1,7 +1,6 @@
 import AdminProtocol
 import ArgumentParser
 import HostAgent
-import Presentation
 
 struct Identify: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "What the device and its firmware are.")

@@ -1,7 +1,6 @@
 import AdminProtocol
 import ArgumentParser
 import HostAgent
-import Presentation
 
 struct Log: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -2,7 +2,6 @@ import AdminProtocol
 import ArgumentParser
 import Glibc
 import HostAgent
-import Presentation
 
 struct ReplayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -2,7 +2,6 @@ import ArgumentParser
 import Debugging
 import Glibc
 import OffloadDevice
-import Presentation
 
 struct Coverage: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -4,6 +4,8 @@ import ArgumentParser
 struct GuestSocket: ExpressibleByArgument {
     /// PCI function index: n for virtual function n, 64 + k for further physical function k.
     let function: Int
+    /// `vf3`, as it was written.
+    let name: String
     let path: String
 
     init?(argument: String) {
@@ -14,6 +16,6 @@ struct GuestSocket: ExpressibleByArgument {
         case "pf" where (1...7).contains(number): function = 64 + number
         default: return nil
         }
-        path = String(parts[1])
+        (name, path) = (String(parts[0]), String(parts[1]))
     }
 }

@@ -83,6 +83,13 @@ struct Run: ParsableCommand {
             throw ValidationError("--restore: no --firmware, --machine or --vfs expected beside it; the snapshot has them all")
         }
         if history, gdb == nil { throw ValidationError("--history: --gdb expected beside it") }
+        for (place, socket) in vhostUser.enumerated() {
+            if let other = vhostUser[..<place].first(where: { $0.function == socket.function || $0.path == socket.path }) {
+                throw ValidationError(
+                    "--vhost-user: a socket of its own for each function expected, '\(other.name)=\(other.path)' and "
+                        + "'\(socket.name)=\(socket.path)' found")
+            }
+        }
         guard polling <= 1_000_000 else { throw ValidationError("--polling: at most 1000000 microseconds expected, \(polling) found") }
     }
 

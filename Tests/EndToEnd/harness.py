@@ -198,6 +198,11 @@ class Device:
         self.resources.callback(registers.close)
         return registers
 
+    def forget(self) -> None:
+        """Its functions are new ones: what was open leads nowhere."""
+        self.resources.close()
+        self.__dict__.pop("hostif", None)
+
     def set_virtual_functions(self, count: int) -> None:
         numvfs = self.function / "sriov_numvfs"
         if int(numvfs.read_text()) not in (0, count):
@@ -216,7 +221,10 @@ class Device:
     @property
     def now(self) -> int:
         """The present device cycle."""
-        return self.hostif["TIME"]
+        cycle = self.hostif["TIME"]
+        # As of every card, all ones say that it is gone.
+        assert cycle != (1 << 64) - 1, "the device is gone"
+        return cycle
 
     def until(self, condition, what: str, cycles: int = 1_000_000_000):
         """Polls until the condition holds, for at most so much device time."""

@@ -13,8 +13,10 @@ import sys
 from client_memory import HUGE_PAGE, ClientMemory
 from client_process import Mounted
 from network import NetworkFunction
+from virtio import RING_PACKED, Ring
 
 HEADER = 256
+INDIRECT_DESC, EVENT_IDX = 1 << 28, 1 << 29
 
 
 class HostileClient:
@@ -35,7 +37,8 @@ class HostileClient:
                 os.pwrite(self.function.config, self.header[offset:offset + 4], offset)
         self.is_misconfigured = False
         try:
-            self.function.start(size=self.random.choice([1, 2, 16, 256]))
+            features = self.random.choice([0, RING_PACKED]) | self.random.choice([0, INDIRECT_DESC]) | self.random.choice([0, EVENT_IDX])
+            self.function.start(features, size=self.random.choice([1, 2, 16, 256]))
             self.function.listen()
         except AssertionError:
             self.function["DEVICE_STATUS"] = 0
@@ -68,7 +71,13 @@ class HostileClient:
         elif number < 60:
             # More buffers than there are, or fewer.
             ring = self.random.choice([function.receiver, function.sender])
-            ring.set_available_index(ring.offered + self.random.choice([1, 2, 16, 300, 0x8000]))
+            ahead = self.random.choice([1, 2, 16, 300, 0x8000])
+            if isinstance(ring, Ring):
+                ring.set_available_index(ring.offered + ahead)
+            else:
+                # The same in a packed ring: any of its descriptors is available, or used, whatever it says.
+                place = ring.offset + 16 * (ahead % ring.size) + 14
+                self.memory.store(place, struct.pack("<H", self.random.choice([ring.AVAILABLE, ring.USED]) | self.random.randrange(8)))
         elif number < 85:
             function._notify(self.random.randrange(5))
         elif number < 92:

@@ -132,7 +132,7 @@ class PackedRing:
             if place == 0:
                 self.first_flags = flags
                 flags ^= self.AVAILABLE | self.USED
-            descriptor = struct.pack("<QIHH", self.memory.bus_address + offset, length, 0, flags)
+            descriptor = struct.pack("<QIHH", self.memory.bus_address + offset & (1 << 64) - 1, length, 0, flags)
             self.memory.store(self.offset + 16 * self.next, descriptor)
             self.next += 1
             if self.next == self.size:

@@ -90,6 +90,63 @@ import Testing
         #expect(!fixture.hierarchy.resetFromHost(fixture.function(4)), "it isn't there")
     }
 
+    @Test func aCardThatIsPulledOutForgetsAllAndIsSetUpAnew() throws {
+        let fixture = try Fixture.full()
+        let hierarchy = fixture.hierarchy, physical = fixture.physical, port = hierarchy.rootPort
+        let further = fixture.function(65)
+        try hierarchy.setVirtualFunctions(3)
+        let slot = port.capability(0x10)! + Express.slotStatus
+        let express = physical.capability(0x10)!
+        // Something sticky, which a conventional reset spares.
+        _ = fixture.read(0, 0, 1)
+        let aer = physical.extendedCapability(1)! + 4
+        #expect(physical.readConfiguration(aer, size: 4) == 1 << 20)
+        let (resources, command) = (physical.resources, physical.readConfiguration(Header.command, size: 2))
+        #expect(port.readConfiguration(slot, size: 2) == UInt32(Express.presenceDetect))
+        fixture.events = []
+
+        #expect(hierarchy.setCard(isPresent: false))
+        #expect(!hierarchy.setCard(isPresent: false), "there is none to be pulled out")
+        #expect(fixture.events == [
+            .reset(function: 0, .power), .reset(function: 65, .power), .reset(function: 69, .power),
+            .reset(function: 1, .virtualization), .reset(function: 2, .virtualization), .reset(function: 3, .virtualization),
+            .virtualFunctions(0),
+        ])
+        let changes = Express.presenceDetectChanged | Express.dataLinkStateChanged
+        #expect(port.readConfiguration(slot, size: 2) == UInt32(changes))
+        #expect(port.readConfiguration(slot - 8, size: 2) & UInt32(Express.dataLinkActive) == 0)
+        port.writeConfiguration(slot, size: 2, UInt32(changes))
+        for function in [physical, further, fixture.function(1)] {
+            #expect(!function.isPresent && function.readConfiguration(0, size: 4) == .max)
+            function.writeConfiguration(Header.command, size: 2, 7)
+            #expect(fixture.read(function.index, 4, 0).value == 0xffff_ffff)
+            #expect(function.domain?.write(0, from: UnsafeRawBufferPointer(start: [1 as UInt8], count: 1)) != .ok)
+            #expect(!hierarchy.resetFromHost(function) && !hierarchy.configureFromHost(function))
+        }
+        #expect(throws: VirtualFunctionError.unreachable) { try hierarchy.setVirtualFunctions(2) }
+        #expect(hierarchy.present.count == 2)
+
+        #expect(hierarchy.setCard(isPresent: true))
+        #expect(port.readConfiguration(slot, size: 2) == UInt32(changes | Express.presenceDetect))
+        #expect(physical.readConfiguration(aer, size: 4) == 0 && physical.readConfiguration(Header.bar0, size: 4) == 0)
+        #expect(fixture.read(0, 0, 0).status == .unmapped, "it has no addresses yet")
+        #expect(!hierarchy.configureFromHost(port) && !hierarchy.configureFromHost(fixture.function(1)))
+        for function in [physical, further] { #expect(hierarchy.configureFromHost(function)) }
+        #expect(fixture.read(0, 0, 0).status == .ok && fixture.read(65, 4, 0).status == .ok)
+        #expect(physical.resources == resources && physical.readConfiguration(Header.command, size: 2) == command)
+        #expect(physical.readConfiguration(express + Express.deviceControl, size: 2) & 0xf == 0xf, "errors are reported")
+        try hierarchy.setVirtualFunctions(3)
+        #expect(fixture.read(3, 0, 0).status == .ok)
+    }
+
+    @Test func anEmptySlotIsPartOfTheState() throws {
+        let fixture = try Fixture(), other = try Fixture()
+        _ = fixture.hierarchy.setCard(isPresent: false)
+        try other.load(fixture.save())
+        #expect(!other.hierarchy.isCardPresent && other.physical.readConfiguration(0, size: 4) == .max)
+        #expect(other.hierarchy.setCard(isPresent: true) && other.physical.readConfiguration(0, size: 2) == 0x1af4)
+    }
+
     @Test("the port takes the link down and everything below with it", arguments: [true, false])
     func secondaryBusReset(_ byReset: Bool) throws {
         let fixture = try Fixture.full()

@@ -188,6 +188,9 @@ public final class VirtioFunction {
 /// Enables MSI-X of a function and unmasks its first vectors (PCIe 5.0, 7.7.2), as a kernel's driver does.
 public func enableMessageInterrupts(_ device: PCIDevice, vectors: Int) throws(AgentError) {
     let config = try device.open("config")
+    guard try config.read(UInt32.self, at: 4) != .max else {
+        throw AgentError("\(device.address): expected a device that answers, found all ones: it is gone")
+    }
     var pointer = Int(try config.read(UInt8.self, at: 0x34)) & ~3
     for _ in 0..<48 where pointer >= 0x40 {
         if try config.read(UInt8.self, at: pointer) == 0x11 {

@@ -25,7 +25,11 @@ extension DeviceTree {
         addFirmwareFiles(to: folder)
         folder.add("inject", AttributeFile(
             show: { () throws(Errno) in Injection.usage },
-            store: { (text, _) throws(Errno) in try Injection(text).perform(on: machine) }))
+            store: { [unowned self] (text, _) throws(Errno) in
+                let injection = try Injection(text)
+                try injection.perform(on: machine)
+                injected(injection)
+            }))
         folder.add("snapshot", AttributeFile(permissions: 0o400, bytes: { () throws(Errno) in machine.capture().bytes }))
         folder.add("metrics", AttributeFile(show: { () throws(Errno) in Metrics(machine).text }))
     }

@@ -85,11 +85,15 @@ public final class DeviceTree {
     /// The function with this address as people write it.
     func shown(named name: String) -> FunctionNode? { functions.first { $0.name == name } }
 
-    /// Brings the tree in line with the functions that exist now.
+    /// Brings the tree in line with the functions that exist now. While nothing answers below the root port, the host keeps what it knew of
+    /// there: it takes a scan to find something, and `remove` to forget it.
     func synchronize() {
-        let present = machine.inspect { $0.hierarchy.present }.filter { !removed.contains($0.index) }
-        for node in functions where !present.contains(where: { $0 === node.function }) { hide(node) }
-        for function in present where !functions.contains(where: { $0.function === function }) { show(function) }
+        let (present, answers) = machine.inspect { ($0.hierarchy.present, $0.hierarchy.forwardsConfiguration) }
+        func isFound(_ function: PCIFunction) -> Bool { present.contains { $0 === function } || (!answers && function.address.bus != 0) }
+        for node in functions where removed.contains(node.function.index) || !isFound(node.function) { hide(node) }
+        for function in present where answers || function.address.bus == 0 {
+            if !removed.contains(function.index), !functions.contains(where: { $0.function === function }) { show(function) }
+        }
     }
 
     func remove(_ node: FunctionNode) {
@@ -100,9 +104,20 @@ public final class DeviceTree {
         synchronize()
     }
 
-    /// Scans the bus again: what was removed comes back.
+    /// Scans the bus again: what was removed comes back, if it answers.
     func rescan() {
-        removed = []
+        if machine.inspect({ $0.hierarchy.forwardsConfiguration }) {
+            for index in removed.sorted() { machine.perform(.configureFunction(index)) }
+            removed = []
+        }
+        synchronize()
+    }
+
+    /// What was injected may have changed which functions there are.
+    func injected(_ injection: Injection) {
+        guard case .card(let isPresent, _) = injection else { return }
+        // Nobody waits for interrupts of a card that is gone.
+        if !isPresent { for node in functions { node.uio?.events.fail() } }
         synchronize()
     }
 

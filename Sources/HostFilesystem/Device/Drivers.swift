@@ -108,7 +108,10 @@ extension DeviceTree {
         node.driver = driver
         node.directory.add("driver", relativeLink(from: node.path, to: "sys/bus/pci/drivers/\(driver.name)"))
         driver.directory.add(node.name, absoluteLink(to: node.path))
-        if driver.name == Self.userDriver { addUIO(node) }
+        guard driver.name == Self.userDriver else { return }
+        addUIO(node)
+        // As pci_enable_device does when uio_pci_generic takes a device.
+        if !machine.inspect({ _ in node.function.isEnabledFromHost }) { machine.perform(.enableFunction(node.function.index, true)) }
     }
 
     func unbind(_ node: FunctionNode) {

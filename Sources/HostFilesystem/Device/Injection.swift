@@ -8,6 +8,7 @@ enum Injection {
     case memory(address: UInt64, isCorrectable: Bool)
     case interrupt(vector: Int, function: String)
     case link(isUp: Bool, function: String)
+    case card(isPresent: Bool, function: String)
 
     static var usage: String {
         """
@@ -17,6 +18,7 @@ enum Injection {
         memory ADDRESS correctable|uncorrectable   in SRAM
         interrupt ADDRESS VECTOR               an MSI-X vector of a function
         link ADDRESS up|down                   the wire of a network function
+        card ADDRESS out|in                    ADDRESS of the physical function: the card leaves its slot without notice, or comes back
 
         """
     }
@@ -42,6 +44,9 @@ enum Injection {
         case "link":
             guard words[2] == "up" || words[2] == "down" else { throw .invalidArgument }
             self = .link(isUp: words[2] == "up", function: words[1])
+        case "card":
+            guard words[2] == "in" || words[2] == "out" else { throw .invalidArgument }
+            self = .card(isPresent: words[2] == "in", function: words[1])
         default:
             throw .invalidArgument
         }
@@ -54,9 +59,16 @@ enum Injection {
         case .correctable(let error, let name): .correctableError(error, function: try Self.function(name, machine))
         case .interrupt(let vector, let name): .interrupt(vector: vector, function: try Self.function(name, machine))
         case .link(let isUp, let name): .setLink(function: try Self.function(name, machine), isUp: isUp)
+        case .card(let isPresent, let name): try Self.card(isPresent, name, machine)
         case .memory(let address, let isCorrectable): .memoryError(address: address, isCorrectable: isCorrectable)
         }
         if case .refused = machine.perform(input) { throw .invalidArgument }
+    }
+
+    /// The functions of a card that is out of its slot aren't there to be named.
+    private static func card(_ isPresent: Bool, _ name: String, _ machine: Machine) throws(Errno) -> HostInput {
+        guard name == machine.inspect({ "\($0.hierarchy.physicalFunction.address)" }) else { throw .noDevice }
+        return .setCard(isPresent: isPresent)
     }
 
     private static func function(_ name: String, _ machine: Machine) throws(Errno) -> Int {

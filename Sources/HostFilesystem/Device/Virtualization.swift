@@ -30,6 +30,7 @@ extension DeviceTree {
                 switch machine.perform(.setVirtualFunctions(count)) {
                 case .refused(.virtualFunctions(.tooMany)): throw .outOfRange
                 case .refused(.virtualFunctions(.busy)): throw .busy
+                case .refused(.virtualFunctions(.unreachable)): throw .inputOutput
                 case .refused: throw .notFound
                 default: synchronize()
                 }

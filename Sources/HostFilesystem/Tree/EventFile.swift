@@ -2,6 +2,7 @@
 /// read it (or since it was opened), and returns the whole count.
 public final class EventFile: StreamFile, @unchecked Sendable {
     private var events: UInt32 = 0
+    private var hasFailed = false
 
     private final class Listener: OpenFile {
         var seen: UInt32 = 0
@@ -20,6 +21,12 @@ public final class EventFile: StreamFile, @unchecked Sendable {
         changed()
     }
 
+    /// There will be none any more: EIO for all who wait, and for all who read from now on.
+    public func fail() {
+        withLock { hasFailed = true }
+        changed()
+    }
+
     public override func open(flags: Int32) throws(Errno) -> OpenFile? {
         let listener = Listener(flags: flags)
         listener.seen = count
@@ -28,6 +35,7 @@ public final class EventFile: StreamFile, @unchecked Sendable {
 
     public override func take(_ count: Int, for open: OpenFile?) -> Outcome {
         guard count == 4, let listener = open as? Listener else { return .failed(.invalidArgument) }
+        if hasFailed { return .failed(.inputOutput) }
         guard listener.seen != events else { return .nothing }
         listener.seen = events
         return .bytes(withUnsafeBytes(of: events) { Array($0) })
@@ -37,6 +45,8 @@ public final class EventFile: StreamFile, @unchecked Sendable {
         guard let listener = open as? Listener else { return false }
         return listener.seen != events
     }
+
+    public override var isBroken: Bool { hasFailed }
 
     /// uio_pci_generic has no interrupt control: ENOSYS (Linux, `uio_write`).
     public override func write(

@@ -51,6 +51,9 @@ open class StreamFile: Node, @unchecked Sendable {
     /// Whether a read of this opening would find something.
     open func isReadable(for open: OpenFile?) -> Bool { false }
 
+    /// Whether a read of any opening fails: `poll(2)` says so.
+    open var isBroken: Bool { false }
+
     /// What may bring something about when a reader is about to wait, if anything. Without the stream's lock, on the serving thread.
     public final var beforeWaiting: (() -> Void)?
 
@@ -104,7 +107,7 @@ open class StreamFile: Node, @unchecked Sendable {
                 pollers.removeAll { $0.open === open }
                 pollers.append(poller)
             }
-            if hasVanished { return POLLERR | POLLHUP }
+            if hasVanished || isBroken { return POLLERR | POLLHUP }
             return isReadable(for: open) ? POLLIN | POLLRDNORM : 0
         }
     }

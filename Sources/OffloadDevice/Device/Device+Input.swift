@@ -41,6 +41,17 @@ extension Device {
                 throw .virtualFunctions(error)
             }
         }
+        case .setCard(let isPresent): outcome { () throws(MachineError) in
+            guard hierarchy.setCard(isPresent: isPresent) else {
+                throw .request(isPresent ? "card: expected an empty slot, found a card" : "card: expected a card in the slot, found none")
+            }
+            if isPresent { powerUp() } else { powerDown() }
+        }
+        case .configureFunction(let index): outcome { () throws(MachineError) in
+            guard hierarchy.configureFromHost(try present(index)) else {
+                throw .request("function with index \(index): expected a physical one that answers")
+            }
+        }
         case .maskInterruptLines: outcome { () throws(MachineError) in maskRisenLines() }
         case .typeAtConsole(let bytes): .taken(uart.receive(bytes))
         case .typeAtVirtioConsole(let index, let bytes): type(bytes, at: index)
@@ -55,6 +66,7 @@ extension Device {
             virtioFunction(index)?.apply(input, hierarchy.iommu.externalMemory, at: scheduler.now) ?? .refused(Self.noFunction(index))
         case .medium(let index, let operation): perform(operation, at: index)
         case .loadFirmware(let elf): outcome { () throws(MachineError) in
+            try requirePower()
             do throws(ELFError) {
                 try load(try ELFImage(elf))
             } catch {
@@ -62,6 +74,7 @@ extension Device {
             }
         }
         case .restartFirmware: outcome { () throws(MachineError) in
+            try requirePower()
             guard hasFirmware else { throw .request("restart: expected a device with firmware, found one without") }
             core.requestFirmwareReset(.host)
             core.performRequests()
@@ -103,6 +116,10 @@ extension Device {
     private func present(_ index: Int) throws(MachineError) -> PCIFunction {
         guard let function = hierarchy.function(index), function.isPresent else { throw Self.noFunction(index) }
         return function
+    }
+
+    private func requirePower() throws(MachineError) {
+        guard hierarchy.isCardPresent else { throw .request("firmware: expected a card in the slot, found none") }
     }
 
     // MARK: Accesses

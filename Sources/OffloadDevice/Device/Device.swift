@@ -303,13 +303,35 @@ public final class Device {
 
     // MARK: Resets
 
-    /// The firmware starts anew. Memory, the data path, logs, partitions and what the host has set up stay.
-    private func resetFirmware(_ cause: FirmwareResetCause) {
+    /// The card is without power: all is forgotten but what is on the disks, and the firmware that was loaded last, which it has in flash.
+    func powerDown() {
+        for hart in 0..<description.harts { core.setRunning(false, hart: hart) }
+        resetFirmwareBlocks()
+        for reset in [mailbox.reset, log.reset, componentController.reset, analyzer.reset, resourceManager.reset] { reset(.powerOn) }
+        ethernet.reset()
+        shared.pages.restore(MemoryImage(size: shared.pages.size)) { offset, count in
+            core.memory.wasWritten(UInt32(Self.sharedBase) + UInt32(offset), bytes: count)
+        }
+    }
+
+    /// It has power again.
+    func powerUp() {
+        guard hasFirmware else { return }
+        core.requestFirmwareReset(.powerOn)
+        core.performRequests()
+    }
+
+    private func resetFirmwareBlocks() {
         aclint.reset()
         plic.reset()
         uart.reset()
         watchdog.reset()
         fabric.reset()
+    }
+
+    /// The firmware starts anew. Memory, the data path, logs, partitions and what the host has set up stay.
+    private func resetFirmware(_ cause: FirmwareResetCause) {
+        resetFirmwareBlocks()
         mailbox.reset(.soft)
         systemController.firmwareReset(cause)
         for hart in 0..<description.harts {

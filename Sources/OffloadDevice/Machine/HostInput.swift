@@ -18,6 +18,10 @@ public enum HostInput: Hashable, Sendable {
     case enableFunction(Int, Bool)
     /// The process that drives a function has left, or what it had mapped has changed: its memory is found anew when DMA meets it.
     case dropClientMemory(function: Int)
+    /// The card is pulled out of its slot, or put in.
+    case setCard(isPresent: Bool)
+    /// What the host's PCI core does with a physical function that a scan has found.
+    case configureFunction(Int)
     /// Writing the physical function's `sriov_numvfs`.
     case setVirtualFunctions(Int)
     /// What the host's generic interrupt handler does about the INTx lines that have risen.

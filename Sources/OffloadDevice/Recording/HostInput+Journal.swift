@@ -9,7 +9,7 @@ extension HostInput {
         case access = 0, readConfiguration, writeConfiguration, resetFunction, enableFunction, setVirtualFunctions, maskInterruptLines
         case typeAtConsole, loadFirmware, restartFirmware, memoryError, uncorrectableError, correctableError, interrupt, appointment
         case keepHarts, debuggerWrite, setRegister, typeAtVirtioConsole, receiveFrame, setLink, frontEnd, dropClientMemory
-        case medium
+        case medium, setCard, configureFunction
     }
 
     /// - Parameter firmware: keeps an image; its number.
@@ -43,6 +43,12 @@ extension HostInput {
             encoder.byte(isEnabled ? 1 : 0)
         case .dropClientMemory(let function):
             begin(.dropClientMemory)
+            encoder.integer(function)
+        case .setCard(let isPresent):
+            begin(.setCard)
+            encoder.byte(isPresent ? 1 : 0)
+        case .configureFunction(let function):
+            begin(.configureFunction)
             encoder.integer(function)
         case .setVirtualFunctions(let count):
             begin(.setVirtualFunctions)
@@ -131,6 +137,8 @@ extension HostInput {
         case .resetFunction: self = .resetFunction(try decoder.integer())
         case .enableFunction: self = .enableFunction(try decoder.integer(), try decoder.flag())
         case .dropClientMemory: self = .dropClientMemory(function: try decoder.integer())
+        case .setCard: self = .setCard(isPresent: try decoder.flag())
+        case .configureFunction: self = .configureFunction(try decoder.integer())
         case .setVirtualFunctions: self = .setVirtualFunctions(try decoder.integer())
         case .maskInterruptLines: self = .maskInterruptLines
         case .typeAtConsole: self = .typeAtConsole(try decoder.data())

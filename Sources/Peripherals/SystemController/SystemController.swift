@@ -67,10 +67,11 @@ public final class SystemController: BusTarget, RegisterModel, WireSink, MemoryE
         return registers.peek(address, size: size)
     }
 
-    /// The firmware starts anew: everything but the causes, the count and the scratch registers takes its reset value.
+    /// The firmware starts anew: everything but the causes, the count and the scratch registers takes its reset value; after power-on
+    /// these do, too.
     public func firmwareReset(_ cause: FirmwareResetCause) {
         let bootAddress = registers[SYSCTL.HART_BOOT_ADDRESS, 0]
-        registers.reset(.hard)
+        registers.reset(cause == .powerOn ? .powerOn : .hard)
         registers[SYSCTL.HART_BOOT_ADDRESS, 0] = bootAddress
         registers[SYSCTL.RESET_CAUSE] |= cause.rawValue
         registers[SYSCTL.RESET_COUNT] = min(registers[SYSCTL.RESET_COUNT] + 1, UInt64(UInt32.max))

@@ -59,6 +59,9 @@ public final class EthernetSwitch: NetworkBackend, ArchivedModel {
         Int((key &* 0x9e37_79b9_7f4a_7c15) >> 56) * Self.ways
     }
 
+    /// Forgets what it has learnt and counted.
+    public func reset() { state = State() }
+
     private func port(of key: UInt64) -> Int? {
         let first = set(of: key)
         for place in first..<first + Self.ways where state.table[place].key == key { return Int(state.table[place].port) }

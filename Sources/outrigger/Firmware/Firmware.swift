@@ -3,7 +3,6 @@ import Debugging
 import FirmwareInfo
 import Glibc
 import OffloadDevice
-import Presentation
 import Registers
 
 struct Firmware: ParsableCommand {
