@@ -66,12 +66,15 @@ let package = Package(
         // People's view of a running machine.
         module("Debugging", ["OffloadDevice", "FirmwareInfo", "RISCV", "Registers", "Simulation", "Tracing"]),
 
+        // How figures are shown: live views, tables, JSON, Prometheus's text. It knows nothing of devices.
+        module("Presentation", [argumentParser]),
+
         // The host's view.
         .systemLibrary(name: "CFUSE3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(name: "CFUSESession", dependencies: ["CFUSE3"]),
         module("HostFilesystem", [
             "CFUSESession", "CClientMemory", "Debugging", "FirmwareInfo", "OffloadDevice", "Peripherals", "PCIExpress", "Virtio",
-            "Interconnect", "Tracing", "Registers", logging,
+            "Interconnect", "Presentation", "Tracing", "Registers", logging,
         ]),
 
         // Another host's view: guests of a virtual machine monitor.
@@ -79,7 +82,7 @@ let package = Package(
 
         // The host agent: file paths only, no emulator module.
         .systemLibrary(name: "CHostRegisters"),
-        module("HostAgent", ["AdminProtocol", "CHostRegisters", histogram]),
+        module("HostAgent", ["AdminProtocol", "CHostRegisters", "Presentation", histogram]),
 
         // Programs.
         .target(name: "CNamespace"),
@@ -90,11 +93,12 @@ let package = Package(
         .executableTarget(
             name: "outrigger",
             dependencies: [
-                "HostFilesystem", "VhostUser", "OffloadDevice", "Debugging", "FirmwareInfo", "Tracing", "RISCV", "Registers", "CNamespace",
-                argumentParser, logging,
+                "HostFilesystem", "VhostUser", "OffloadDevice", "Debugging", "FirmwareInfo", "Presentation", "Tracing", "RISCV", "Registers",
+                "CNamespace", argumentParser, logging,
             ],
             swiftSettings: strict),
-        .executableTarget(name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", argumentParser], swiftSettings: strict),
+        .executableTarget(
+            name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", "Presentation", argumentParser], swiftSettings: strict),
         .executableTarget(
             name: "outrigger-bench",
             dependencies: [
@@ -147,7 +151,8 @@ let package = Package(
         // Makes every form of access to a mapped register, for the tests of the trap library.
         .executableTarget(name: "trap-check", path: "Tests/TrapCheck", linkerSettings: [withoutSwift]),
         tests("VhostUser", ["OffloadDevice", "Peripherals", "Virtio"]),
-        tests("HostAgent", []),
+        tests("Presentation", []),
+        tests("HostAgent", ["AdminProtocol", "Presentation"]),
         tests("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine"]),
         tests("PolicyEngine", ["AdminProtocol", "Simulation"]),
         tests("AdminProtocol", []),

@@ -2,6 +2,7 @@ import AdminProtocol
 import ArgumentParser
 import Glibc
 import HostAgent
+import Presentation
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -47,8 +48,8 @@ struct Component: ParsableCommand {
                 // Those that nobody uses say nothing.
                 guard status.kind != 0, status.doorbells != 0 || status.moves != 0 else { continue }
                 print([
-                    "vm\(member)".column(9), Component.kind(status).column(7), Component.place(status).column(6),
-                    Component.state(status).column(12), "\(status.moves)".column(5, right: true), Component.outcome(status).column(13),
+                    "vm\(member)".column(9), status.kindText.column(7), status.placeText.column(6),
+                    status.stateText.column(12), "\(status.moves)".column(5, right: true), status.outcomeText.column(13),
                     (status.moves == 0 ? "-" : duration(Double(status.blackout))).column(9, right: true),
                     "\(status.doorbells)".column(9, right: true),
                 ].joined(separator: "  "))
@@ -76,32 +77,10 @@ struct Component: ParsableCommand {
             let status = try client.moveComponent(vm, to: destination, stopAndCopy: stopAndCopy)
             guard status.location == destination.rawValue, status.state == 1 else {
                 let reason = status.reason == 0 ? "" : ", reason \(status.reason)"
-                throw UsageError("vm\(vm) is still on the \(Component.place(status)): \(Component.outcome(status))\(reason)")
+                throw UsageError("vm\(vm) is still on the \(status.placeText): \(status.outcomeText)\(reason)")
             }
             guard status.moves != before.moves else { return print("vm\(vm) is on the \(to.rawValue) already") }
             print("vm\(vm) moved to the \(to.rawValue): image of \(status.imageBytes) bytes, black-out \(status.blackout) cycles")
-        }
-    }
-
-    private static func kind(_ status: ComponentStatus) -> String {
-        ["-", "network", "block", "console"].indices.contains(Int(status.kind)) ? ["-", "network", "block", "console"][Int(status.kind)] : "?"
-    }
-    private static func place(_ status: ComponentStatus) -> String { status.location == ComponentPlace.host.rawValue ? "host" : "device" }
-    private static func state(_ status: ComponentStatus) -> String {
-        let names = ["absent", "running", "quiescing", "serialising", "in transit", "restoring"]
-        return names.indices.contains(Int(status.state)) ? names[Int(status.state)] : "\(status.state)"
-    }
-    private static func outcome(_ status: ComponentStatus) -> String {
-        switch ComponentStatus.Outcome(rawValue: status.outcome) {
-        case nil: "\(status.outcome)"
-        case .unmoved: "-"
-        case .done: "done"
-        case .moving: "under way"
-        case .refused: "refused"
-        case .timeout: "took too long"
-        case .agentLost: "agent lost"
-        case .driver: "driver's wish"
-        case .noResource: "no room"
         }
     }
 }

@@ -1,6 +1,7 @@
 import AdminProtocol
 import ArgumentParser
 import HostAgent
+import Presentation
 
 struct Identify: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "What the device and its firmware are.")

@@ -1,6 +1,7 @@
 import AdminProtocol
 import ArgumentParser
 import HostAgent
+import Presentation
 
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -2,6 +2,7 @@ import AdminProtocol
 import ArgumentParser
 import Glibc
 import HostAgent
+import Presentation
 
 struct ReplayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import AdminProtocol
 import ArgumentParser
-import Glibc
 import HostAgent
+import Presentation
 
 /// The statistics page as a table.
 struct StatisticsTable {
@@ -72,40 +72,5 @@ struct Stats: ParsableCommand {
         }
         let table = StatisticsTable(clock: identity.clockHertz, bandwidth: identity.linkBandwidth)
         for line in table.lines(header, entries, all: all) { print(line) }
-    }
-}
-
-struct Watch: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "The statistics page, again and again, until interrupted.")
-
-    @OptionGroup var device: DeviceOption
-
-    @Option(help: "Seconds between two pages.")
-    var interval = 1.0
-
-    @Option(help: "End after so many pages.")
-    var count: Int?
-
-    func validate() throws {
-        guard interval > 0, interval <= 3600 else {
-            throw ValidationError("--interval: seconds from 0 to 3600 expected, \(interval) found")
-        }
-    }
-
-    func run() throws {
-        let client = try device.client()
-        let identity = try client.identify()
-        let table = StatisticsTable(clock: identity.clockHertz, bandwidth: identity.linkBandwidth)
-        let isTerminal = isatty(STDOUT_FILENO) == 1
-        var left = count ?? .max
-        while left > 0 {
-            let (header, entries) = try client.statistics(owners: 1 + Int(identity.virtualFunctions))
-            // Home and clear to the end: a live table on a terminal, a log elsewhere.
-            if isTerminal { print("\u{1b}[H\u{1b}[J", terminator: "") }
-            for line in table.lines(header, entries, all: false) { print(line) }
-            fflush(nil)
-            left -= 1
-            if left > 0 { usleep(UInt32(interval * 1e6)) }
-        }
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Debugging
 import Glibc
 import OffloadDevice
+import Presentation
 
 struct Coverage: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -11,7 +11,7 @@ struct Outrigger: ParsableCommand {
             the files below the mount point, or run in the device's world by 'outrigger exec'.
             """,
         version: "0.1.0",
-        subcommands: [Run.self, Exec.self, Regs.self, Trace.self, Replay.self, Step.self, Firmware.self, Coverage.self])
+        subcommands: [Run.self, Exec.self, Regs.self, Trace.self, Replay.self, Step.self, Top.self, Firmware.self, Coverage.self])
 }
 
 /// A mistake of the person who called: one line on standard error, exit code 1.

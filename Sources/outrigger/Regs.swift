@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import OffloadDevice
+import Presentation
 import Registers
 
 struct Regs: ParsableCommand {
@@ -140,28 +141,4 @@ struct Regs: ParsableCommand {
     private func firstLine(_ text: String) -> String { text.prefix { $0 != "\n" }.description }
 
     private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
-}
-
-/// A value that is printed as JSON, members in their order.
-indirect enum JSON {
-    case string(String), number(UInt64), array([JSON]), object([(String, JSON)])
-
-    var text: String {
-        switch self {
-        case .number(let number): String(number)
-        case .array(let items): "[" + items.map(\.text).joined(separator: ",") + "]"
-        case .object(let members): "{" + members.map { "\(JSON.string($0).text):\($1.text)" }.joined(separator: ",") + "}"
-        case .string(let string):
-            "\"" + string.unicodeScalars.map { scalar in
-                switch scalar {
-                case "\"": "\\\""
-                case "\\": "\\\\"
-                case "\n": "\\n"
-                case _ where scalar.value < 0x20:
-                    "\\u00" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-                default: String(scalar)
-                }
-            }.joined() + "\""
-        }
-    }
 }

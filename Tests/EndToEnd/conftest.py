@@ -3,10 +3,12 @@
 import contextlib
 import os
 import signal
+import subprocess
+import time
 
 import pytest
 
-from harness import AGENT, FIRMWARE, LIMIT, OUTRIGGER, Device
+from harness import AGENT, FIRMWARE, LIMIT, OUTRIGGER, Device, run
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,43 @@ def device(programs):
     yield device
     code, output = device.process.poll(), device.output()
     assert device.close() == 0 and code is None, output
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """A terminal, of 100 columns and 30 rows unless it is started with others."""
+    socket = tmp_path / "tmux"
+
+    def tmux(*words):
+        return run("tmux", "-S", socket, "-f", "/dev/null", *words, env={**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm"}).stdout
+
+    class Terminal:
+        def start(self, *words, width=100, height=30):
+            command = " ".join(map(str, words))
+            tmux("new-session", "-d", "-x", str(width), "-y", str(height), "-s", "test", f"sh -c 'echo before; {command}; exec sh'")
+
+        def type(self, *keys):
+            tmux("send-keys", "-t", "test", *keys)
+
+        def resize(self, width, height):
+            tmux("resize-window", "-t", "test", "-x", str(width), "-y", str(height))
+
+        @property
+        def screen(self):
+            return tmux("capture-pane", "-p", "-t", "test")
+
+        def wait(self, holds, what):
+            """The screen as soon as it is as it should be."""
+            end = time.monotonic() + 60
+            while not holds(screen := self.screen):
+                assert time.monotonic() < end, f"{what}:\n{screen}"
+            return screen
+
+        def until(self, text):
+            return self.wait(lambda screen: text in screen, f"{text!r} is not on the screen")
+
+    yield Terminal()
+    subprocess.run(["tmux", "-S", socket, "kill-server"], stderr=subprocess.DEVNULL, timeout=30)
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,11 @@
 """Going through recorded and live runs, forwards and backwards: `outrigger step` as a script and on a terminal, and GDB."""
 
-import os
 import pathlib
 import re
 import shutil
 import struct
 import subprocess
 import tempfile
-import time
 
 import pytest
 
@@ -125,43 +123,6 @@ def test_mistakes(recording, tmp_path):
     journal.write_bytes(journal.read_bytes()[:-100])
     code, out, error = step(tmp_path / "cut", "goto end", check=False)
     assert code == 0 and "stepping up to" in error, error
-
-
-@pytest.fixture
-def terminal(tmp_path):
-    """A terminal of 100 columns and 30 rows."""
-    socket = tmp_path / "tmux"
-
-    def tmux(*words):
-        return run("tmux", "-S", socket, "-f", "/dev/null", *words, env={**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm"}).stdout
-
-    class Terminal:
-        def start(self, *words):
-            command = " ".join(map(str, words))
-            tmux("new-session", "-d", "-x", "100", "-y", "30", "-s", "step", f"sh -c 'echo before; {command}; exec sh'")
-
-        def type(self, *keys):
-            tmux("send-keys", "-t", "step", *keys)
-
-        def resize(self, width, height):
-            tmux("resize-window", "-t", "step", "-x", str(width), "-y", str(height))
-
-        @property
-        def screen(self):
-            return tmux("capture-pane", "-p", "-t", "step")
-
-        def wait(self, holds, what):
-            """The screen as soon as it is as it should be."""
-            end = time.monotonic() + 60
-            while not holds(screen := self.screen):
-                assert time.monotonic() < end, f"{what}:\n{screen}"
-            return screen
-
-        def until(self, text):
-            return self.wait(lambda screen: text in screen, f"{text!r} is not on the screen")
-
-    yield Terminal()
-    subprocess.run(["tmux", "-S", socket, "kill-server"], stderr=subprocess.DEVNULL, timeout=30)
 
 
 def test_terminal(small, terminal):

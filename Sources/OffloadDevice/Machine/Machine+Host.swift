@@ -18,6 +18,7 @@ extension Machine {
 
     /// The one place where an input enters the device.
     func enter(_ input: HostInput) -> HostOutcome {
+        if case .access(let access) = input { accessCounts.count(access) }
         guard let journal else { return device.apply(input) }
         journal.begin(input, at: device.position)
         let outcome = device.apply(input)

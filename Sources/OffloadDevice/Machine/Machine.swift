@@ -44,6 +44,8 @@ public final class Machine: @unchecked Sendable {
     var recordedTrace: TraceWriter?
     /// Host memory as the device knows it, while a recording runs.
     var hostMemoryImage: MemoryPages?
+    /// What the host has done; no part of the device.
+    var accessCounts = HostAccessCounts()
     var clock: PaceClock
     private var console: ConsoleRelay
     private var thread: pthread_t?

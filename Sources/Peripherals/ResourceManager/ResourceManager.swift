@@ -59,6 +59,25 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
         registers[RM.LINK_CAPACITY] = UInt64(resources.linkBandwidth)
     }
 
+    /// What an owner has now.
+    public struct Holding: Sendable {
+        /// In 1/1000 of the link.
+        public let guarantee: UInt64
+        public let weight: UInt64
+        /// Bytes per microsecond; 0: none.
+        public let limit: UInt64
+        public let cores: UInt64, gpu: UInt64, fpga: UInt64
+        public let memoryBlocks: UInt64
+    }
+
+    /// - Parameter owner: 0...64.
+    public func holding(of owner: Int) -> Holding {
+        let entry = state.active.entries[owner]
+        return Holding(
+            guarantee: entry.guarantee, weight: entry.weight, limit: entry.limit, cores: entry.cores, gpu: entry.gpu, fpga: entry.fpga,
+            memoryBlocks: UInt64(state.holders.count(of: UInt8(truncatingIfNeeded: owner))))
+    }
+
     // MARK: The firmware's side
 
     public func access(_ access: inout BusAccess) -> BusStatus {

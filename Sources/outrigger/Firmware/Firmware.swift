@@ -3,6 +3,7 @@ import Debugging
 import FirmwareInfo
 import Glibc
 import OffloadDevice
+import Presentation
 import Registers
 
 struct Firmware: ParsableCommand {

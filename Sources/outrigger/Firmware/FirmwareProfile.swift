@@ -1,6 +1,7 @@
 import ArgumentParser
 import Debugging
 import FirmwareInfo
+import Presentation
 
 struct FirmwareProfile: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -64,13 +65,7 @@ struct FirmwareProfile: ParsableCommand {
         try memory.write("start \(interval)\n", to: "profile")
         defer { try? memory.write("stop\n", to: "profile") }
         try memory.letTimePass(cycles ?? 100_000_000)
-        return try memory.text(of: "profile").split(separator: "\n").map { line in
-            let words = line.split(separator: " ")
-            guard words.count >= 3, let hart = Int(words[0].dropFirst(4)), let cycles = UInt64(words[1]) else {
-                throw UsageError("\(place.source): a line of a profile expected, '\(line)' found")
-            }
-            return Profile.Sample(hart: hart, cycles: cycles, stack: words[2...].compactMap { UInt32($0.dropFirst(2), radix: 16) })
-        }
+        return try Profile.samples(memory.text(of: "profile"))
     }
 
     private func printTable(_ profile: Profile) {

@@ -48,6 +48,9 @@ final class LiveFirmware: FirmwareMemory {
         while try time().cycle < end { usleep(2000) }
     }
 
+    /// What device time follows.
+    func pace() throws -> String { try time().pace }
+
     /// The file `time`: a line `cycle: N`, a line `pace: NAME`.
     private func time() throws -> (cycle: UInt64, pace: String) {
         var values: [Substring: String] = [:]

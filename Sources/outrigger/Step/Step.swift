@@ -3,6 +3,7 @@ import Debugging
 import FirmwareInfo
 import Glibc
 import OffloadDevice
+import Presentation
 
 struct Step: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -119,7 +120,7 @@ struct StepScreen {
             case .down:
                 place = min((place ?? history.count) + 1, history.count)
                 input = place.map { $0 < history.count ? history[$0] : "" } ?? ""
-            case .resize: break
+            case .resize, .timeout: break
             case .end: return
             case .enter:
                 let line = input.allSatisfy(\.isWhitespace) ? history.last ?? "" : input

@@ -3,18 +3,20 @@ import Glibc
 /// The user's terminal while a program has the whole screen: plain ANSI sequences (ECMA-48), no library.
 ///
 /// It is as before when ``leave()`` has been called, and after signals that end the program.
-final class Terminal {
-    enum Key: Equatable {
+public final class Terminal {
+    public enum Key: Equatable, Sendable {
         case character(Character)
         case enter, backspace, clear, up, down, end
         /// The window has another size.
         case resize
+        /// No key within the time.
+        case timeout
     }
 
     private var bytes: [UInt8] = []
 
     /// Takes the screen; nil if standard input or output is no terminal.
-    init?() {
+    public init?() {
         guard isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1, tcgetattr(STDIN_FILENO, &TerminalState.before) == 0 else { return nil }
         var raw = TerminalState.before
         cfmakeraw(&raw)
@@ -34,23 +36,32 @@ final class Terminal {
         sigaction(SIGWINCH, &action, nil)
     }
 
-    func leave() { TerminalState.restore() }
+    public func leave() { TerminalState.restore() }
 
     /// Columns and rows.
-    var size: (width: Int, height: Int) {
+    public var size: (width: Int, height: Int) {
         var size = winsize()
         guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return (80, 24) }
         return (Int(size.ws_col), Int(size.ws_row))
     }
 
     /// Shows lines from the top; the cursor ends up behind the last.
-    func draw(_ lines: [String]) {
+    public func draw(_ lines: [String]) {
         write("\u{1b}[?25l\u{1b}[H" + lines.map { $0 + "\u{1b}[K" }.joined(separator: "\r\n") + "\u{1b}[J\u{1b}[?25h")
     }
 
     /// Waits for the next key.
-    func read() -> Key {
+    /// - Parameter milliseconds: for so long at most; without end if nil.
+    public func read(milliseconds: Int? = nil) -> Key {
         while true {
+            if let milliseconds, bytes.isEmpty {
+                var poller = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+                switch poll(&poller, 1, Int32(clamping: max(milliseconds, 0))) {
+                case 0: return .timeout
+                case ..<0: return errno == EINTR ? .resize : .end
+                default: break
+                }
+            }
             guard let byte = next() else { return errno == EINTR ? .resize : .end }
             switch byte {
             case 13, 10: return .enter

@@ -1,0 +1,67 @@
+import AdminProtocol
+import Presentation
+
+/// All that is known of one owner, in words: what it has, what it waits for, what it asks for and will, what is normal for it.
+public struct OwnerDetails {
+    private let owner: Observation.Owner
+    private let header: AnalysisHeader
+    private let clock: UInt32
+
+    public init(of owner: Observation.Owner, in observation: Observation) {
+        self.owner = owner
+        header = observation.analysis
+        clock = observation.identity.clockHertz
+    }
+
+    public var lines: [String] {
+        var lines = ["-- \(OwnerFigures.name(owner.number))", allocation]
+        if let entry = owner.analysis { lines += waiting(entry) + demand(entry) + [normal(entry)] }
+        if let component = owner.component, component.isInUse { lines.append(text(component)) }
+        return lines
+    }
+
+    private var allocation: String {
+        let has = owner.allocation
+        let limit = has.limit == 0 ? "none" : "\(has.limit) MB/s"
+        return "has    share \(percent(has.guaranteePermille)), weight \(has.weight), limit \(limit), "
+            + "\(has.serviceCores) cores, \(has.memoryBlocks) blocks, \(has.gpuSlots) GPU, \(has.fpgaSlots) FPGA"
+            + (owner.statistics.flags & StatisticsEntry.pinned != 0 ? ", pinned" : "")
+    }
+
+    private func waiting(_ entry: AnalysisEntry) -> [String] {
+        let shares = zip(Findings.stages, entry.stageShares).map { "\($0) \(percent($1))" }.joined(separator: ", ")
+        return [
+            "waits  for \(entry.bottleneckText)" + (entry.isOwnShare ? ", by its own share" : "")
+                + (entry.utilisationPermille > 0 ? ", \(percent(entry.utilisationPermille)) busy" : "")
+                + ", \(decimal(Double(entry.depth) / 256, 1)) in flight, \(entry.patternText)",
+            "       \(shares)",
+        ]
+    }
+
+    /// A second, of requests and bytes: in the latest interval, in the next one with its range, in the long one, and what is normal.
+    private func demand(_ entry: AnalysisEntry) -> [String] {
+        let seconds = Double(header.interval) / 1e6, long = Double(max(header.longIntervals, 1))
+        let heads = ["now", "next", "from", "to", "then", "normal"]
+        return ["a second".column(9) + heads.map { $0.column(11, right: true) }.joined()] + Findings.metrics.map { metric in
+            let value = metric.value(entry)
+            let levels: [(level: UInt16, intervals: Double)] = [
+                (value.latest, 1), (value.expected, 1), (value.low, 1), (value.high, 1), (value.longExpected, long), (value.mean, 1),
+            ]
+            return metric.name.column(9) + levels.map { level, intervals in
+                let rate = seconds > 0 ? Findings.amount(level, unit: metric.unit) / seconds / intervals : 0
+                return short(rate).column(11, right: true)
+            }.joined()
+        }
+    }
+
+    private func normal(_ entry: AnalysisEntry) -> String {
+        "normal trusted to \(percent(entry.confidencePermille)), \(entry.anomalies) of \(entry.intervals) intervals were not"
+            + (entry.isAnomalous ? ", nor this one" : "") + "; \(entry.missed) of \(entry.checked) forecasts missed"
+    }
+
+    private func text(_ component: ComponentStatus) -> String {
+        let blackout = duration(Double(component.blackout) / Double(max(clock, 1)) * 1e9)
+        return "served by the \(component.placeText), \(component.stateText), \(component.moves) moves, last \(component.outcomeText), "
+            + "black-out \(blackout)"
+    }
+}
