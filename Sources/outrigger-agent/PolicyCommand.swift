@@ -116,7 +116,8 @@ extension PolicyParameters {
     var text: String {
         """
         period \(periodWindows) windows, hysteresis \(hysteresisPermille)/1000, least \(leastPermille)/1000, most \(mostPermille)/1000, \
-        smoothing \(smoothing)/256, headroom \(headroomPermille)/1000, idle after \(idleWindows) windows
+        smoothing \(smoothing)/256, headroom \(headroomPermille)/1000, idle after \(idleWindows) windows, \
+        forecasts \(flags & Self.ignoresForecasts == 0 ? "in use" : "ignored")
         """
     }
 }
@@ -160,6 +161,8 @@ struct SetPolicy: ParsableCommand {
     var headroom: UInt16?
     @Option(help: "Windows without demand after which an owner counts as idle.")
     var idle: UInt16?
+    @Flag(inversion: .prefixedNo, help: "Whether needs go by forecasts, too, or by present demand alone.")
+    var forecasts: Bool?
 
     @Option(help: "The policy that the values are for; the selected one if none is given.")
     var policy: String?
@@ -178,6 +181,10 @@ struct SetPolicy: ParsableCommand {
         if let smoothing { parameters.smoothing = smoothing }
         if let headroom { parameters.headroomPermille = headroom }
         if let idle { parameters.idleWindows = idle }
+        if let forecasts {
+            let others = parameters.flags & ~PolicyParameters.ignoresForecasts
+            parameters.flags = forecasts ? others : others | PolicyParameters.ignoresForecasts
+        }
         try client.setPolicy(parameters)
         if !values.isEmpty { try client.tune(policy: policy.number, tuned) }
         print(try client.policy().text)

@@ -4,8 +4,8 @@ import HostAgent
 
 struct Set: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Change an owner's allocation, the sampling window or how the firmware forecasts.",
-        subcommands: [SetAllocation.self, SetRelease.self, SetWindow.self, SetAnalysis.self])
+        abstract: "Change an owner's allocation or terms, the sampling window or how the firmware forecasts.",
+        subcommands: [SetAllocation.self, SetRelease.self, SetTerms.self, SetWindow.self, SetAnalysis.self])
 }
 
 struct SetAllocation: ParsableCommand {
@@ -24,6 +24,10 @@ struct SetAllocation: ParsableCommand {
     var limit: UInt32?
     @Option(help: "Service cores set aside for it.")
     var cores: UInt8?
+    @Option(help: "GPU-like accelerator slots.")
+    var gpu: UInt8?
+    @Option(help: "FPGA-like accelerator slots.")
+    var fpga: UInt8?
     @Flag(inversion: .prefixedNo, help: "Whether the policy leaves this owner alone.")
     var pinned: Bool?
 
@@ -34,12 +38,15 @@ struct SetAllocation: ParsableCommand {
         if let weight { allocation.weight = weight }
         if let limit { allocation.limit = limit }
         if let cores { allocation.serviceCores = cores }
+        if let gpu { allocation.gpuSlots = gpu }
+        if let fpga { allocation.fpgaSlots = fpga }
         if let pinned { allocation.flags = pinned ? allocation.flags | Allocation.pinned : allocation.flags & ~Allocation.pinned }
         try client.setAllocation(allocation, of: vm)
         allocation = try client.allocation(of: vm)
         print("""
             vm\(vm): guarantee \(allocation.guaranteePermille)/1000, weight \(allocation.weight), \
-            limit \(allocation.limit == 0 ? "none" : "\(allocation.limit) MB/s"), service cores \(allocation.serviceCores)\
+            limit \(allocation.limit == 0 ? "none" : "\(allocation.limit) MB/s"), service cores \(allocation.serviceCores), \
+            memory blocks \(allocation.memoryBlocks), slots \(allocation.gpuSlots) GPU and \(allocation.fpgaSlots) FPGA\
             \(allocation.flags & Allocation.pinned != 0 ? ", pinned" : ""); partition table \(allocation.generation)
             """)
     }
@@ -54,6 +61,57 @@ struct SetRelease: ParsableCommand {
     var vm: Int
 
     func run() throws { try device.client().releaseAllocation(of: vm) }
+}
+
+struct SetTerms: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "terms", abstract: "Say what you want for an owner; what isn't given stays. Prints it all.",
+        discussion: """
+            Policies see the latency. What is expected is granted ahead of need, as long as there is enough. The least is kept at any \
+            time: the Resource Manager refuses every partition table without it. A restart of the firmware keeps the least alone.
+            """)
+
+    @OptionGroup var device: DeviceOption
+
+    @Option(help: "The virtual machine: 1...64, the number of its virtual function; 0 is the host.")
+    var vm: Int
+    @Option(help: "Microseconds that 99 of 100 requests may take; 0: as long as they need.")
+    var latency: UInt32?
+    @Option(help: "Service cores that it will need.")
+    var cores: UInt8?
+    @Option(help: "Memory blocks that it will need.")
+    var memory: UInt16?
+    @Option(help: "GPU-like accelerator slots that it will need.")
+    var gpu: UInt8?
+    @Option(help: "FPGA-like accelerator slots that it will need.")
+    var fpga: UInt8?
+    @Option(help: "Least bandwidth, in 1/1000 of the link.")
+    var leastGuarantee: UInt16?
+    @Option(help: "Fewest service cores.")
+    var leastCores: UInt8?
+    @Option(help: "Fewest memory blocks.")
+    var leastMemory: UInt16?
+
+    func run() throws {
+        let client = try device.client()
+        var terms = try client.terms(of: vm)
+        if let latency { terms.latencyMicroseconds = latency }
+        if let cores { terms.expectedCores = cores }
+        if let memory { terms.expectedMemoryBlocks = memory }
+        if let gpu { terms.expectedGPUSlots = gpu }
+        if let fpga { terms.expectedFPGASlots = fpga }
+        if let leastGuarantee { terms.leastPermille = leastGuarantee }
+        if let leastCores { terms.leastCores = leastCores }
+        if let leastMemory { terms.leastMemoryBlocks = leastMemory }
+        try client.setTerms(terms, of: vm)
+        terms = try client.terms(of: vm)
+        print("""
+            vm\(vm): latency \(terms.latencyMicroseconds == 0 ? "any" : "\(terms.latencyMicroseconds) us"); expected: service cores \
+            \(terms.expectedCores), memory blocks \(terms.expectedMemoryBlocks), slots \(terms.expectedGPUSlots) GPU and \
+            \(terms.expectedFPGASlots) FPGA; least: guarantee \(terms.leastPermille)/1000, service cores \(terms.leastCores), \
+            memory blocks \(terms.leastMemoryBlocks)
+            """)
+    }
 }
 
 struct SetAnalysis: ParsableCommand {

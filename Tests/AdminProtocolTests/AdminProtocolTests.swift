@@ -62,6 +62,7 @@ private struct SplitMix: RandomNumberGenerator {
         roundTrips(Baseline.self, reserved: [31..<32])
         roundTrips(PolicyParameters.self, reserved: [20..<32])
         roundTrips(Allocation.self, reserved: [20..<32])
+        roundTrips(ServiceTerms.self, reserved: [7..<8, 13..<14, 16..<32])
         roundTrips(LogRequest.self, reserved: [2..<4, 24..<32])
         roundTrips(LogStatus.self, reserved: [])
         roundTrips(LogRecord.self, reserved: [])
@@ -89,7 +90,7 @@ private struct SplitMix: RandomNumberGenerator {
         identity.gpuSlots = 4; identity.fpgaSlots = 5; identity.features = 7
         identity.setBuild("outrigger 0.1")
         let expected = layout(64, [
-            (0, 4, 0x5254_554f), (4, 2, 1), (6, 2, 1), (8, 1, 1), (9, 1, 2), (10, 2, 3), (12, 2, 64), (14, 1, 2), (15, 1, 8),
+            (0, 4, 0x5254_554f), (4, 2, 2), (6, 2, 1), (8, 1, 1), (9, 1, 2), (10, 2, 3), (12, 2, 64), (14, 1, 2), (15, 1, 8),
             (16, 4, 1_000_000_000), (20, 4, 31_500), (24, 2, 256), (26, 1, 16), (27, 1, 4), (28, 1, 5), (32, 8, 7),
         ] + Array("outrigger 0.1".utf8).enumerated().map { (40 + $0.offset, 1, UInt64($0.element)) })
         #expect(encoded(identity) == expected)
@@ -100,11 +101,12 @@ private struct SplitMix: RandomNumberGenerator {
 
     @Test func parametersLieAsDocumented() {
         var policy = PolicyParameters()
-        policy.policy = 0x01020304; policy.periodWindows = 0x05060708; policy.hysteresisPermille = 0x1112; policy.leastPermille = 0x1314
+        policy.policy = 0x0102; policy.flags = 0x0304; policy.periodWindows = 0x05060708; policy.hysteresisPermille = 0x1112
+        policy.leastPermille = 0x1314
         policy.mostPermille = 0x1516; policy.smoothing = 0x1718; policy.headroomPermille = 0x191a; policy.idleWindows = 0x1b1c
         #expect(encoded(policy) == layout(32, [
-            (0, 4, 0x01020304), (4, 4, 0x05060708), (8, 2, 0x1112), (10, 2, 0x1314), (12, 2, 0x1516), (14, 2, 0x1718), (16, 2, 0x191a),
-            (18, 2, 0x1b1c),
+            (0, 2, 0x0102), (2, 2, 0x0304), (4, 4, 0x05060708), (8, 2, 0x1112), (10, 2, 0x1314), (12, 2, 0x1516), (14, 2, 0x1718),
+            (16, 2, 0x191a), (18, 2, 0x1b1c),
         ]))
         var allocation = Allocation()
         allocation.guaranteePermille = 1; allocation.weight = 2; allocation.limit = 3; allocation.serviceCores = 4; allocation.gpuSlots = 5
@@ -112,6 +114,12 @@ private struct SplitMix: RandomNumberGenerator {
         allocation.generation = 10
         #expect(encoded(allocation) == layout(32, [
             (0, 2, 1), (2, 2, 2), (4, 4, 3), (8, 1, 4), (9, 1, 5), (10, 1, 6), (11, 1, 1), (12, 2, 8), (14, 2, 9), (16, 4, 10),
+        ]))
+        var terms = ServiceTerms()
+        terms.latencyMicroseconds = 1; terms.expectedCores = 2; terms.expectedGPUSlots = 3; terms.expectedFPGASlots = 4
+        terms.expectedMemoryBlocks = 5; terms.leastPermille = 6; terms.leastCores = 7; terms.leastMemoryBlocks = 8
+        #expect(encoded(terms) == layout(32, [
+            (0, 4, 1), (4, 1, 2), (5, 1, 3), (6, 1, 4), (8, 2, 5), (10, 2, 6), (12, 1, 7), (14, 2, 8),
         ]))
         var request = LogRequest()
         request.granularity = 1; request.pageShift = 2; request.ringRecords = 3; request.regionAddress = 4; request.regionPages = 5
@@ -159,8 +167,8 @@ private struct SplitMix: RandomNumberGenerator {
         let opcodes = (UInt16(0)...300).compactMap(AdminOpcode.init(rawValue:))
         #expect(opcodes.filter { $0.accepts(.virtualFunction) }
             == [
-                .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .startLog, .stopLog, .harvestLog, .getLatency,
-                .migrateComponent, .getComponent,
+                .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getTerms, .setTerms, .startLog, .stopLog,
+                .harvestLog, .getLatency, .migrateComponent, .getComponent,
             ])
         #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent])
         #expect(AdminOpcode.startLog.dataByteCount == 32 && AdminOpcode.startLog.resultByteCount == 48)

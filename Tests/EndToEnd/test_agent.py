@@ -16,7 +16,7 @@ HEADER_BYTES, ENTRY_BYTES = 64, 128
 def test_identify(start):
     device = start("--vfs", "0", machine="{harts: 1, service: {cores: 3}, link: {bandwidth: 250 MB/s}, virtual_functions: {total: 7}}")
     rows = dict(re.split(r"  +", line, maxsplit=1) for line in device.agent("identify").stdout.splitlines())
-    assert rows["device"].startswith("0000:01:00.0, 0x1af4:") and rows["protocol"] == "1.1"
+    assert rows["device"].startswith("0000:01:00.0, 0x1af4:") and rows["protocol"] == "1.2"
     assert (rows["virtual functions"], rows["harts"], rows["service cores"], rows["link"]) == ("7", "1 at 1000 MHz", "3", "250 MB/s")
     assert rows["memory"] == "256 blocks of 64.0 KiB"
 
@@ -37,7 +37,8 @@ def test_the_hosts_baseline_reaches_the_firmware(device):
 def test_allocations_are_set_and_released(device):
     vm = ("--vm", 4)
     text = device.agent("set allocation", *vm, "--guarantee", 50, "--weight", 7, "--limit", 80, "--cores", 2, "--pinned").stdout
-    assert text.startswith("vm4: guarantee 50/1000, weight 7, limit 80 MB/s, service cores 2, pinned; partition table ")
+    assert text.startswith("vm4: guarantee 50/1000, weight 7, limit 80 MB/s, service cores 2, memory blocks 0, slots 0 GPU and 0 FPGA, "
+                           "pinned; partition table ")
     owner = device.stats()["owners"][4]
     assert [owner[key] for key in ("guarantee_permille", "weight", "limit", "service_cores")] == [50, 7, 80, 2]
     # What isn't given stays.

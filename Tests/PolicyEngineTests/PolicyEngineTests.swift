@@ -144,7 +144,7 @@ import Testing
         #expect((1...30).contains(policy.share(of: 64)))
         windows(&policy, 100, [1: busy])
         #expect(policy.members == OwnerSet(1 << 1))
-        #expect(policy.target(of: 64) == 0)
+        #expect(policy.contexts[64][.need, .bandwidth] == 0)
         windows(&policy, 20, [1: busy, 2: busy])
         #expect(policy.share(of: 64) == 0)
     }

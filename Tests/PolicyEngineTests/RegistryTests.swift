@@ -160,7 +160,7 @@ import Testing
         engine.setCapacity(60, of: .fpga)
         for owner in 1...3 { engine.add(OwnerSample(bytes: 100_000, requests: 10, depth: 8), of: owner) }
         _ = engine.endWindow(active: OwnerSet(0b1110))
-        engine.predictResourceNeeds()
+        engine.predictResourceNeeds(everything: true)
         let needs: [[Resource: UInt32]] = [[.bandwidth: 900, .gpu: 4], [.bandwidth: 100, .gpu: 40], [.bandwidth: 100, .fpga: 60, .gpu: 10]]
         for (owner, needs) in zip(1..., needs) {
             for (resource, need) in needs { engine.contexts[owner][.need, resource] = need }

@@ -32,21 +32,22 @@ enum resource {
 enum bottleneck { NOTHING, CORE_BOUND, LINK_TO_DEVICE_BOUND, MEDIUM_BOUND, LINK_TO_HOST_BOUND, MEMORY_BOUND };
 
 struct policy_context {
-    u32 version;                    /* of this layout: 1 */
+    u32 version;                    /* of this layout: 2 */
     u32 decision;                   /* decisions since the start */
     u32 owner;                      /* 0 the host, 1...64 the virtual machines */
     u32 owners;                     /* that are active */
     u32 window_us;                  /* of a sampling window */
     u32 link_bytes_per_us;
-    u32 reserved0[2];
-    u32 capacity[RESOURCES];        /* what there is */
+    u32 scarce;                     /* a bit for each resource of which there isn't enough; from bit 8: that rests, and stays as it is */
+    u32 hysteresis;                 /* no allocation of a resource changes for less, in 1/1000 of its capacity */
+    u32 capacity[RESOURCES];        /* what there is to divide: without what is pinned, or always shared */
     u32 value[4];                   /* the policy's values: outrigger-agent policy set */
     u32 total_need[RESOURCES];      /* of all owners */
     u32 owner_weight;               /* the host's weight for the owner */
-    u32 reserved1;
-    u32 latency_target_us;          /* the host wants for it; 0: none in particular, which no command changes yet */
+    u32 most;                       /* it may have of the link, in 1/1000 */
+    u32 latency_target_us;          /* the host wants for it (outrigger-agent set terms); 0: none in particular */
     u32 demand;                     /* averaged, in 1/1000 of the link, with head room */
-    u32 forecast;                   /* of the demand, and the upper end of its interval: both are the demand as yet */
+    u32 forecast;                   /* of the demand, and the upper end of its interval; the demand, if nothing is forecast */
     u32 forecast_high;
     u32 bottleneck;
     u32 requests;                   /* in its last active window */
@@ -56,16 +57,17 @@ struct policy_context {
     u32 latency50_us;               /* half of the requests took no longer */
     u32 latency99_us;
     u32 sequential;                 /* requests that were, in 1/1000 */
-    u32 need[RESOURCES];            /* what the owner needs, from its demand */
+    u32 need[RESOURCES];            /* what should be the owner's own; of cores, memory and slots nothing while they aren't scarce */
     u32 least[RESOURCES];           /* what it gets at least */
     u32 grant[RESOURCES];           /* what it has */
-    u32 reserved2;
+    u32 is_active;                  /* or is forecast to be */
 
     /* Only these two may be written. */
     u32 claim[RESOURCES];           /* what it should have, at most 65535; at first what it needs */
     u32 weight;                     /* 1...255; at first the owner's weight */
 
-    u32 reserved3[6];
+    u32 expected[RESOURCES];        /* what it will use, at the upper end of the forecast, whether or not that has to be its own */
+    u32 reserved;
 };
 
 _Static_assert(sizeof(struct policy_context) == 256, "the layout is 64 words");

@@ -70,10 +70,17 @@ public struct PolicyParameters: WireLayout {
     /// Windows without demand after which an owner counts as idle.
     public var idleWindows: UInt16 = 100
 
+    /// Bit 0, ``ignoresForecasts``.
+    public var flags: UInt16 = 0
+
+    /// In ``flags``: needs are what demand is now.
+    public static let ignoresForecasts: UInt16 = 1
+
     public init() {}
 
     public init(decoding bytes: UnsafeRawPointer) {
-        policy = bytes.number(0)
+        policy = UInt32(bytes.number(0, as: UInt16.self))
+        flags = bytes.number(2)
         periodWindows = bytes.number(4)
         hysteresisPermille = bytes.number(8)
         leastPermille = bytes.number(10)
@@ -84,7 +91,8 @@ public struct PolicyParameters: WireLayout {
     }
 
     public func encode(to bytes: UnsafeMutableRawPointer) {
-        bytes.put(policy, 0)
+        bytes.put(UInt16(clamping: policy), 0)
+        bytes.put(flags, 2)
         bytes.put(periodWindows, 4)
         bytes.put(hysteresisPermille, 8)
         bytes.put(leastPermille, 10)
@@ -148,4 +156,79 @@ public struct Allocation: WireLayout {
 
     /// In ``flags``: the policy leaves this owner alone.
     public static let pinned: UInt8 = 1
+}
+
+/// What the host wants for an owner: how fast its requests are to be, what it will probably need, what it is to have at least.
+public struct ServiceTerms: WireLayout {
+    public static let byteCount = 32
+
+    /// 99 of 100 requests shall take no longer; 0: nothing in particular.
+    public var latencyMicroseconds: UInt32 = 0
+    /// Units that it will need, whatever has been seen of it yet.
+    public var expectedCores: UInt8 = 0
+    public var expectedGPUSlots: UInt8 = 0
+    public var expectedFPGASlots: UInt8 = 0
+    public var expectedMemoryBlocks: UInt16 = 0
+    /// The least that it has at any time: of the link in 1/1000, and units.
+    public var leastPermille: UInt16 = 0
+    public var leastCores: UInt8 = 0
+    public var leastMemoryBlocks: UInt16 = 0
+
+    public init() {}
+
+    public init(decoding bytes: UnsafeRawPointer) {
+        latencyMicroseconds = bytes.number(0)
+        expectedCores = bytes.number(4)
+        expectedGPUSlots = bytes.number(5)
+        expectedFPGASlots = bytes.number(6)
+        expectedMemoryBlocks = bytes.number(8)
+        leastPermille = bytes.number(10)
+        leastCores = bytes.number(12)
+        leastMemoryBlocks = bytes.number(14)
+    }
+
+    public func encode(to bytes: UnsafeMutableRawPointer) {
+        bytes.put(latencyMicroseconds, 0)
+        bytes.put(expectedCores, 4)
+        bytes.put(expectedGPUSlots, 5)
+        bytes.put(expectedFPGASlots, 6)
+        bytes.zero(7, count: 1)
+        bytes.put(expectedMemoryBlocks, 8)
+        bytes.put(leastPermille, 10)
+        bytes.put(leastCores, 12)
+        bytes.zero(13, count: 1)
+        bytes.put(leastMemoryBlocks, 14)
+        bytes.zero(16, count: 16)
+    }
+
+    /// Units expected of a resource, and the least of it; resources are link, cores, memory, GPU and FPGA slots, from 0.
+    public func expected(_ resource: Int) -> UInt16 {
+        switch resource {
+        case 1: UInt16(expectedCores)
+        case 2: expectedMemoryBlocks
+        case 3: UInt16(expectedGPUSlots)
+        case 4: UInt16(expectedFPGASlots)
+        default: 0
+        }
+    }
+
+    public func least(_ resource: Int) -> UInt16 {
+        switch resource {
+        case 0: leastPermille
+        case 1: UInt16(leastCores)
+        case 2: leastMemoryBlocks
+        default: 0
+        }
+    }
+
+    public mutating func set(_ resource: Int, expected: UInt16, least: UInt16) {
+        switch resource {
+        case 0: leastPermille = least
+        case 1: (expectedCores, leastCores) = (UInt8(clamping: expected), UInt8(clamping: least))
+        case 2: (expectedMemoryBlocks, leastMemoryBlocks) = (expected, least)
+        case 3: expectedGPUSlots = UInt8(clamping: expected)
+        case 4: expectedFPGASlots = UInt8(clamping: expected)
+        default: break
+        }
+    }
 }

@@ -2,7 +2,7 @@
 public enum AdminProtocolVersion {
     public static let major: UInt16 = 1
     /// Raised by compatible additions: new opcodes, new meaning for reserved bytes.
-    public static let minor: UInt16 = 1
+    public static let minor: UInt16 = 2
 }
 
 /// What a command asks for.
@@ -19,6 +19,8 @@ public enum AdminOpcode: UInt16, Sendable {
     case getAllocation = 0x0030
     case setAllocation = 0x0031
     case releaseAllocation = 0x0032
+    case getTerms = 0x0033
+    case setTerms = 0x0034
     case startLog = 0x0040
     case stopLog = 0x0041
     case harvestLog = 0x0042
@@ -34,7 +36,7 @@ public enum AdminOpcode: UInt16, Sendable {
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
         switch self {
-        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .stopLog, .harvestLog, .getLatency,
+        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .getTerms, .stopLog, .harvestLog, .getLatency,
             .getComponent: 0
         case .migrateComponent: ComponentMove.byteCount
         case .getFeature: FeatureSelect.byteCount
@@ -42,6 +44,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .reportBaseline: Baseline.byteCount
         case .setPolicy: PolicyParameters.byteCount
         case .setAllocation: Allocation.byteCount
+        case .setTerms: ServiceTerms.byteCount
         case .startLog: LogRequest.byteCount
         case .getStatistics, .getAnalysis: StatisticsRequest.byteCount
         case .describePolicy, .removePolicy: PolicySelect.byteCount
@@ -54,7 +57,7 @@ public enum AdminOpcode: UInt16, Sendable {
     /// Bytes of result that the command needs room for; of the statistics page, the header.
     public var resultByteCount: Int {
         switch self {
-        case .setFeature, .reportBaseline, .setPolicy, .tunePolicy, .setAllocation, .releaseAllocation: 0
+        case .setFeature, .reportBaseline, .setPolicy, .tunePolicy, .setAllocation, .releaseAllocation, .setTerms: 0
         case .uploadPolicy, .removePolicy, .migrateComponent: 0
         case .getComponent: ComponentStatus.byteCount
         case .installPolicy: PolicyRefusal.byteCount
@@ -64,6 +67,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .getFeature: FeatureValue.byteCount
         case .getPolicy: PolicyParameters.byteCount
         case .getAllocation: Allocation.byteCount
+        case .getTerms: ServiceTerms.byteCount
         case .startLog, .stopLog, .harvestLog: LogStatus.byteCount
         case .getStatistics: StatisticsHeader.byteCount
         case .getLatency: LatencyHistogram.byteCount
@@ -74,7 +78,7 @@ public enum AdminOpcode: UInt16, Sendable {
     /// Whether the opcode takes members of this group.
     public func accepts(_ group: AdminGroup) -> Bool {
         switch self {
-        case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getLatency: true
+        case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getTerms, .setTerms, .getLatency: true
         case .startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent: group == .virtualFunction
         case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis, .describePolicy,
             .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy:

@@ -106,6 +106,8 @@ extension OffloadManager {
             return result(allocation, request)
         case .setAllocation: return set(Allocation(decoding: request.data), request)
         case .releaseAllocation: return set(Allocation(), request)
+        case .getTerms: return result(policy.terms(of: owner), request)
+        case .setTerms: return set(ServiceTerms(decoding: request.data), of: owner)
         case .startLog:
             var answer = logs.start(LogRequest(decoding: request.data), of: owner)
             if answer.status == .ok { answer = result(logs.status(of: owner), request) }
@@ -227,30 +229,51 @@ extension OffloadManager {
               allocation.firstMemoryBlock < 4096, allocation.memoryBlocks < 4096
         else { return Answer(.invalid, .field) }
         let most = partitions.mostShare(limit: allocation.limit)
-        let before = policy.grant(of: owner)
+        let before = policy.grant(of: owner), unitsBefore = partitions.allocation(of: owner)
         policy.set(UInt32(allocation.guaranteePermille), of: owner, weight: UInt32(allocation.weight), most: most, pin: true)
-        let makesRoom = policy.total > 1000 && policy.parameters.policy != PolicyNumber.fixed
+        setUnits(allocation, of: owner)
+        let makesRoom = !policy.fits && policy.parameters.policy != PolicyNumber.fixed
         if makesRoom {
-            policy.predictResourceNeeds()
+            policy.predictResourceNeeds(everything: true)
             policy.calculateNewAllocation(policy.parameters.policy)
-            var changing = policy.changing
-            while let other = changing.popFirst() { partitions.stage(guarantee: policy.target(of: other), of: other) }
+            stageTargets()
         }
         partitions.stage(allocation, of: owner)
         let outcome = partitions.commit()
         guard outcome.reason == .none else {
             policy.set(before.share, of: owner, weight: before.weight, most: before.most, pin: before.isPinned)
+            setUnits(unitsBefore, of: owner)
             return refused(outcome, request)
         }
         if makesRoom {
             unannounced = unannounced.union(policy.changing)
             policy.committed()
         }
+        knownGeneration = partitions.generation
         let isPinned = allocation.flags & Allocation.pinned != 0
         policy.set(UInt32(allocation.guaranteePermille), of: owner, weight: UInt32(allocation.weight), most: most, pin: isPinned)
+        for resource in Resource.cores ... .fpga { policy.assign(partitions.units(of: resource, for: owner), of: resource, to: owner) }
         Settings(hw.sysctl).save(pinned: policy.pinned)
         counters.count(.commits)
         unannounced.insert(owner)
+        return Answer(.ok)
+    }
+
+    private mutating func setUnits(_ allocation: Allocation, of owner: Int) {
+        policy.setGrant(UInt32(allocation.serviceCores), of: .cores, for: owner)
+        policy.setGrant(UInt32(allocation.memoryBlocks), of: .memory, for: owner)
+        policy.setGrant(UInt32(allocation.gpuSlots), of: .gpu, for: owner)
+        policy.setGrant(UInt32(allocation.fpgaSlots), of: .fpga, for: owner)
+    }
+
+    /// Takes in what the host wants for an owner. What is promised is in force with the next decisions; the Resource Manager sees to it.
+    private mutating func set(_ terms: ServiceTerms, of owner: Int) -> Answer {
+        guard terms.leastPermille <= 1000, terms.leastMemoryBlocks < 4096, terms.expectedMemoryBlocks < 4096 else {
+            return Answer(.invalid, .field)
+        }
+        guard policy.canPromise(terms, to: owner) else { return Answer(.noSpace, .field) }
+        policy.setTerms(terms, of: owner)
+        partitions.limitFloor(of: owner, to: policy)
         return Answer(.ok)
     }
 

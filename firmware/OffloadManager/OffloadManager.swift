@@ -21,10 +21,13 @@ public struct OffloadManager: ~Copyable {
     var sampler: Sampler
     var policy: PolicyEngine
     var analysis: WorkloadAnalysis
+    var use: UseMeter
     var mover: ComponentMover
     /// Shares as the host has been told, in 1/1000, and owners of whom there may be news.
     private let announced: Table<UInt16>
     var unannounced = OwnerSet()
+    /// Generation of the partition table of which the policies know.
+    var knownGeneration: UInt32 = 0
     /// Owners of whom the host has reported a baseline.
     var reported = OwnerSet()
     /// SYSCTL.RESET_CAUSE at the start.
@@ -62,6 +65,7 @@ public struct OffloadManager: ~Copyable {
         console = Console(hw.uart, in: &arena)
         policy = PolicyEngine(in: &arena)
         analysis = WorkloadAnalysis(hw.wa, in: &arena)
+        use = UseMeter(in: &arena)
         announced = arena.table(of: PolicyEngine.owners, repeating: 0)
         let system = hw.sysctl
         resetCause = system.resetCause.rawValue
@@ -90,6 +94,7 @@ public struct OffloadManager: ~Copyable {
         console.log("outrigger offload manager, boot", system.resetCount.count)
         console.log("reset cause", resetCause)
         system.write(SYSCTL.RESET_CAUSE(rawValue: resetCause))
+        for resource in Resource.all { policy.setCapacity(partitions.total(of: resource), of: resource) }
         let settings = Settings(system)
         let pinned = settings.pinned
         for owner in 0..<PolicyEngine.owners {
@@ -98,7 +103,14 @@ public struct OffloadManager: ~Copyable {
                 share, of: owner, weight: partitions.weight(of: owner), most: partitions.mostShare(limit: limit),
                 pin: pinned.contains(owner))
             announced[owner] = UInt16(truncatingIfNeeded: share)
+            let floor = partitions.floor(of: owner)
+            var terms = ServiceTerms()
+            terms.leastPermille = UInt16(truncatingIfNeeded: floor.permille)
+            terms.leastCores = UInt8(truncatingIfNeeded: floor.cores)
+            terms.leastMemoryBlocks = UInt16(truncatingIfNeeded: floor.blocks)
+            policy.setTerms(terms, of: owner)
         }
+        readGrants()
         // A restart keeps the length that was set.
         let isFirstStart = SYSCTL.RESET_CAUSE(rawValue: resetCause).powerOn || !Sampler.lengths.contains(sampler.length)
         sampler.start(length: isFirstStart ? Self.defaultWindowMicroseconds &* cyclesPerMicrosecond : sampler.length)
@@ -253,6 +265,7 @@ public struct OffloadManager: ~Copyable {
         counters[.analysisCyclesMax] = max(counters[.analysisCyclesMax], cycles)
         counters.count(.forecastCycles, by: analysis.takeForecastCycles())
         trace.record(TraceRing.Analysis(owner: UInt32(truncatingIfNeeded: owner), cycles: cycles), at: start)
+        policy.setForecast(analysis.forecast(of: owner), of: owner)
     }
 
     /// Tells the host of shares that have changed, a few in each pass: of what happens in between, it hears the sum.

@@ -1,5 +1,6 @@
 import AdminProtocol
 import Hardware
+import PolicyEngine
 
 /// What the Resource Manager has granted, and how to change it. It checks every commit; nothing is in force that it has not accepted.
 public struct Partitions {
@@ -45,11 +46,53 @@ public struct Partitions {
         return UInt32(truncatingIfNeeded: UInt64(limit) &* 1000 / UInt64(linkBytesPerMicrosecond))
     }
 
-    /// Changes an owner's guarantee with the next commit, and leaves the rest of its partition alone.
-    public func stage(guarantee: UInt32, of owner: Int) {
-        var bandwidth = manager.staged[owner].bandwidth
-        bandwidth.guarantee = guarantee
-        manager.staged[owner].bandwidth = bandwidth
+    /// What there is to divide of a resource. A unit of each always stays shared, so that nobody who has none of his own starves.
+    public func total(of resource: Resource) -> UInt32 {
+        let capacity = manager.capacity
+        return switch resource {
+        case .bandwidth: 1000
+        case .cores: max(capacity.cores, 1) &- 1
+        case .memory: 0
+        case .gpu: max(capacity.gpu, 1) &- 1
+        case .fpga: max(capacity.fpga, 1) &- 1
+        }
+    }
+
+    /// What the owner has of a resource now.
+    public func units(of resource: Resource, for owner: Int) -> UInt32 {
+        let active = manager.active[owner]
+        return switch resource {
+        case .bandwidth: active.bandwidth.guarantee
+        case .cores: active.slots.cores
+        case .memory: manager.activeRegion[owner].blocks
+        case .gpu: active.slots.gpu
+        case .fpga: active.slots.fpga
+        }
+    }
+
+    /// Stages what a decision gives an owner; its weight and limit stay.
+    public func stage(_ policy: borrowing PolicyEngine, of owner: Int) {
+        let staged = manager.staged[owner]
+        var bandwidth = staged.bandwidth
+        bandwidth.guarantee = policy.target(of: owner)
+        staged.bandwidth = bandwidth
+        staged.slots = .init(
+            cores: policy.target(of: owner, .cores), gpu: policy.target(of: owner, .gpu), fpga: policy.target(of: owner, .fpga))
+    }
+
+    // MARK: Floors
+
+    /// What the Resource Manager sees to that the owner has at least.
+    public func floor(of owner: Int) -> (permille: UInt32, cores: UInt32, blocks: UInt32) {
+        let floor = manager.floor[owner]
+        return (floor.guarantee, floor.cores, floor.blocks)
+    }
+
+    /// Sets the Resource Manager's floor of an owner to what it is promised, as far as it has that: a floor that isn't kept would have
+    /// every commit refused.
+    public func limitFloor(of owner: Int, to policy: borrowing PolicyEngine) {
+        func kept(_ resource: Resource) -> UInt32 { min(policy.promise(to: owner, of: resource), units(of: resource, for: owner)) }
+        manager.floor[owner] = .init(guarantee: kept(.bandwidth), cores: kept(.cores), blocks: kept(.memory))
     }
 
     /// Changes the whole partition of an owner with the next commit. The owner's memory region is the entry of its own number.

@@ -21,11 +21,22 @@ extension OffloadManager {
         updateResourceAssignments()
     }
 
-    /// Tells the policies what only they need of the latest window.
-    private func describeOwners() {
-        var rest = policy.members
+    /// Tells the policies what only they need of the latest window, and what hardware has measured since the last decision.
+    private mutating func describeOwners() {
+        let turn = policy.turn, pageShift = hw.rm.memoryCapacity.blockShift &- 12
+        use.begin(turn, upTo: hw.wa.windowEnd.rawValue)
+        // Somebody else has committed: a component that moves gives its cores back, or takes them along.
+        if partitions.generation != knownGeneration { readGrants() }
+        var rest = policy.concerned
         while let owner = rest.popFirst() {
+            let component = hw.vic.component[owner].state
+            if component.present, component.location == .host { policy.away.insert(owner) } else { policy.away.remove(owner) }
             let summary = hw.wa.summary[owner], context = policy.contexts[owner]
+            if turn == .memory {
+                policy.observe((summary.dirtyPages.count &<< 8) &>> pageShift, of: .memory, by: owner)
+            } else if let wanted = use.measure(owner, hw.wa) {
+                policy.observe(wanted, of: turn, by: owner)
+            }
             let requests = summary.requests.count
             guard requests != 0 else { continue }
             let latency = summary.latency
@@ -36,18 +47,32 @@ extension OffloadManager {
         }
     }
 
+    /// Takes over what the Resource Manager has in force.
+    mutating func readGrants() {
+        knownGeneration = partitions.generation
+        for owner in 0..<PolicyEngine.owners {
+            for resource in Resource.all { policy.setGrant(partitions.units(of: resource, for: owner), of: resource, for: owner) }
+        }
+    }
+
     /// The upper end of a latency bucket: log2 of cycles, rounded down.
     private func microseconds(_ bucket: UInt32) -> UInt32 {
         let cycles: UInt32 = bucket >= 31 ? .max : 2 &<< bucket
         return cycles / cyclesPerMicrosecond
     }
 
+    /// Stages what the last decision changes.
+    func stageTargets() {
+        var rest = policy.changing
+        while let owner = rest.popFirst() { partitions.stage(policy, of: owner) }
+    }
+
     /// Commits the new allocation as a whole. If the Resource Manager refuses it, all stays as it was.
     private mutating func updateResourceAssignments() {
         let changing = policy.changing
-        var rest = changing
-        while let owner = rest.popFirst() { partitions.stage(guarantee: policy.target(of: owner), of: owner) }
+        stageTargets()
         let result = partitions.commit()
+        knownGeneration = partitions.generation
         guard result.reason == .none else {
             policy.rejected()
             counters.count(.commitsRejected)
@@ -55,6 +80,8 @@ extension OffloadManager {
             events.post(.partitionRejected, owner: Int(result.owner), severity: .warning, at: interrupts.now, UInt64(result.rawValue))
             return
         }
+        var promised = policy.promised
+        while let owner = promised.popFirst() { partitions.limitFloor(of: owner, to: policy) }
         policy.committed()
         unannounced = unannounced.union(changing)
         counters.count(.commits)

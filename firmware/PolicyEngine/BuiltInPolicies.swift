@@ -95,13 +95,15 @@ struct DominantResourceFairness {
 
     /// Whether any resource but the link is needed by anybody, and some resource is short.
     private var isMixed: Bool {
+        guard let first else { return false }
         var isMixed = false, isShort = false
-        for resource in Resource.all {
+        for resource in 0..<Resource.count {
+            let need = PolicyContext.Field.need.rawValue &+ resource
             var sum: UInt32 = 0
             var rest = owners
-            while let owner = rest.popFirst() { sum &+= min(contexts[owner][.need, resource], PolicyContext.greatestClaim) }
-            if resource != .bandwidth, sum != 0 { isMixed = true }
-            if let owner = first, sum > contexts[owner][.capacity, resource] { isShort = true }
+            while let owner = rest.popFirst() { sum &+= min(contexts[owner].words[need], PolicyContext.greatestClaim) }
+            if resource != Resource.bandwidth.rawValue, sum != 0 { isMixed = true }
+            if sum > contexts[first].words[PolicyContext.Field.capacity.rawValue &+ resource] { isShort = true }
         }
         return isMixed && isShort
     }

@@ -27,13 +27,21 @@ public enum Resource: Int, Sendable, Strideable {
         case .fpga: 16
         }
     }
+
+    /// Decisions for which each resource rests when some of it has moved: what is dear to move must have been worth it.
+    static let rests: InlineArray<5, UInt8> = [0, 1, 3, 3, 15]
+
+    /// The resource's place in words that have a bit for each.
+    var bit: UInt32 { 1 &<< UInt32(truncatingIfNeeded: rawValue) }
 }
 
 /// What a policy is told of one owner, and what it claims for it: 64 words, the layout that `examples/policies/outrigger_policy.h` has.
+///
+/// The contexts of all owners are all that a decision depends on, from the policy's claims to the units that everybody gets.
 public struct PolicyContext {
     public static let wordCount = 64
     public static let byteCount = wordCount * 4
-    public static let version: UInt32 = 1
+    public static let version: UInt32 = 2
     /// Words that a program may write.
     public static var claims: Range<Int> { Field.claim.rawValue..<Field.weight.rawValue + 1 }
     /// Greatest weight and greatest claim that make sense.
@@ -46,17 +54,22 @@ public struct PolicyContext {
         case version = 0, decision = 1, owner = 2, owners = 3
         /// Microseconds of a window; what the link carries in a microsecond.
         case windowMicroseconds = 4, linkBytesPerMicrosecond = 5
-        /// [What there is.]
+        /// A bit for each resource: it is scarce; from bit 8, it rests, and nothing of it moves in this decision unless it must.
+        case scarce = 6
+        /// A resource's allocation changes only if somebody's would by more, in 1/1000 of the capacity.
+        case hysteresis = 7
+        /// [What there is to divide: not what pinned owners have, nor what always stays shared.]
         case capacity = 8
         /// The policy's four values.
         case value = 13
         /// [What all owners need together.]
         case totalNeed = 17
-        /// The host's weight for the owner.
-        case ownerWeight = 22
-        /// The latency that the host wants for it, in microseconds; 0: none in particular. No command changes it yet.
+        /// The host's weight for the owner, and the most of the link that it may have, in 1/1000.
+        case ownerWeight = 22, most = 23
+        /// The latency that the host wants for it, in microseconds; 0: none in particular.
         case latencyTarget = 24
-        /// Its averaged demand, the forecast and the upper end of its interval, in 1/1000 of the link. As yet the forecast is the demand.
+        /// Its averaged demand; what is forecast of it, and the upper end of its interval, in 1/1000 of the link, with head room. With no
+        /// forecast all three are the demand.
         case demand = 25, forecast = 26, forecastHigh = 27
         /// What holds it up: `BindingResource` of the analysis.
         case bottleneck = 28
@@ -66,12 +79,17 @@ public struct PolicyContext {
         case latency50 = 33, latency99 = 34
         /// Sequential requests, in 1/1000.
         case sequential = 35
-        /// [What it needs, what it has at least, what it has.]
+        /// [What should be its own, what it has at least, what it has.] While a resource isn't scarce everybody is served from what is
+        /// shared of it, and nobody needs units of its own but for what the host expects.
         case need = 36, least = 41, grant = 46
+        /// Whether it is active: was so lately, or is expected to be.
+        case isActive = 51
         /// [What the policy wants it to have]; at first what it needs.
         case claim = 52
         /// How much that counts where not all can be had, 1...255; at first the owner's weight.
         case weight = 57
+        /// [What it will use, at the upper end of what is forecast, whether or not that has to be its own.]
+        case expected = 58
     }
 
     public let words: UnsafeMutablePointer<UInt32>

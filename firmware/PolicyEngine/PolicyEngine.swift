@@ -22,7 +22,8 @@ public struct OwnerSample: Equatable, Sendable {
 ///
 /// Demand is what an owner moved in a window plus what it had waiting at the end, averaged exponentially: an owner that its share
 /// throttles shows by its queue what it would move. What nobody claims stays with the hardware, which lends it by weight. Owners that
-/// the host has pinned keep what they have; the rest is what the policies divide.
+/// the host has pinned keep what they have; the rest is what the policies divide. What comes in whole units (`UnitDemand`) is divided
+/// while it is scarce; else all are served from what is shared.
 ///
 /// It is pure: the same calls give the same allocation. A window costs a few dozen cycles for each active owner, with one 32-bit division
 /// and no 64-bit one.
@@ -42,25 +43,45 @@ public struct PolicyEngine: ~Copyable {
         var most: UInt16 = 1000
         /// Windows since the owner was last active.
         var idle: UInt16 = 0
+        var forecast = DemandForecast()
     }
 
     public private(set) var parameters = PolicyParameters()
     public private(set) var registry: PolicyRegistry
     /// What the policies are told; what is in force is in ``PolicyContext/Field/grant``.
     public let contexts: PolicyContexts
-    private let states: Table<OwnerState>
+    let states: Table<OwnerState>
+    /// One for each owner's resource, as the targets.
+    let demands: Table<UnitDemand>
     /// What the last decision gives each owner: one word for each resource.
-    private let targets: Table<UInt32>
-    private var allocator: Allocator
+    let targets: Table<UInt32>
+    var allocator: Allocator
+    private var capacities: InlineArray<5, UInt32> = [1000, 0, 0, 0, 0]
+    /// A bit for each resource that is divided, since there isn't enough for all.
+    var scarce: UInt32 = Resource.bandwidth.bit
+    /// A bit for each resource that the decision is about, and the number of the one whose turn it is.
+    var divided: UInt32 = 0
+    private(set) var turnNumber = Resource.cores.rawValue
+    /// Owners whose allocation the last decision changes.
+    public internal(set) var changing = OwnerSet()
+    /// Decisions for which resources still rest.
+    var resting = InlineArray<5, UInt8>(repeating: 0)
     /// Owners that were active within `parameters.idleWindows`.
     public private(set) var members = OwnerSet()
-    /// Owners that have a share of the link, and those whose allocation the host has pinned.
+    /// Owners of which much is forecast, and those to whom the host has promised or foretold something.
+    var expectant = OwnerSet()
+    public internal(set) var promised = OwnerSet()
+    /// Owners whose component the host serves: they need nothing of the device's but the link.
+    public var away = OwnerSet()
+    /// Owners that have something of their own, and those whose allocation the host has pinned.
     public private(set) var holders = OwnerSet()
     public private(set) var pinned = OwnerSet()
     /// Bytes that the link carries in a window.
     private var linkBytes: UInt32 = .max
     /// 2^32 / bytes that the link carries in a window, times 1000 and the head room: shares by one multiplication.
-    private var shareOfByte: UInt32 = 0
+    private(set) var shareOfByte: UInt32 = 0
+    /// The same for units, in 1/256.
+    private(set) var headroom: UInt32 = 0
     private var windowsToDecision: UInt32 = 0
     private var rejectionsInARow: UInt32 = 0
     /// The policy that was in force before the selected one, to go back to.
@@ -75,6 +96,7 @@ public struct PolicyEngine: ~Copyable {
         registry = PolicyRegistry(in: &arena)
         contexts = PolicyContexts(in: &arena)
         states = arena.table(of: Self.owners, repeating: OwnerState())
+        demands = arena.table(of: Self.owners * Resource.count, repeating: UnitDemand())
         targets = arena.table(of: Self.owners * Resource.count, repeating: 0)
         allocator = Allocator(in: &arena)
         for owner in 0..<Self.owners {
@@ -82,7 +104,6 @@ public struct PolicyEngine: ~Copyable {
             context[.version] = PolicyContext.version
             context[.owner] = UInt32(truncatingIfNeeded: owner)
             context[.ownerWeight] = 1
-            context[.capacity, .bandwidth] = 1000
         }
     }
 
@@ -101,6 +122,7 @@ public struct PolicyEngine: ~Copyable {
         // The one 64-bit division, once for all owners.
         let perByte = (UInt64(1000 &+ UInt32(new.headroomPermille)) << 32) / UInt64(max(linkBytes, 1))
         shareOfByte = UInt32(clamping: perByte)
+        headroom = UInt32(new.headroomPermille) &* 256 / 1000
         windowsToDecision = period
         for owner in 0..<Self.owners {
             contexts[owner][.windowMicroseconds] = windowMicroseconds
@@ -109,9 +131,9 @@ public struct PolicyEngine: ~Copyable {
     }
 
     /// What there is of a resource.
-    public func setCapacity(_ capacity: UInt32, of resource: Resource) {
-        for owner in 0..<Self.owners { contexts[owner][.capacity, resource] = capacity }
-    }
+    public mutating func setCapacity(_ capacity: UInt32, of resource: Resource) { capacities[resource.rawValue] = capacity }
+    /// What there is of a resource.
+    public func total(of resource: Resource) -> UInt32 { capacities[resource.rawValue] }
 
     /// Whether the values are in the ranges that README.md documents, and there is such a policy.
     public func isValid(_ parameters: PolicyParameters) -> Bool {
@@ -128,6 +150,7 @@ public struct PolicyEngine: ~Copyable {
             && (1...256).contains(parameters.smoothing)
             && parameters.headroomPermille <= 10_000
             && parameters.idleWindows >= 1
+            && parameters.flags & ~PolicyParameters.ignoresForecasts == 0
     }
 
     /// Windows from one decision to the next: doubled with each rejection in a row, at most to 64 times as many.
@@ -173,6 +196,7 @@ public struct PolicyEngine: ~Copyable {
             if states[owner].idle >= parameters.idleWindows {
                 members.remove(owner)
                 states[owner].demand = 0
+                for resource in Resource.cores ... .fpga { demands[owner &* Resource.count &+ resource.rawValue].wanted = 0 }
             }
         }
         guard parameters.policy != PolicyNumber.fixed else { return false }
@@ -182,41 +206,7 @@ public struct PolicyEngine: ~Copyable {
         return true
     }
 
-    // MARK: The stages of re-allocation
-
-    /// Owners that a decision is about: those that were active, and those that have something to give back.
-    public var concerned: OwnerSet { members.union(holders).subtracting(pinned) }
-
-    /// What each owner needs of each resource, from its demand: ``PolicyContext/Field/need``.
-    public mutating func predictResourceNeeds() {
-        let concerned = concerned
-        let sharing = members.subtracting(pinned)
-        var available: UInt32 = 1000
-        var rest = pinned
-        while let owner = rest.popFirst() { available = available &- min(available, contexts[owner][.grant, .bandwidth]) }
-        let least = min(UInt32(parameters.leastPermille), available / max(sharing.count, 1))
-        var total: UInt32 = 0
-        rest = concerned
-        while let owner = rest.popFirst() {
-            let context = contexts[owner], state = states[owner]
-            let most = min(UInt32(parameters.mostPermille), UInt32(state.most))
-            let isSharing = sharing.contains(owner)
-            context[.demand] = (state.demand.multipliedFullWidth(by: shareOfByte).high)
-            context[.forecast] = context[.demand]
-            context[.forecastHigh] = context[.demand]
-            context[.least, .bandwidth] = isSharing ? min(least, UInt32(state.most)) : 0
-            context[.need, .bandwidth] = isSharing ? max(min(context[.forecast], most), context[.least, .bandwidth]) : 0
-            total &+= context[.need, .bandwidth]
-        }
-        let decision = decisionsTaken &+ decisionsLeft, count = members.count
-        rest = concerned
-        while let owner = rest.popFirst() {
-            let context = contexts[owner]
-            context[.totalNeed, .bandwidth] = total
-            context[.decision] = decision
-            context[.owners] = count
-        }
-    }
+    // MARK: Policies
 
     /// The numbers of the policies that there are, one bit each.
     public func getAvailablePolicies() -> UInt32 { registry.numbers }
@@ -242,7 +232,7 @@ public struct PolicyEngine: ~Copyable {
 
     /// Lets a policy state its claims and makes targets of them: never more than there is, and everybody's least kept. A program that
     /// fails gives way, within this same decision, to the one before it.
-    /// - Returns: the largest difference between a target and what is in force, in 1/1000 of the resource, and the last failure.
+    /// - Returns: the largest change of any resource that changes, in 1/1000 of its capacity, and the last failure.
     @discardableResult
     public mutating func calculateNewAllocation(_ policy: UInt32) -> (change: UInt32, rollback: Rollback?) {
         var policy = policy
@@ -260,41 +250,8 @@ public struct PolicyEngine: ~Copyable {
             rollback = Rollback(policy: failed, fault: fault, instruction: place, replacement: policy)
         }
         isProven = true
-        return (divideBandwidth(), rollback)
-    }
-
-    private mutating func divideBandwidth() -> UInt32 {
-        let sharing = members.subtracting(pinned)
-        var available: UInt32 = 1000
-        var rest = pinned
-        while let owner = rest.popFirst() { available = available &- min(available, contexts[owner][.grant, .bandwidth]) }
-        allocator.begin()
-        rest = sharing
-        while let owner = rest.popFirst() {
-            let context = contexts[owner]
-            let most = min(UInt32(parameters.mostPermille), UInt32(states[owner].most))
-            allocator.add(
-                least: context[.least, .bandwidth], claim: min(context[.claim, .bandwidth], most), now: context[.grant, .bandwidth],
-                weight: context[.weight], movingCost: Resource.bandwidth.movingCost)
-        }
-        if !sharing.isEmpty { _ = allocator.divide(available) }
-        var largest: UInt32 = 0
-        rest = sharing
-        var place = 0
-        while let owner = rest.popFirst() {
-            largest = max(largest, aim(owner, .bandwidth, at: allocator.units(place)))
-            place &+= 1
-        }
-        rest = concerned.subtracting(sharing)
-        while let owner = rest.popFirst() { largest = max(largest, aim(owner, .bandwidth, at: 0)) }
-        return largest
-    }
-
-    /// - Returns: the difference to what is in force.
-    private func aim(_ owner: Int, _ resource: Resource, at target: UInt32) -> UInt32 {
-        targets[owner &* Resource.count &+ resource.rawValue] = target
-        let now = contexts[owner][.grant, resource]
-        return now > target ? now &- target : target &- now
+        changing = OwnerSet()
+        return (divide(), rollback)
     }
 
     // MARK: What is in force
@@ -312,41 +269,59 @@ public struct PolicyEngine: ~Copyable {
     /// Averaged demand, in bytes per window.
     public func demand(of owner: Int) -> UInt32 { states[owner].demand }
 
-    /// Sum of the shares in force.
-    public var total: UInt32 {
-        var rest = holders
-        var sum: UInt32 = 0
-        while let owner = rest.popFirst() { sum &+= share(of: owner) }
-        return sum
-    }
-
-    /// Owners whose share the last decision changes.
-    public var changing: OwnerSet {
-        var result = OwnerSet()
-        var rest = concerned
-        while let owner = rest.popFirst() {
-            if target(of: owner) != share(of: owner) { result.insert(owner) }
+    /// Whether all that is in force of every resource is no more than there is.
+    public var fits: Bool {
+        for resource in Resource.all {
+            var rest = holders
+            var sum: UInt32 = 0
+            while let owner = rest.popFirst() { sum &+= contexts[owner][.grant, resource] }
+            if sum > total(of: resource) { return false }
         }
-        return result
+        return true
     }
 
     /// The targets are in force.
     public mutating func committed() {
+        endDecision()
         var rest = changing
-        while let owner = rest.popFirst() { setShare(target(of: owner), of: owner) }
+        while let owner = rest.popFirst() {
+            let context = contexts[owner]
+            for resource in 0..<Resource.count {
+                let target = targets[owner &* Resource.count &+ resource], now = PolicyContext.Field.grant.rawValue &+ resource
+                guard target != context.words[now] else { continue }
+                context.words[now] = target
+                resting[resource] = Resource.rests[resource]
+            }
+            noteHolding(owner)
+        }
+        changing = OwnerSet()
         decisionsTaken &+= 1
         rejectionsInARow = 0
         windowsToDecision = period
     }
 
     /// The targets don't differ enough from what is in force: that stays.
-    public mutating func left() { decisionsLeft &+= 1 }
+    public mutating func left() {
+        endDecision()
+        decisionsLeft &+= 1
+    }
 
     /// The targets were refused: what was in force stays, and the next decision comes later.
     public mutating func rejected() {
+        endDecision()
         decisionsLeft &+= 1
         rejectionsInARow = min(rejectionsInARow &+ 1, 6)
         windowsToDecision = period
+    }
+
+    private mutating func endDecision() {
+        for resource in 0..<Resource.count where divided &>> UInt32(truncatingIfNeeded: resource) & 1 != 0 && resting[resource] != 0 {
+            resting[resource] &-= 1
+        }
+        for _ in 0..<Resource.count {
+            turnNumber = turnNumber == Resource.fpga.rawValue ? Resource.cores.rawValue : turnNumber &+ 1
+            if capacities[turnNumber] != 0 { break }
+        }
     }
 
     /// The host has set an owner's share, and it is in force.
@@ -355,15 +330,23 @@ public struct PolicyEngine: ~Copyable {
     ///   - most: what the owner's limit allows, in 1/1000.
     ///   - pin: whether the policies are to leave it alone.
     public mutating func set(_ share: UInt32, of owner: Int, weight: UInt32 = 1, most: UInt32 = 1000, pin: Bool) {
-        setShare(share, of: owner)
+        setGrant(share, of: .bandwidth, for: owner)
         contexts[owner][.ownerWeight] = weight
         states[owner].most = UInt16(truncatingIfNeeded: min(most, 1000))
         if pin { pinned.insert(owner) } else { pinned.remove(owner) }
     }
 
-    private mutating func setShare(_ share: UInt32, of owner: Int) {
-        contexts[owner][.grant, .bandwidth] = share
-        if share == 0 { holders.remove(owner) } else { holders.insert(owner) }
+    /// So many units of a resource are in force for an owner.
+    public mutating func setGrant(_ units: UInt32, of resource: Resource, for owner: Int) {
+        contexts[owner][.grant, resource] = units
+        noteHolding(owner)
+    }
+
+    private mutating func noteHolding(_ owner: Int) {
+        let grants = contexts[owner].words + PolicyContext.Field.grant.rawValue
+        var any: UInt32 = 0
+        for resource in 0..<Resource.count { any |= grants[resource] }
+        if any != 0 { holders.insert(owner) } else { holders.remove(owner) }
     }
 
     // MARK: Policies of the host's

@@ -106,6 +106,14 @@ public struct AdminClient {
         _ = try queue.send(command(.releaseAllocation, member), room: 4)
     }
 
+    /// What the host has said that it wants for an owner.
+    public func terms(of member: Int) throws -> ServiceTerms { try send(.getTerms, member: member) }
+
+    /// Says what the host wants for an owner.
+    public func setTerms(_ terms: ServiceTerms, of member: Int) throws {
+        _ = try queue.send(command(.setTerms, member), data: Self.bytes(of: terms), room: 0)
+    }
+
     /// Begins to log what device DMA writes to a virtual machine's memory.
     public func startLog(_ request: LogRequest, member: Int) throws -> LogStatus {
         try send(.startLog, member: member, data: Self.bytes(of: request))

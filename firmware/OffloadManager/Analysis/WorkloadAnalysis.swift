@@ -11,6 +11,8 @@ public struct WorkloadAnalysis: ~Copyable {
     public static let longIntervals: UInt32 = 10
     /// Windows in an interval: enough for a turn of every owner.
     public static let windowRange: ClosedRange<UInt32> = 100...100_000
+    /// Forecasts of an owner that must have been compared with what came before anything is decided by them.
+    private static let fewestForecasts: UInt32 = 8
     /// Intervals without a request after which an owner is forgotten.
     private static let mostIdleIntervals: UInt16 = 200
 
@@ -85,6 +87,27 @@ public struct WorkloadAnalysis: ~Copyable {
 
     public func report(of owner: Int) -> Report { reports[owner] }
     public func baseline(of owner: Int) -> OwnerBaseline { baselines[owner] }
+
+    /// What the policies are told of an owner's next interval: nothing while the predictors are off or know too little of it.
+    public func forecast(of owner: Int) -> DemandForecast {
+        guard next.experts != .none, next.record(of: owner, .requests).checked >= Self.fewestForecasts else { return DemandForecast() }
+        let requests = next.forecast(of: owner, .requests), latest = reports[owner].latest.0
+        let read = next.forecast(of: owner, .readBytes), written = next.forecast(of: owner, .writtenBytes)
+        func bytes(_ read: Int32, _ written: Int32) -> UInt32 {
+            let unit = DemandMetric.readBytes.unit
+            let sum = Level.amount(read, unit: unit) &+ Level.amount(written, unit: unit)
+            // One 32-bit division: kilobytes are fine enough for sums that don't fit.
+            return sum >> 32 == 0 ? UInt32(sum) / windows : UInt32(clamping: sum >> 10) / windows &<< 10
+        }
+        func factor(_ level: Int32) -> UInt32 {
+            let change = max(min(level &- latest, 4 &* Level.one), -4 &* Level.one)
+            // 2^(change + 8), at most 2^12.
+            return UInt32(truncatingIfNeeded: Level.amount(change &+ 8 &* Level.one)) &+ 1
+        }
+        return DemandForecast(
+            bytes: bytes(read.expected, written.expected), bytesHigh: bytes(read.high, written.high), load: factor(requests.expected),
+            loadHigh: factor(requests.high))
+    }
 
     /// Cycles that forecasts of the next interval have taken since the last call.
     public mutating func takeForecastCycles() -> UInt32 {
