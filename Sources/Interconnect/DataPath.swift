@@ -114,6 +114,9 @@ public protocol PartitionSink: AnyObject {
 ///
 /// A transfer that any part of which is not allowed moves no byte, is recorded as an IOMMU fault, and returns the status.
 public protocol DMAPort: AnyObject {
+    /// Where a device may look before it asks the port: memory that it finds open there it reads and writes itself, and tells of writes
+    /// by ``wrote(_:count:)``. The same one for as long as the port lives.
+    var translations: TranslationCache { get }
     func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus
     func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus
     /// What a read would find, for people who look; false where it would be refused. Records nothing.
@@ -134,6 +137,7 @@ public protocol DMAPort: AnyObject {
 }
 
 extension DMAPort {
+    public var translations: TranslationCache { .none }
     public func released() {}
 }
 

@@ -21,7 +21,7 @@ public final class DMADomain: DMAPort {
     /// Whether the function may master the bus now; follows from configuration space.
     var isEnabled = false { didSet { cache.clear() } }
     /// While somebody records.
-    @exclusivity(unchecked) unowned(unsafe) var trace: (any TraceSink)?
+    @exclusivity(unchecked) unowned(unsafe) var trace: (any TraceSink)? { didSet { openCache() } }
     /// Told of reads that ended without data (the completer aborts them: PCI Express Base 5.0, 7.5.1.1.4).
     var onReadFault: (() -> Void)?
 
@@ -32,16 +32,23 @@ public final class DMADomain: DMAPort {
     public weak var client: (any ClientMemory)?
     let iommu: IOMMU
     private let cache = TranslationCache()
+    public var translations: TranslationCache { cache }
 
     init(function: Int, owner: Owner, iommu: IOMMU) {
         self.function = function
         self.owner = owner
         self.iommu = iommu
+        iommu.domains.append(.passUnretained(self))
+        openCache()
     }
 
     deinit {
+        iommu.domains.removeAll { $0.toOpaque() == Unmanaged.passUnretained(self).toOpaque() }
         cache.deallocate()
     }
+
+    /// A device passes the domain by while nobody has to hear of its transfers.
+    func openCache() { cache.isOpen = trace == nil && iommu.externalMemory == nil }
 
     // MARK: Mappings
 
@@ -138,7 +145,8 @@ public final class DMADomain: DMAPort {
         guard start < mapping.count, UInt64(count) <= mapping.count - start, writing ? mapping.isWritable : mapping.isReadable,
             let memory = mapping.memory
         else { return nil }
-        cache.insert(mapping, memory, for: address)
+        cache.insert(
+            mapping.address, count: mapping.count, memory, isReadable: mapping.isReadable, isWritable: mapping.isWritable, for: address)
         return memory + Int(start)
     }
 

@@ -14,10 +14,14 @@ public final class IOMMU {
 
     public internal(set) var state = State()
     /// There while what is read from memory of others is an input: of a recording, or of a replay.
-    public var externalMemory: ExternalMemory?
-    /// Hears of every byte range that a function wrote.
-    public weak var observer: (any DMAObserver)?
+    public var externalMemory: ExternalMemory? {
+        didSet { for domain in domains { domain._withUnsafeGuaranteedRef { $0.openCache() } } }
+    }
+    /// Hears of every byte range that a function wrote. Its owner has the IOMMU, too; each transfer passes here, so that it isn't counted.
+    @exclusivity(unchecked) public unowned(unsafe) var observer: (any DMAObserver)?
     let scheduler: Scheduler
+    /// All that there are; each is in here for as long as it lives.
+    var domains: [Unmanaged<DMADomain>] = []
 
     init(scheduler: Scheduler) {
         self.scheduler = scheduler

@@ -12,6 +12,7 @@ struct NetworkBenchmark: ParsableCommand {
     @Option(help: "Frames in flight at a time, 1 to 128.") var depth = 64
     @Option(help: "Bytes of each frame, 60 to 1514.") var bytes = 64
     @Flag(help: "Packed virtqueues.") var packed = false
+    @Option(help: "The firmware (ELF); without one the hart is at rest.") var firmware: String?
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -26,6 +27,10 @@ struct NetworkBenchmark: ParsableCommand {
         description.virtualFunctions.enabled = 1
         // Lockstep: the driver's thread is the device's, and what is measured is the same in each run.
         let machine = try Machine(description, pace: .lockstep)
+        if let firmware {
+            try machine.loadFirmware(try readFile(firmware))
+            machine.advance(by: 2_000_000)
+        }
         let driver = try NetworkDriver(machine, depth: depth, bytes: bytes, isPacked: packed)
         if let trace = output.trace { try machine.startTrace(folder: trace) }
         let start = processorTime(), startCycle = machine.now

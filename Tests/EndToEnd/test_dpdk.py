@@ -3,17 +3,13 @@
 The driver is DPDK's own; its memory is huge pages, its addresses are physical, its registers are mapped (modern) or ports (legacy).
 """
 
-import os
-import pathlib
 import re
-import select
-import shutil
-import subprocess
 
 import pytest
 
 from client_memory import reserved_huge_pages
-from harness import BDF, LIMIT, OUTRIGGER, Device
+from harness import BDF, OUTRIGGER, Device
+from testpmd import Testpmd
 
 #: Physical functions by what their driver gets to see.
 FUNCTIONS = {"modern, packed": 1, "modern, split": 2, "legacy": 3}
@@ -23,10 +19,6 @@ physical_functions:
   - {function: 1, kind: net, queues: 2}
   - {function: 2, kind: net, queues: 2, packed: false}
   - {function: 3, kind: net, queues: 2, packed: false, modern: false}"""
-PROMPT = "testpmd> "
-#: Of what DPDK keeps for other processes of the same program, in RUN.
-PREFIX = f"outrigger-{os.getpid()}"
-RUN = pathlib.Path("/var/run/dpdk") / PREFIX
 
 
 @pytest.fixture(scope="module")
@@ -38,71 +30,13 @@ def device(programs):
         assert device.close() == 0, output
 
 
-class Testpmd:
-    """testpmd on one function, waiting for commands."""
-
-    __test__ = False
+class DeviceTestpmd(Testpmd):
+    """testpmd on one function of the device."""
 
     def __init__(self, device, function: int, queues: int = 1):
         self.device, self.index = device, 64 + function
-        processors = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        command = [
-            # It ends with the tests; its lines come as they are made.
-            "setpriv", "--pdeathsig", "KILL", "stdbuf", "-oL", OUTRIGGER, "exec", "--mount", device.mount, "--",
-            "dpdk-testpmd", "--lcores", f"0@({processors}),1@({processors})", "-m", "32", "--single-file-segments",
-            "--huge-dir", "/dev/hugepages", "--file-prefix", PREFIX, "--no-telemetry",
-            "--log-level", "pmd.net.virtio.init:debug", "-a", f"{BDF[:-1]}{function}",
-            "--", "--interactive", "--total-num-mbufs=2048", f"--rxq={queues}", f"--txq={queues}"]
-        self.process = subprocess.Popen(
-            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
-        self.output = ""
-        self.poller = select.poll()
-        self.poller.register(self.process.stdout, select.POLLIN)
-        try:
-            self.started = self.wait_for(PROMPT)
-        except BaseException:
-            self.kill()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        try:
-            if kind is None:
-                self.process.stdin.write(b"quit\n")
-                self.wait_for("Bye...")
-                assert self.process.wait(LIMIT) == 0, self.output
-        finally:
-            self.kill()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(LIMIT)
-        self.process.stdin.close()
-        self.process.stdout.close()
-        shutil.rmtree(RUN, ignore_errors=True)
-
-    def wait_for(self, text: str) -> str:
-        """Everything up to a text, from where the last wait has ended."""
-        while text not in self.output:
-            assert self.poller.poll(LIMIT * 1000), f"no '{text}' within {LIMIT} seconds: {self.output}"
-            piece = os.read(self.process.stdout.fileno(), 1 << 16)
-            assert piece, f"testpmd has ended before '{text}': {self.output}"
-            self.output += piece.decode(errors="replace")
-        before, self.output = self.output.split(text, 1)
-        return before
-
-    def command(self, text: str) -> str:
-        """What testpmd says to a command."""
-        self.process.stdin.write(f"{text}\n".encode())
-        return self.wait_for(PROMPT)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What DPDK's driver has counted."""
-        text = self.command("show port stats 0")
-        return {name: int(value) for name, value in re.findall(r"([RT]X-(?:packets|bytes|errors|missed)):\s+(\d+)", text)}
+        super().__init__(
+            "-a", f"{BDF[:-1]}{function}", world=[OUTRIGGER, "exec", "--mount", device.mount, "--"], queues=queues)
 
     @property
     def device_counts(self) -> dict[str, int]:
@@ -129,7 +63,7 @@ def circulate(testpmd, frames: int) -> None:
 @pytest.mark.parametrize("queues", [1, 2])
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_frames_are_counted_alike_on_both_sides(device, kind, queues):
-    with Testpmd(device, FUNCTIONS[kind], queues) as testpmd:
+    with DeviceTestpmd(device, FUNCTIONS[kind], queues) as testpmd:
         assert ("trying with legacy virtio pci" if kind == "legacy" else "modern virtio pci detected") in testpmd.started
         assert testpmd.queue(0)["format"] == ("packed" if kind == "modern, packed" else "split")
         before = testpmd.device_counts
@@ -164,7 +98,7 @@ def test_a_function_without_the_modern_interface_shows_the_legacy_one_alone(devi
 def test_an_interrupt_tells_of_the_link(device, kind):
     """The configuration interrupt, through the UIO node: testpmd says so by itself."""
     function = FUNCTIONS[kind]
-    with Testpmd(device, function) as testpmd:
+    with DeviceTestpmd(device, function) as testpmd:
         try:
             for state in ("down", "up"):
                 (device.debug / "inject").write_text(f"link {BDF[:-1]}{function} {state}\n")
@@ -176,7 +110,7 @@ def test_an_interrupt_tells_of_the_link(device, kind):
 
 def test_its_control_commands_reach_the_device(device):
     """Receive modes, address and queue pairs over the control queue."""
-    with Testpmd(device, FUNCTIONS["modern, split"], 2) as testpmd:
+    with DeviceTestpmd(device, FUNCTIONS["modern, split"], 2) as testpmd:
         assert "queue pairs: 2" in testpmd.file("network")
         testpmd.command("set promisc 0 off")
         assert "promiscuous: no" in testpmd.file("network")
@@ -189,12 +123,12 @@ def test_its_control_commands_reach_the_device(device):
 
 def test_memory_of_a_killed_driver_is_given_back(device):
     """DPDK is killed in the midst of traffic; the function serves the next one."""
-    testpmd = Testpmd(device, FUNCTIONS["modern, packed"])
+    testpmd = DeviceTestpmd(device, FUNCTIONS["modern, packed"])
     try:
         circulate(testpmd, 1000)
     finally:
         testpmd.kill()
     device.until(lambda: "process: none" in testpmd.file("client"), "the end of the client", 60_000_000_000)
-    with Testpmd(device, FUNCTIONS["modern, packed"]) as testpmd:
+    with DeviceTestpmd(device, FUNCTIONS["modern, packed"]) as testpmd:
         circulate(testpmd, 1000)
         testpmd.command("stop")

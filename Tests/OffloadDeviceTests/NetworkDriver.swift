@@ -52,10 +52,12 @@ final class NetworkDriver {
         self.bar = bar
     }
 
+    private(set) var doorbells = 0
     private var bar = 0
     private func buffer(_ tag: Int) -> UInt64 { receive.layout.descriptorArea + 0x10000 + UInt64(2048 * tag) }
 
     private func notify(_ queue: UInt64, _ bar: Int) {
+        doorbells += 1
         if isLegacy { machine.write(function, 0, 0x10, queue, 2) } else { machine.write(function, bar, 0x3000 + 4 * queue, queue, 2) }
     }
 
@@ -64,7 +66,7 @@ final class NetworkDriver {
         let address = buffer(Self.buffers)
         memory[address, headerBytes + frame.count] = [UInt8](repeating: 0, count: headerBytes) + frame
         _ = transmit.submit([Segment(address: address, length: UInt32(headerBytes + frame.count), isWritable: false)])
-        notify(1, bar)
+        if transmit.needsNotification() { notify(1, bar) }
     }
 
     /// The next received frame; nil if there is none.

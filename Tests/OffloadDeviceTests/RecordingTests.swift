@@ -67,6 +67,36 @@ import Tracing
         }
     }
 
+    /// The device finds most frames by looking at the driver's memory, at cycles of its own.
+    @Test(arguments: [Machine.Pace.lockstep, .max, .realtime(ratio: 1)])
+    func polledQueuesAreReplayed(pace: Machine.Pace) throws {
+        let folder = try TemporaryFolder()
+        var description = MachineDescription.small
+        description.virtualFunctions.kind = .net
+        let machine = try Machine(description, pace: pace)
+        machine.startDigest()
+        try machine.startRecording(folder: folder.path)
+        machine.start()
+        let driver = NetworkDriver(machine, function: 1, offset: 0)
+        let begun = driver.doorbells
+        for number in 0..<300 {
+            let frame = [UInt8](repeating: 2, count: 12) + [0x88, 0xb5] + (0..<64).map { UInt8(truncatingIfNeeded: number &+ $0) }
+            driver.send(frame)
+            // Now and then for longer than a queue is polled.
+            machine.advance(by: number % 100 == 99 ? 200_000 : 5000)
+            #expect(driver.next() == frame, "frame \(number)")
+        }
+        machine.stop()
+        #expect(machine.stopRecording() == nil)
+        // In the other paces it depends on who is faster.
+        if pace == .lockstep { #expect(driver.doorbells - begun == 2) }
+        for _ in 0..<2 {
+            let replayer = try replay(folder)
+            #expect(replayer.divergence == nil, "pace \(pace)")
+            #expect(replayer.traceHash == machine.digest)
+        }
+    }
+
     @Test func aDiskInAFileIsNotNeededAnyMore() throws {
         let folder = try TemporaryFolder(), media = try TemporaryFolder(), disk = media.path + "/disk"
         try media.write((0..<(1 << 18)).map { UInt8(truncatingIfNeeded: $0 >> 9 ^ $0) }, to: "disk")

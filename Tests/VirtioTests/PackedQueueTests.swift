@@ -26,7 +26,8 @@ final class PackedHarness {
     }
 
     func put(_ chain: DescriptorChain, written: UInt32 = 0) throws(QueueFault) {
-        try queue.put(id: chain.head, descriptors: chain.descriptors, written: written, in: guest)
+        try queue.stage(id: chain.head, descriptors: chain.descriptors, written: written, in: guest)
+        try queue.publish(in: guest)
     }
 
     func faultOnTake() -> QueueFault? {

@@ -28,7 +28,8 @@ final class QueueHarness {
     }
 
     func put(_ head: UInt16, written: UInt32 = 0) throws(QueueFault) {
-        try queue.put(head: head, written: written, in: guest)
+        try queue.stage(head: head, written: written, in: guest)
+        try queue.publish(in: guest)
     }
 
     func takeInterrupt() throws(QueueFault) -> Bool {

@@ -69,7 +69,10 @@ void device_start(struct device *device) {
     device->transport->set_status(device, device->transport->status(device) | DRIVER_OK);
 }
 
-void device_notify(struct device *device, const struct queue *queue) { device->transport->notify(device, queue); }
+void device_notify(struct device *device, const struct queue *queue) {
+    // 2.7.10: the flag is read after the index was written, as queue_publish sees to.
+    if (queue_wants_notification(queue)) device->transport->notify(device, queue);
+}
 
 uint64_t device_configuration(struct device *device, uint32_t offset, unsigned size) {
     uint32_t start = device->transport->configuration_offset(device) + offset;

@@ -22,6 +22,7 @@ struct available {
     uint16_t flags, index, entries[];
 };
 
+enum { NO_NOTIFICATION = 1 };
 struct used {
     uint16_t flags, index;
     struct {
@@ -69,6 +70,8 @@ void queue_publish(struct queue *queue) {
     // The notification that may follow must not overtake the index.
     atomic_thread_fence(memory_order_seq_cst);
 }
+
+bool queue_wants_notification(const struct queue *queue) { return !(queue->used->flags & NO_NOTIFICATION); }
 
 int queue_take(struct queue *queue, uint32_t *written) {
     if (queue->used->index == queue->taken) return -1;

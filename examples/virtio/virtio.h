@@ -63,6 +63,8 @@ void queue_open(struct queue *queue, uint16_t number, uint16_t size, struct memo
 /// too few descriptors are free. The device learns of it by `queue_publish`.
 int queue_add(struct queue *queue, const struct buffer *buffers, unsigned count);
 void queue_publish(struct queue *queue);
+/// Whether the device wants to hear of what was published. While it looks at the queue by itself it doesn't.
+bool queue_wants_notification(const struct queue *queue);
 /// Takes the next chain that the device has used. Returns what it is known by, or -1 if there is none; `written` are the bytes that the
 /// device wrote into it.
 int queue_take(struct queue *queue, uint32_t *written);
@@ -111,6 +113,7 @@ void device_open(struct device *device, const char *folder, const struct transpo
 void device_start_queue(struct device *device, struct queue *queue, uint16_t number, uint16_t size, struct memory *memory);
 /// The device may use its queues from now on (step 8).
 void device_start(struct device *device);
+/// Tells the device to look at a queue, if it wants to be told.
 void device_notify(struct device *device, const struct queue *queue);
 /// Reads a field of the device's own configuration: `size` is 1, 2, 4 or 8.
 uint64_t device_configuration(struct device *device, uint32_t offset, unsigned size);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Block requests and network frames per second of virtual functions, from doorbell to interrupt: in process, by processor time; and blocks
-through a mount, where the host agent replays a recorded workload and checks every byte, by the time that passes."""
+"""Block requests per second of virtual functions, from doorbell to interrupt: in process, by processor time; and through a mount, where the
+host agent replays a recorded workload and checks every byte, by the time that passes."""
 
 import gzip
 import json
@@ -13,7 +13,6 @@ import support
 
 ROUNDS = 3
 REQUESTS = 300_000
-FRAMES = 500_000
 
 
 def in_process():
@@ -26,14 +25,6 @@ def in_process():
             runs = [support.bench("virtio", "--requests", REQUESTS, "--bytes", size, *options) for _ in range(ROUNDS)]
             best = min(runs, key=lambda run: run["seconds"])
             print(f"  {'in process, ' + what:38} {size:5} bytes, 32 in flight     {best['requests'] / best['seconds']:10.0f} requests/s")
-
-
-def frames():
-    for what, options in {"split ring": [], "packed ring": ["--packed"]}.items():
-        for size in (64, 1514):
-            runs = [support.bench("network", "--frames", FRAMES, "--bytes", size, *options) for _ in range(ROUNDS)]
-            best = min(runs, key=lambda run: run["seconds"])
-            print(f"  {'in process, looped back, ' + what:38} {size:5} bytes, 64 in flight     {best['frames'] / best['seconds']:10.0f} frames/s")
 
 
 def through_mount(folder):
@@ -59,7 +50,6 @@ def main():
     support.build("outrigger-bench", "outrigger", "outrigger-agent")
     support.build_firmware()
     in_process()
-    frames()
     with tempfile.TemporaryDirectory() as folder:
         through_mount(pathlib.Path(folder))
     return 0

@@ -65,10 +65,12 @@ extension MachineDescription {
             wire.latency = try section.number("latency", in: 0...1_000_000_000) ?? wire.latency
         }
         if let section = try top.section("service") {
-            try section.allow(["cores", "cost", "packet_cost"])
+            try section.allow(["cores", "cost", "packet_cost", "polling", "poll_interval"])
             service.cores = try section.integer("cores", in: 1...64) ?? service.cores
             service.cost = try section.number("cost", in: 1...1_000_000_000) ?? service.cost
             service.packetCost = try section.number("packet_cost", in: 1...1_000_000_000) ?? service.packetCost
+            service.polling = try section.number("polling", in: 0...1_000_000_000) ?? service.polling
+            service.pollInterval = try section.number("poll_interval", in: 1...1_000_000_000) ?? service.pollInterval
         }
         if let section = try top.section("accelerators") {
             try section.allow(["gpu", "fpga"])

@@ -11,7 +11,9 @@ extension MachineDescription {
             "link: {bandwidth: \(link.bandwidth), latency: \(link.latency)}",
             "medium: {bandwidth: \(medium.bandwidth), latency: \(medium.latency)}",
             "wire: {bandwidth: \(wire.bandwidth), latency: \(wire.latency)}",
-            "service: {cores: \(service.cores), cost: \(service.cost), packet_cost: \(service.packetCost)}",
+            "service:",
+            "  {cores: \(service.cores), cost: \(service.cost), packet_cost: \(service.packetCost), polling: \(service.polling), "
+                + "poll_interval: \(service.pollInterval)}",
             "accelerators: {gpu: \(accelerators.gpu), fpga: \(accelerators.fpga)}",
             "virtual_functions:",
             "  total: \(virtualFunctions.total)",

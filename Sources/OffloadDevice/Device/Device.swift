@@ -150,7 +150,7 @@ public final class Device {
         } catch {
             throw .description("\(error)")
         }
-        let dmaObservers = DMAFanOut([analyzer, log])
+        let dmaObservers = DMAFanOut(analyzer, log)
         let utilisation = Utilisation(cores: cores, toDevice: fromHost, toHost: toHost, crossbar: crossbar)
         analyzer.utilisation = utilisation
         let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
@@ -288,7 +288,7 @@ public final class Device {
     /// Where the device is.
     public var position: Position { core.position }
 
-    /// No hart has anything to execute and no request is on its way: nothing happens but timers, or not even that while a debugger holds
+    /// No hart has anything to execute, no request is on its way and no queue is polled: nothing happens but timers, or not even that while a debugger holds
     /// the harts.
     public var isIdle: Bool {
         if core.isHeld { return true }
@@ -297,7 +297,7 @@ public final class Device {
         }
         // Only functions that exist can have requests.
         let existing = description.physicalFunctions.count + hierarchy.virtualFunctionCount
-        for index in 0..<existing where devices[index]._withUnsafeGuaranteedRef({ $0.isBusy }) { return false }
+        for index in 0..<existing where devices[index]._withUnsafeGuaranteedRef({ $0.isBusy || $0.isPolling }) { return false }
         return true
     }
 

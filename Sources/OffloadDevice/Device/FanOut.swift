@@ -2,13 +2,19 @@ import Interconnect
 import Peripherals
 import Simulation
 
-/// Tells several observers of DMA, in their order.
+/// Tells those who count what DMA writes. Not a list: each transfer passes here.
 final class DMAFanOut: DMAObserver {
-    private let observers: [any DMAObserver]
-    init(_ observers: [any DMAObserver]) { self.observers = observers }
+    private let analyzer: WorkloadAnalyzer
+    private let log: LoggingEngine
+
+    init(_ analyzer: WorkloadAnalyzer, _ log: LoggingEngine) {
+        self.analyzer = analyzer
+        self.log = log
+    }
 
     func memoryWritten(owner: Owner, address: UInt64, bytes: Int, at cycle: Cycle) {
-        for observer in observers { observer.memoryWritten(owner: owner, address: address, bytes: bytes, at: cycle) }
+        analyzer.memoryWritten(owner: owner, address: address, bytes: bytes, at: cycle)
+        log.memoryWritten(owner: owner, address: address, bytes: bytes, at: cycle)
     }
 }
 

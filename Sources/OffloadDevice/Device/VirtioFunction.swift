@@ -64,6 +64,9 @@ public final class VirtioFunction {
         }
         externalBackend = external
         var configuration = VirtioDevice.Configuration(component: index, owner: owner)
+        if settings.kind == .net {
+            configuration.polling = .init(interval: description.service.pollInterval, patience: description.service.polling)
+        }
         if !settings.hasPackedRings { configuration.features.remove(.packedRing) }
         device = VirtioDevice(configuration, type: kind.type, dma: domain, on: scheduler)
         frontEnd = FrontEndPort(device)

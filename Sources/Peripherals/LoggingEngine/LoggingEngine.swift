@@ -21,7 +21,8 @@ public final class LoggingEngine: BusTarget, RegisterModel, DeadlineTarget, DMAO
     public let host: HostWindow
     /// The block's interrupt.
     public let interrupt = Wire("log")
-    public internal(set) var state = State()
+    /// Each frame passes here; nothing comes in from outside while it is at work.
+    @exclusivity(unchecked) public internal(set) var state = State()
 
     /// Bus addresses of shared memory, where rings may lie.
     let sharedMemory: Range<UInt64>

@@ -19,7 +19,8 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
     public let registers: RegisterBlock
     /// The block's interrupt.
     public let interrupt = Wire("wa")
-    public internal(set) var state = State()
+    /// Each frame passes here; nothing comes in from outside while it is at work.
+    @exclusivity(unchecked) public internal(set) var state = State()
 
     /// Is asked how busy resources are.
     public weak var utilisation: (any UtilisationSource)?

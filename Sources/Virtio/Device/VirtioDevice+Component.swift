@@ -11,6 +11,8 @@ extension VirtioDevice: VirtualComponent {
     public var isServing: Bool {
         get { state.queues.isServing }
         set {
+            // Whoever has the component meanwhile gets the doorbells.
+            if !newValue { state.queues.endPolling(in: memory) }
             state.queues.isServing = newValue
             guard newValue else { return }
             makeAwaitedChanges()

@@ -27,6 +27,7 @@ extension VirtioDevice {
     public func setFrontEnd(_ isThere: Bool) {
         reset()
         state.hasFrontEnd = isThere
+        setPatience()
         transport?.stateChanged()
     }
 

@@ -3,7 +3,7 @@ import Simulation
 extension VirtioDevice: ArchivedModel {
     /// Links and service cores, which the type's requests wait for, have sections of their own.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.section("fn\(configuration.component).\(type.name)", version: 3) { (archive, version) throws(SnapshotError) in
+        try archive.section("fn\(configuration.component).\(type.name)", version: 4) { (archive, version) throws(SnapshotError) in
             try archive.raw(&state.status)
             try archive.raw(&state.driverFeatures)
             try archive.flag(&state.isLegacy)
@@ -27,6 +27,8 @@ extension VirtioDevice: ArchivedModel {
                 try archive.integer(&state.awaited.queueResets, in: 0...mask)
                 try archive.integer(&state.awaited.enables, in: 0...mask)
             }
+            if version >= 4 { try archive.integer(&state.nextPoll) }
+            if archive.isLoading { setPatience() }
             try type.archive(&archive)
             try deadline.archive(&archive)
         }

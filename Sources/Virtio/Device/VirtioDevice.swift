@@ -32,9 +32,27 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
         public var maximumQueueSize: UInt16
         /// Reserved feature bits to offer besides VIRTIO_F_VERSION_1.
         public var features: Features
+        /// What the device does about an empty queue of a type that polls.
+        public var polling: Polling
 
-        public init(component: Int, owner: Owner, maximumQueueSize: UInt16 = 256, features: Features = VirtioDevice.defaultFeatures) {
+        public init(
+            component: Int, owner: Owner, maximumQueueSize: UInt16 = 256, features: Features = VirtioDevice.defaultFeatures,
+            polling: Polling = Polling()
+        ) {
             self.component = component; self.owner = owner; self.maximumQueueSize = maximumQueueSize; self.features = features
+            self.polling = polling
+        }
+    }
+
+    /// Looking at an empty queue from time to time, so that its driver need not ring the doorbell.
+    public struct Polling: Hashable, Sendable {
+        /// Cycles between two looks, at least 1.
+        public var interval: Cycle
+        /// After so many cycles without a chain the driver is asked to ring; 0: at once.
+        public var patience: Cycle
+
+        public init(interval: Cycle = 1000, patience: Cycle = 0) {
+            self.interval = max(interval, 1); self.patience = patience
         }
     }
 
@@ -52,6 +70,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
         public internal(set) var lastFailure: QueueSet.Failure?
         /// Requests were in flight when the router was last told.
         var isBusy = false
+        /// When polled queues are looked at; `Cycle.max` if there are none.
+        var nextPoll = Cycle.max
         /// What the driver has asked for while another served the component: done when it is back.
         var awaited = Awaited()
     }
@@ -86,6 +106,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
         get { state.queues.tap.sink }
         set { state.queues.tap = QueueTap(sink: newValue, function: configuration.component) }
     }
+    private let dma: any DMAPort
     let memory: GuestMemory
     let scheduler: Scheduler
     private(set) var deadline: Deadline!
@@ -95,10 +116,12 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
         self.configuration = configuration
         self.type = type
         self.scheduler = scheduler
+        self.dma = dma
         memory = GuestMemory(dma)
         offeredFeatures = type.features.union(configuration.features).union(.version1)
         storage = .allocate(capacity: 1)
         storage.initialize(to: State(queues: QueueSet(count: type.queueCount, maximumSize: configuration.maximumQueueSize)))
+        setPatience()
         deadline = Deadline("fn\(configuration.component).\(type.name)", on: scheduler, target: self)
         type.attach(to: self)
     }
@@ -229,9 +252,25 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
     }
 
     public func deadlineReached(_ tag: Int, at cycle: Cycle) {
+        if cycle >= state.nextPoll { poll(at: cycle) }
         type.advance(&state.queues, at: cycle)
         settle()
     }
+
+    private func poll(at cycle: Cycle) {
+        state.nextPoll = .max
+        var ready = state.queues.poll(at: cycle, in: memory)
+        while ready != 0 {
+            type.serve(queue: ready.trailingZeroBitCount, &state.queues, at: cycle)
+            ready &= ready &- 1
+        }
+    }
+
+    /// The device looks at a queue from time to time.
+    public var isPolling: Bool { state.queues.polled != 0 }
+
+    /// A front-end is told of kicks by others, who wait for them and not for device time.
+    func setPatience() { state.queues.patience = state.hasFrontEnd ? 0 : configuration.polling.patience }
 
     /// After every step of the type, and after what came to it from elsewhere: interrupts, faults, what is due next.
     func settle() {
@@ -240,7 +279,12 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
             needReset(failure)
             return
         }
-        let due = type.nextDue
+        if state.queues.polled == 0 {
+            state.nextPoll = .max
+        } else if state.nextPoll == .max {
+            state.nextPoll = scheduler.now &+ configuration.polling.interval
+        }
+        let due = min(type.nextDue, state.nextPoll)
         if due == .max {
             deadline.cancel()
         } else if deadline.due != due {
@@ -273,6 +317,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
         trace?.faultMet(.queue(function: configuration.component, queue: failure.queue, reason: "\(failure.fault)"))
         state.status.insert(.needsReset)
         type.reset()
+        state.nextPoll = .max
         deadline.cancel()
         reportDrained()
         transport?.stateChanged()
@@ -284,10 +329,11 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
         type.reset()
         deadline.cancel()
         state.queues.reset()
+        state.nextPoll = .max
         state.status = []
         state.driverFeatures = []
         state.isLegacy = false
-        memory.port.released()
+        dma.released()
         state.awaited = Awaited()
         reportDrained()
         router?.componentReset(configuration.component)

@@ -92,9 +92,13 @@ extension NetworkDevice {
         let queue = 2 * pair
         let headerBytes = NetworkHeader.bytes(state.features)
         var delivered = 0
+        defer {
+            queues.publish(queue, in: memory)
+            putFrames(delivered, queue: queue, &queues, at: cycle)
+        }
         while state.receive[pair].ready > 0 {
             let frame = state.receive[pair].frames[state.receive[pair].place(0)]
-            switch gatherBuffers(pair, UInt64(headerBytes + frame.length), headerBytes, &queues) {
+            switch gatherBuffers(pair, UInt64(headerBytes + frame.length), headerBytes, &queues, at: cycle) {
             case .enough:
                 guard write(pair, frame, headerBytes, &queues) else { return }
                 delivered += 1
@@ -103,13 +107,10 @@ extension NetworkDevice {
             case .tooSmall:
                 // Section 5.1.6.4: buffers of a driver without mergeable ones must hold any frame. The buffer serves the next one.
                 state.counters.dropped &+= 1
-            case .missing:
-                putFrames(delivered, queue: queue, &queues, at: cycle)
-                return
+            case .missing: return
             }
             state.receive[pair].removeFirst()
         }
-        putFrames(delivered, queue: queue, &queues, at: cycle)
     }
 
     private func count(_ frame: ReceiveQueue.Slot, _ pair: Int) {
@@ -124,13 +125,15 @@ extension NetworkDevice {
     }
 
     /// Takes chains until they hold `bytes`, more than one only if buffers may be merged.
-    private func gatherBuffers(_ pair: Int, _ bytes: UInt64, _ headerBytes: Int, _ queues: inout QueueSet) -> Buffers {
+    private func gatherBuffers(
+        _ pair: Int, _ bytes: UInt64, _ headerBytes: Int, _ queues: inout QueueSet, at cycle: Cycle
+    ) -> Buffers {
         let isMergeable = state.features.contains(.networkMergeableBuffers)
         while state.receive[pair].room < bytes {
             let chains = state.receive[pair].chainCount, segments = state.receive[pair].segmentCount
             if chains > 0, !isMergeable { return .tooSmall }
             guard chains < ReceiveQueue.chainLimit, segments < ReceiveQueue.segmentLimit else { return .tooSmall }
-            guard let chain = takeBuffers(pair, from: segments, &queues) else { return .missing }
+            guard let chain = takeBuffers(pair, from: segments, &queues, at: cycle) else { return .missing }
             // Section 5.1.6.3.1: the first buffer holds the header.
             guard chain.readableBytes == 0, chain.writableBytes >= UInt64(chains == 0 ? headerBytes : 1) else {
                 queues.fail(2 * pair, .requestTooShort(
@@ -145,19 +148,17 @@ extension NetworkDevice {
         return .enough
     }
 
-    /// The next chain; nil, and the driver is asked to notify, if there is none.
-    private func takeBuffers(_ pair: Int, from segment: Int, _ queues: inout QueueSet) -> DescriptorChain? {
+    /// The next chain; nil, and the queue is waited for, if there is none.
+    private func takeBuffers(_ pair: Int, from segment: Int, _ queues: inout QueueSet, at cycle: Cycle) -> DescriptorChain? {
         let queue = 2 * pair
         repeat {
-            let chain = state.receive[pair].segments.withUnsafeMutableBufferPointer {
-                queues.take(queue, from: memory, into: UnsafeMutableBufferPointer(rebasing: $0[segment...]))
-            }
-            if let chain {
+            let room = UnsafeMutableBufferPointer(rebasing: state.receive[pair].allSegments[segment...])
+            if let chain = queues.take(queue, from: memory, into: room) {
                 // Whoever has buffers lying ready need not tell of new ones.
                 queues.disableNotifications(queue, in: memory)
                 return chain
             }
-        } while queues.enableNotifications(queue, in: memory)
+        } while queues.awaitChains(queue, at: cycle, in: memory)
         return nil
     }
 
@@ -168,16 +169,26 @@ extension NetworkDevice {
         // Section 5.1.6.4.1: DATA_VALID says that the device has checked.
         if frame.isChecksumValid, state.features.contains(.networkGuestChecksum) { header.flags = NetworkHeader.dataValid }
         header.buffers = UInt16(truncatingIfNeeded: state.receive[pair].chainCount)
-        header.store(to: UnsafeMutableRawBufferPointer(rebasing: bounce[..<headerBytes]))
         let source = slot(pair, state.receive[pair].place(0))
         let total = headerBytes + frame.length
+        // Most frames go into one buffer, which can be reached in place.
+        let first = state.receive[pair].allSegments[0]
+        if state.receive[pair].segmentCount == 1, Int(first.length) >= total, let target = memory.place(first.address, bytes: total) {
+            header.store(to: UnsafeMutableRawBufferPointer(start: target, count: headerBytes))
+            (target + headerBytes).copyMemory(from: source, byteCount: frame.length)
+            memory.wrote(first.address, bytes: total)
+            let chain = state.receive[pair].chains[0]
+            state.receive[pair].forgetChains()
+            return queues.stage(queue, chain, written: UInt32(truncatingIfNeeded: total), in: memory)
+        }
+        header.store(to: UnsafeMutableRawBufferPointer(rebasing: bounce[..<headerBytes]))
         var done = 0
         var segment = 0
         for number in 0..<state.receive[pair].chainCount {
             let chain = state.receive[pair].chains[number]
             let start = done
             for index in segment..<segment + Int(chain.segments) where done < total {
-                let buffer = state.receive[pair].segments[index]
+                let buffer = state.receive[pair].allSegments[index]
                 var offset: UInt64 = 0
                 while offset < UInt64(buffer.length), done < total {
                     // The header is in one place, the frame in another.
@@ -197,7 +208,7 @@ extension NetworkDevice {
                 }
             }
             segment += Int(chain.segments)
-            guard queues.put(queue, chain, written: UInt32(truncatingIfNeeded: done - start), in: memory) else { return false }
+            guard queues.stage(queue, chain, written: UInt32(truncatingIfNeeded: done - start), in: memory) else { return false }
         }
         state.receive[pair].forgetChains()
         return true

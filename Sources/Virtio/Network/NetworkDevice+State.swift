@@ -76,8 +76,8 @@ extension ReceiveQueue {
             total += Int(chains[index].segments)
         }
         try archive.require(total == segmentCount, "expected the segments of \(chainCount) chains, found \(segmentCount)")
-        for index in 0..<segmentCount { try archive.state(&segments[index]) }
-        if archive.isLoading { room = segments[..<segmentCount].reduce(0) { $0 &+ UInt64($1.length) } }
+        for index in 0..<segmentCount { try archive.state(&allSegments[index]) }
+        if archive.isLoading { room = allSegments[..<segmentCount].reduce(0) { $0 &+ UInt64($1.length) } }
     }
 }
 

@@ -16,7 +16,7 @@ extension NetworkDevice {
                     queues.disableNotifications(queue, in: memory)
                     return serveTransmit(pair)
                 }
-                guard let chain = state.transmit[pair].withNewSegments({ queues.take(queue, from: memory, into: $0) }) else { break }
+                guard let chain = queues.take(queue, from: memory, into: state.transmit[pair].newSegments) else { break }
                 guard chain.readableBytes >= headerBytes else {
                     queues.fail(queue, .requestTooShort(
                         head: chain.head, readable: chain.readableBytes, writable: chain.writableBytes))
@@ -36,7 +36,7 @@ extension NetworkDevice {
                 queues.disableNotifications(queue, in: memory)
                 return
             }
-        } while queues.enableNotifications(queue, in: memory)
+        } while queues.awaitChains(queue, at: cycle, in: memory)
     }
 
     private func report(_ slot: TransmitQueue.Slot, _ pair: Int, _ headerBytes: UInt64, completion: Cycle = 0) -> IORequest {
@@ -82,12 +82,16 @@ extension NetworkDevice {
         for _ in 0..<burst.count {
             let place = state.transmit[pair].place(0)
             let slot = state.transmit[pair].chains[place]
-            if let fault = send(pair, place, slot.chain, headerBytes, at: cycle) { return queues.fail(queue, fault) }
-            guard queues.put(queue, slot.chain, written: 0, in: memory) else { return }
+            if let fault = send(pair, place, slot.chain, headerBytes, at: cycle) {
+                queues.publish(queue, in: memory)
+                return queues.fail(queue, fault)
+            }
+            guard queues.stage(queue, slot.chain, written: 0, in: memory) else { return }
             state.transmit[pair].removeFirst()
             state.inFlight -= 1
             path.observer?.requestCompleted(report(slot, pair, UInt64(headerBytes), completion: cycle))
         }
+        queues.publish(queue, in: memory)
         putFrames(burst.count, queue: queue, &queues, at: cycle)
         if state.transmit[pair].isStalled { take(pair, &queues, at: cycle) }
     }

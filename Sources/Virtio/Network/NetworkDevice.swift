@@ -9,9 +9,12 @@ import Simulation
 /// served together, moves over the link together, and ends with one look at whether the driver wants an interrupt. One burst of a queue is
 /// with a core at a time, so that frames of a queue stay in their order.
 public final class NetworkDevice: DeviceType, NetworkPort {
-    public struct State: Sendable {
-        var transmit: [TransmitQueue]
-        var receive: [ReceiveQueue]
+    public struct State: @unchecked Sendable {
+        // Sendable: used by whoever has the device.
+
+        /// By pair.
+        let transmit: UnsafeMutablePointer<TransmitQueue>
+        let receive: UnsafeMutablePointer<ReceiveQueue>
         var space: NetworkConfigurationSpace
         var features: Features = []
         var filter = ReceiveFilter()
@@ -98,10 +101,15 @@ public final class NetworkDevice: DeviceType, NetworkPort {
         bounce = .allocate(byteCount: NetworkHeader.maximumBytes + configuration.frameBytes, alignment: 64)
         // Pages that no frame has been in cost nothing.
         frameMemory = Self.zeroedMemory(slotBytes * configuration.receiveSlots * pairs)
+        let transmit = UnsafeMutablePointer<TransmitQueue>.allocate(capacity: pairs)
+        let receive = UnsafeMutablePointer<ReceiveQueue>.allocate(capacity: pairs)
+        for pair in 0..<pairs {
+            (transmit + pair).initialize(to: TransmitQueue())
+            (receive + pair).initialize(to: ReceiveQueue(slots: configuration.receiveSlots))
+        }
         storage = .allocate(capacity: 1)
         storage.initialize(to: State(
-            transmit: Array(repeating: TransmitQueue(), count: pairs),
-            receive: Array(repeating: ReceiveQueue(slots: configuration.receiveSlots), count: pairs),
+            transmit: transmit, receive: receive,
             space: NetworkConfigurationSpace(configuration),
             held: Array(repeating: HeldNotification(), count: 2 * pairs + 1)))
     }
@@ -114,6 +122,12 @@ public final class NetworkDevice: DeviceType, NetworkPort {
     deinit {
         bounce.deallocate()
         free(frameMemory)
+        for pair in 0..<configuration.queuePairs {
+            state.transmit[pair].deallocate()
+            state.receive[pair].deallocate()
+        }
+        state.transmit.deallocate()
+        state.receive.deallocate()
         storage.deinitialize(count: 1)
         storage.deallocate()
     }

@@ -1,7 +1,11 @@
 import Simulation
 
 /// A transmit queue's chains in the device, oldest first: `bursts` on the link, then the burst that a core serves, then those that wait.
-struct TransmitQueue: Sendable {
+///
+/// What it holds is in raw memory, which its owner gives back by `deallocate`: each frame passes several times.
+struct TransmitQueue: @unchecked Sendable {
+    // Sendable: used by whoever has the device.
+
     /// Chains that the device takes at a time, and the buffers of one.
     static let slots = 128
     static let segmentsPerSlot = 32
@@ -16,8 +20,8 @@ struct TransmitQueue: Sendable {
         var position: UInt64 = 0
     }
 
-    private(set) var chains: [Slot]
-    private var segments: [Segment]
+    let chains: UnsafeMutablePointer<Slot>
+    private let segments: UnsafeMutablePointer<Segment>
     /// Place of the oldest chain, and how many there are.
     private(set) var first = 0
     private(set) var count = 0
@@ -29,8 +33,16 @@ struct TransmitQueue: Sendable {
     var generation: UInt16 = 0
 
     init() {
-        chains = Array(repeating: Slot(), count: Self.slots)
-        segments = Array(repeating: Segment(address: 0, length: 0, isWritable: false), count: Self.slots * Self.segmentsPerSlot)
+        chains = .allocate(capacity: Self.slots)
+        chains.initialize(repeating: Slot(), count: Self.slots)
+        segments = .allocate(capacity: Self.slots * Self.segmentsPerSlot)
+        segments.initialize(
+            repeating: Segment(address: 0, length: 0, isWritable: false), count: Self.slots * Self.segmentsPerSlot)
+    }
+
+    func deallocate() {
+        chains.deallocate()
+        segments.deallocate()
     }
 
     var isFull: Bool { count == Self.slots }
@@ -39,12 +51,9 @@ struct TransmitQueue: Sendable {
     /// Where chain `number`, counted from the oldest, is.
     func place(_ number: Int) -> Int { (first &+ number) & (Self.slots &- 1) }
 
-    /// Takes a chain's buffers in, in the place after the newest.
-    mutating func withNewSegments<Result>(_ body: (UnsafeMutableBufferPointer<Segment>) -> Result) -> Result {
-        let start = place(count) * Self.segmentsPerSlot
-        return segments.withUnsafeMutableBufferPointer {
-            body(UnsafeMutableBufferPointer(rebasing: $0[start..<start + Self.segmentsPerSlot]))
-        }
+    /// Where a chain's buffers go, in the place after the newest.
+    var newSegments: UnsafeMutableBufferPointer<Segment> {
+        UnsafeMutableBufferPointer(start: segments + place(count) * Self.segmentsPerSlot, count: Self.segmentsPerSlot)
     }
 
     mutating func append(_ slot: Slot) {
@@ -98,8 +107,11 @@ struct TransmitQueue: Sendable {
 }
 
 /// Frames for one receive queue, oldest first: `ready` ones that wait for the driver's buffers, those on the link, the burst that a core
-/// serves, then those that are on the wire or wait. Their bytes are in the device's memory.
-struct ReceiveQueue: Sendable {
+/// serves, then those that are on the wire or wait. Their bytes are in the device's memory; the rest is in raw memory, as a
+/// ``TransmitQueue``'s.
+struct ReceiveQueue: @unchecked Sendable {
+    // Sendable: used by whoever has the device.
+
     struct Slot: Sendable {
         var length = 0
         /// The frame has set out, and has come over the wire.
@@ -118,7 +130,9 @@ struct ReceiveQueue: Sendable {
     static let chainLimit = 64
     static let segmentLimit = 256
 
-    var frames: [Slot]
+    let frames: UnsafeMutablePointer<Slot>
+    /// How many there is room for, a power of two.
+    let capacity: Int
     private(set) var first = 0
     private(set) var count = 0
     var ready = 0
@@ -127,24 +141,37 @@ struct ReceiveQueue: Sendable {
     var generation: UInt16 = 0
 
     /// Chains that were taken for the oldest frame, while they don't suffice.
-    var chains: [DescriptorChain]
+    let chains: UnsafeMutablePointer<DescriptorChain>
     var chainCount = 0
-    var segments: [Segment]
+    private let segments: UnsafeMutablePointer<Segment>
     var segmentCount = 0
     var room: UInt64 = 0
 
     init(slots: Int) {
-        frames = Array(repeating: Slot(), count: slots)
-        chains = Array(repeating: DescriptorChain(head: 0), count: Self.chainLimit)
-        segments = Array(repeating: Segment(address: 0, length: 0, isWritable: true), count: Self.segmentLimit)
+        capacity = slots
+        frames = .allocate(capacity: slots)
+        frames.initialize(repeating: Slot(), count: slots)
+        chains = .allocate(capacity: Self.chainLimit)
+        chains.initialize(repeating: DescriptorChain(head: 0), count: Self.chainLimit)
+        segments = .allocate(capacity: Self.segmentLimit)
+        segments.initialize(repeating: Segment(address: 0, length: 0, isWritable: true), count: Self.segmentLimit)
     }
 
-    var isFull: Bool { count == frames.count }
+    func deallocate() {
+        frames.deallocate()
+        chains.deallocate()
+        segments.deallocate()
+    }
+
+    /// All places for buffers; the first `segmentCount` are in use.
+    var allSegments: UnsafeMutableBufferPointer<Segment> { UnsafeMutableBufferPointer(start: segments, count: Self.segmentLimit) }
+
+    var isFull: Bool { count == capacity }
     var waiting: Int { count - ready - onLink - inService }
     /// When the next frame that no core serves has come over the wire; `Cycle.max` if there is none, or a core looks by itself.
     var nextDue: Cycle { inService == 0 && waiting > 0 ? frames[place(count - waiting)].due : .max }
 
-    func place(_ number: Int) -> Int { (first &+ number) & (frames.count &- 1) }
+    func place(_ number: Int) -> Int { (first &+ number) & (capacity &- 1) }
 
     /// The place that the next frame takes.
     mutating func append(_ slot: Slot) -> Int {
@@ -161,8 +188,8 @@ struct ReceiveQueue: Sendable {
     }
 
     mutating func archivePositions(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.integer(&first, in: 0...frames.count - 1)
-        try archive.integer(&count, in: 0...frames.count)
+        try archive.integer(&first, in: 0...capacity - 1)
+        try archive.integer(&count, in: 0...capacity)
         try archive.integer(&ready, in: 0...count)
         try archive.integer(&onLink, in: 0...count - ready)
         try archive.integer(&inService, in: 0...count - ready - onLink)

@@ -2,10 +2,12 @@ import Glibc
 import Interconnect
 import Registers
 
-/// A driver's memory for tests and benchmarks: one range of DMA addresses, everything else refused and counted.
+/// A driver's memory for tests and benchmarks: one range of DMA addresses, everything else refused and counted. What was reached once is
+/// open to devices, as with a function's domain.
 package final class FlatMemory: DMAPort {
     package let base: UInt64
     package let bytes: UnsafeMutableRawBufferPointer
+    package let translations = TranslationCache()
     /// Transfers and checks refused.
     package private(set) var faults = 0
     package private(set) var written: [Range<UInt64>] = []
@@ -23,7 +25,10 @@ package final class FlatMemory: DMAPort {
     /// Bus mastering: while false, nothing is reachable.
     package var isEnabled: Bool {
         get { control.pointee.isEnabled }
-        set { control.pointee.isEnabled = newValue }
+        set {
+            control.pointee.isEnabled = newValue
+            translations.clear()
+        }
     }
     /// Checks pass for any address, though no transfer does: for lists longer than any memory here.
     package var promisesEverything: Bool {
@@ -42,6 +47,7 @@ package final class FlatMemory: DMAPort {
         self.base = base
         control = .allocate(capacity: 1)
         control.initialize(to: Control())
+        translations.isOpen = true
         bytes = UnsafeMutableRawBufferPointer(start: calloc(count, 1)!, count: count)
         isOwner = true
     }
@@ -52,11 +58,13 @@ package final class FlatMemory: DMAPort {
         self.bytes = bytes
         control = .allocate(capacity: 1)
         control.initialize(to: Control())
+        translations.isOpen = true
         isOwner = false
     }
 
     deinit {
         if isOwner { free(bytes.baseAddress) }
+        translations.deallocate()
         control.deallocate()
     }
 
@@ -82,6 +90,7 @@ package final class FlatMemory: DMAPort {
     package func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? {
         let offset = address &- base
         guard isEnabled, count >= 0, offset <= UInt64(bytes.count), UInt64(bytes.count) &- offset >= UInt64(count) else { return nil }
+        translations.insert(base, count: UInt64(bytes.count), bytes.baseAddress!, isReadable: true, isWritable: true, for: address)
         return bytes.baseAddress! + Int(offset)
     }
 

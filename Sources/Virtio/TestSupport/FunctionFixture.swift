@@ -67,14 +67,15 @@ package class FunctionFixture {
 
     /// - Parameter memory: nil makes one for all queues.
     init(
-        _ type: any DeviceType, number: Int, queueSize: UInt16, queueBytes: UInt64, memory: FlatMemory? = nil, on hardware: FixtureHardware
+        _ type: any DeviceType, number: Int, queueSize: UInt16, queueBytes: UInt64, memory: FlatMemory? = nil,
+        polling: VirtioDevice.Polling = .init(), on hardware: FixtureHardware
     ) {
         self.hardware = hardware
         self.queueBytes = queueBytes
         self.memory = memory ?? FlatMemory(count: Int(queueBytes) * type.queueCount)
         device = VirtioDevice(
-            .init(component: number, owner: .virtualMachine(number), maximumQueueSize: queueSize), type: type, dma: self.memory,
-            on: hardware.scheduler)
+            .init(component: number, owner: .virtualMachine(number), maximumQueueSize: queueSize, polling: polling), type: type,
+            dma: self.memory, on: hardware.scheduler)
         transport = VirtioPCITransport(device, interrupts: interrupts)
     }
 

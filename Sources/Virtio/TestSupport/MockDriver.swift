@@ -10,14 +10,15 @@ package final class MockDriver {
     /// First byte after the queue: free for buffers.
     package let buffers: UInt64
 
-    package private(set) var available: UInt16 = 0
-    package private(set) var reaped: UInt16 = 0
+    // Unchecked, so that a benchmark measures the device and not the checks around these.
+    @exclusivity(unchecked) package private(set) var available: UInt16 = 0
+    @exclusivity(unchecked) package private(set) var reaped: UInt16 = 0
     /// Chains that are available or in the device's hands.
-    package private(set) var outstanding = 0
-    private var free: [UInt16]
+    @exclusivity(unchecked) package private(set) var outstanding = 0
+    @exclusivity(unchecked) private var free: [UInt16]
     /// How many descriptors of the table each head holds.
-    private var held: [UInt16]
-    private var notified: UInt16 = 0
+    @exclusivity(unchecked) private var held: [UInt16]
+    @exclusivity(unchecked) private var notified: UInt16 = 0
 
     package enum Flag {
         package static let next: UInt16 = 1

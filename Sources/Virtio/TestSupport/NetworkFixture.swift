@@ -12,14 +12,16 @@ package final class NetworkFixture: FunctionFixture {
 
     package init(
         _ configuration: NetworkConfiguration = NetworkConfiguration(), backend: any NetworkBackend, number: Int = 1,
-        observer: (any DataPathObserver)? = nil, queueSize: UInt16 = 64, bufferBytes: UInt32 = 2048, on hardware: FixtureHardware? = nil
+        observer: (any DataPathObserver)? = nil, queueSize: UInt16 = 64, bufferBytes: UInt32 = 2048,
+        polling: VirtioDevice.Polling = .init(), on hardware: FixtureHardware? = nil
     ) {
         let hardware = hardware ?? FixtureHardware()
         self.bufferBytes = bufferBytes
         self.queueSize = queueSize
         network = NetworkDevice(configuration, backend: backend, path: hardware.path(observer))
         super.init(
-            network, number: number, queueSize: queueSize, queueBytes: 0x10000 + UInt64(bufferBytes) * UInt64(queueSize), on: hardware)
+            network, number: number, queueSize: queueSize, queueBytes: 0x10000 + UInt64(bufferBytes) * UInt64(queueSize), polling: polling,
+            on: hardware)
     }
 
     package static let usual: Features = [.version1, .networkMAC, .networkStatus, .networkControlQueue, .networkControlReceive]

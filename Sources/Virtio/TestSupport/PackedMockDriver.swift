@@ -34,21 +34,21 @@ package final class PackedMockDriver: QueueDriver {
     package let buffers: UInt64
 
     /// Next place for an available descriptor, and the next used one to look at, each with its wrap counter.
-    package private(set) var next: UInt16 = 0
-    package private(set) var nextWrap = true
-    package private(set) var reaped: UInt16 = 0
-    package private(set) var reapedWrap = true
-    private var freeDescriptors: Int
-    private var freeIDs: [UInt16]
+    @exclusivity(unchecked) package private(set) var next: UInt16 = 0
+    @exclusivity(unchecked) package private(set) var nextWrap = true
+    @exclusivity(unchecked) package private(set) var reaped: UInt16 = 0
+    @exclusivity(unchecked) package private(set) var reapedWrap = true
+    @exclusivity(unchecked) private var freeDescriptors: Int
+    @exclusivity(unchecked) private var freeIDs: [UInt16]
     /// Descriptors of the ring that each buffer ID holds.
-    private var held: [UInt16]
+    @exclusivity(unchecked) private var held: [UInt16]
     /// Used descriptors whose WRITE flag didn't say whether something was written (section 2.8.4).
-    package private(set) var wrongFlags = 0
-    private var notified: UInt16 = 0
-    private var notifiedWrap = true
+    @exclusivity(unchecked) package private(set) var wrongFlags = 0
+    @exclusivity(unchecked) private var notified: UInt16 = 0
+    @exclusivity(unchecked) private var notifiedWrap = true
     /// Free-running: descriptors made available.
-    private var added: UInt32 = 0
-    private var addedWhenNotified: UInt32 = 0
+    @exclusivity(unchecked) private var added: UInt32 = 0
+    @exclusivity(unchecked) private var addedWhenNotified: UInt32 = 0
 
     private enum Flag {
         static let available: UInt16 = 1 << 7

@@ -47,6 +47,9 @@ public struct PackedQueue: Sendable {
     private var considered = Position()
     /// Descriptors that were taken and not given back.
     private var held: UInt16 = 0
+    /// The first used descriptor that was staged, whose flags the driver has yet to see, and these flags.
+    private var unpublished: UInt16?
+    private var unpublishedFlags: UInt16 = 0
     private var notificationsEnabled = true
 
     /// Flags by which a descriptor is available or used, section 2.8.1.
@@ -107,6 +110,8 @@ public struct PackedQueue: Sendable {
         taken = end
         return chain
     }
+
+    public func hasChains(in memory: GuestMemory) throws(QueueFault) -> Bool { try isAvailable(taken, memory) }
 
     /// Whether the driver has made the descriptor at a position available.
     private func isAvailable(_ position: Position, _ memory: GuestMemory) throws(QueueFault) -> Bool {
@@ -175,21 +180,33 @@ public struct PackedQueue: Sendable {
 
     // MARK: Giving chains back
 
-    /// Writes a used descriptor in the place of the oldest that were not given back (section 2.8.5), and skips the chain's others.
-    public mutating func put(id: UInt16, descriptors: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
+    /// Writes a used descriptor in the place of the oldest that were not given back (section 2.8.5), and skips the chain's others. The
+    /// driver, which looks at them in their order, sees it by ``publish(in:)``.
+    public mutating func stage(id: UInt16, descriptors: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
         let address = address(of: used.offset)
-        // Length and buffer ID, bytes 8 to 13 of the descriptor.
-        var body = UInt64(UInt64(written) | UInt64(id) << 32).littleEndian
-        let status = withUnsafeMutableBytes(of: &body) { memory.write(address &+ 8, from: UnsafeRawBufferPointer(rebasing: $0[..<6])) }
-        guard status == .ok else { throw .areaUnreachable(.descriptors, address: address) }
-        // The driver reads them, and the buffers, after the flags (2.8.22): they must be there before.
-        atomicMemoryFence(ordering: .releasing)
         let flags = (used.wrap ? Flag.available | Flag.used : 0) | (written != 0 ? DescriptorFlag.write : 0)
-        guard memory.store(flags, to: address &+ 14) else { throw .areaUnreachable(.descriptors, address: address) }
+        // Bytes 8 to 15 of the descriptor: length, buffer ID, flags. Those of the first one come last, and show all others.
+        var body = (UInt64(written) | UInt64(id) << 32 | UInt64(flags) << 48).littleEndian
+        let bytes = unpublished == nil ? 6 : 8
+        let status = withUnsafeMutableBytes(of: &body) {
+            memory.write(address &+ 8, from: UnsafeRawBufferPointer(rebasing: $0[..<bytes]))
+        }
+        guard status == .ok else { throw .areaUnreachable(.descriptors, address: address) }
+        if unpublished == nil { (unpublished, unpublishedFlags) = (used.offset, flags) }
         // Never more than were taken, whatever a stored snapshot says.
         let count = min(descriptors, held)
         used.advance(by: count, size: layout.size)
         held &-= count
+    }
+
+    /// Shows the driver the descriptors that were staged.
+    public mutating func publish(in memory: GuestMemory) throws(QueueFault) {
+        guard let first = unpublished else { return }
+        // The driver reads descriptors and buffers after the flags (2.8.22): they must be there before.
+        atomicMemoryFence(ordering: .releasing)
+        let address = address(of: first)
+        guard memory.store(unpublishedFlags, to: address &+ 14) else { throw .areaUnreachable(.descriptors, address: address) }
+        unpublished = nil
     }
 
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {

@@ -14,6 +14,8 @@ public struct QueueSet: Sendable {
     public struct Entry: Sendable {
         public internal(set) var layout: QueueLayout
         public internal(set) var ring: Virtqueue?
+        /// While the queue is polled: until when, if nothing comes.
+        var pollEnd: Cycle = 0
 
         public var isEnabled: Bool { ring != nil }
     }
@@ -43,7 +45,11 @@ public struct QueueSet: Sendable {
     var isServing = true
     /// Bit q: queue q alone looks empty.
     private(set) var paused: UInt64 = 0
+    /// Bit q: the device looks at queue q by itself, and has told the driver that it need not notify.
+    private(set) var polled: UInt64 = 0
     public let maximumSize: UInt16
+    /// How long an empty queue is polled; 0: not at all. No part of the queues' own state.
+    var patience: Cycle = 0
     /// No part of the queues' own state.
     var tap = QueueTap()
 
@@ -70,11 +76,29 @@ public struct QueueSet: Sendable {
 
     /// Gives a chain back; false if that failed.
     mutating func put(_ queue: Int, _ chain: DescriptorChain, written: UInt32, in memory: GuestMemory) -> Bool {
+        stage(queue, chain, written: written, in: memory) && publish(queue, in: memory)
+    }
+
+    /// Gives a chain back that the driver sees by ``publish(_:in:)``, which ends every step that stages: false if that failed.
+    mutating func stage(_ queue: Int, _ chain: DescriptorChain, written: UInt32, in memory: GuestMemory) -> Bool {
         guard failure == nil else { return false }
         do throws(QueueFault) {
-            try entries[queue].ring?.put(chain, written: written, in: memory)
+            try entries[queue].ring?.stage(chain, written: written, in: memory)
             touched |= 1 &<< UInt64(queue)
             tell(queue, .completed(head: chain.head, written: written))
+            return true
+        } catch {
+            fail(queue, error)
+            return false
+        }
+    }
+
+    /// Shows the driver what was staged; false if that failed.
+    @discardableResult
+    mutating func publish(_ queue: Int, in memory: GuestMemory) -> Bool {
+        guard failure == nil else { return false }
+        do throws(QueueFault) {
+            try entries[queue].ring?.publish(in: memory)
             return true
         } catch {
             fail(queue, error)
@@ -90,6 +114,57 @@ public struct QueueSet: Sendable {
         guard failure == nil, isServing, paused >> UInt64(queue) & 1 == 0 else { return false }
         do throws(QueueFault) {
             return try entries[queue].ring?.enableNotifications(in: memory) ?? false
+        } catch {
+            fail(queue, error)
+            return false
+        }
+    }
+
+    /// The queue looks empty. From now on the device polls it, or asks for notifications; true if chains came meanwhile.
+    mutating func awaitChains(_ queue: Int, at cycle: Cycle, in memory: GuestMemory) -> Bool {
+        guard patience > 0 else { return enableNotifications(queue, in: memory) }
+        guard failure == nil, isServing, paused >> UInt64(queue) & 1 == 0 else { return false }
+        polled |= 1 &<< UInt64(queue)
+        entries[queue].pollEnd = cycle &+ patience
+        disableNotifications(queue, in: memory)
+        return hasChains(queue, in: memory)
+    }
+
+    /// Looks at the polled queues: those that have chains, which aren't polled any more. Where nothing has come for long, the driver is
+    /// asked to notify.
+    mutating func poll(at cycle: Cycle, in memory: GuestMemory) -> UInt64 {
+        var ready: UInt64 = 0, left = polled
+        while left != 0 {
+            let queue = left.trailingZeroBitCount
+            left &= left &- 1
+            if hasChains(queue, in: memory) {
+                ready |= 1 &<< UInt64(queue)
+            } else if cycle >= entries[queue].pollEnd, endPolling(queue, in: memory) {
+                ready |= 1 &<< UInt64(queue)
+            }
+        }
+        polled &= ~ready
+        return failure == nil ? ready : 0
+    }
+
+    /// Asks for notifications of a queue that is polled; true if chains came meanwhile.
+    private mutating func endPolling(_ queue: Int, in memory: GuestMemory) -> Bool {
+        polled &= ~(1 &<< UInt64(queue))
+        return enableNotifications(queue, in: memory)
+    }
+
+    /// The same for all of a set of queues, which stay as they are.
+    mutating func endPolling(of queues: UInt64 = .max, in memory: GuestMemory) {
+        var left = polled & queues
+        while left != 0 {
+            _ = endPolling(left.trailingZeroBitCount, in: memory)
+            left &= left &- 1
+        }
+    }
+
+    private mutating func hasChains(_ queue: Int, in memory: GuestMemory) -> Bool {
+        do throws(QueueFault) {
+            return try entries[queue].ring?.hasChains(in: memory) ?? false
         } catch {
             fail(queue, error)
             return false
@@ -112,6 +187,7 @@ public struct QueueSet: Sendable {
     /// Stops everything until the next reset.
     mutating func fail(_ queue: Int, _ fault: QueueFault) {
         if failure == nil { failure = Failure(queue: queue, fault: fault) }
+        polled = 0
     }
 
     // MARK: Recording
@@ -172,6 +248,7 @@ public struct QueueSet: Sendable {
         touched &= ~(1 &<< UInt64(queue))
         held &= ~(1 &<< UInt64(queue))
         paused &= ~(1 &<< UInt64(queue))
+        polled &= ~(1 &<< UInt64(queue))
     }
 
     mutating func reset() {
@@ -198,5 +275,11 @@ public struct QueueSet: Sendable {
         try archive.integer(&held, in: 0...mask)
         try archive.flag(&isServing)
         if version >= 2 { try archive.integer(&paused, in: 0...mask) }
+        guard version >= 4 else { return }
+        try archive.integer(&polled, in: 0...mask)
+        for queue in entries.indices where polled >> UInt64(queue) & 1 != 0 {
+            try archive.require(entries[queue].isEnabled, "expected a polled queue to be enabled, found queue \(queue)")
+            try archive.integer(&entries[queue].pollEnd)
+        }
     }
 }

@@ -17,6 +17,10 @@ public struct SplitQueue: Sendable {
     public private(set) var indices = QueueIndices(available: 0, taken: 0, used: 0, notificationsEnabled: true)
     /// `indices.used` when the driver was last considered for an interrupt (the "old" of section 2.7.10's formula).
     private var considered: UInt16 = 0
+    /// The used index that the driver sees: `indices.used`, but for elements that were staged.
+    private var published: UInt16 = 0
+    /// Of the elements staged last, how many nobody was told of.
+    private var untold: UInt16 = 0
 
     /// `VIRTQ_AVAIL_F_NO_INTERRUPT` and `VIRTQ_USED_F_NO_NOTIFY`, sections 2.7.6 and 2.7.8.
     private static let suppress: UInt16 = 1
@@ -39,6 +43,7 @@ public struct SplitQueue: Sendable {
         indices.taken = start.taken
         indices.used = start.used
         considered = start.used
+        published = start.used
     }
 
     /// Saves or replaces the positions; the rest is what the queue was made with.
@@ -48,6 +53,7 @@ public struct SplitQueue: Sendable {
             indices.available &- indices.taken <= layout.size,
             "expected an available index up to \(layout.size) ahead of \(indices.taken), found \(indices.available)")
         try archive.integer(&considered)
+        if archive.isLoading { published = indices.used }
     }
 
     // MARK: Addresses (sections 2.7.5, 2.7.6 and 2.7.8)
@@ -85,6 +91,11 @@ public struct SplitQueue: Sendable {
         return chain
     }
 
+    public mutating func hasChains(in memory: GuestMemory) throws(QueueFault) -> Bool {
+        if indices.taken != indices.available { return true }
+        return try refreshAvailable(memory)
+    }
+
     /// The chain that begins with a descriptor.
     func chain(
         at head: UInt16, from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
@@ -98,6 +109,7 @@ public struct SplitQueue: Sendable {
     mutating func resume(taken: UInt16, used: UInt16) {
         indices = QueueIndices(available: taken, taken: taken, used: used, notificationsEnabled: false)
         considered = used
+        published = used
     }
 
     /// The used ring's index in the driver's memory; nil if it can't be read.
@@ -158,14 +170,39 @@ public struct SplitQueue: Sendable {
 
     // MARK: Giving chains back
 
-    public mutating func put(head: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
+    /// Writes a used element, of which the driver hears by ``publish(in:)``.
+    public mutating func stage(head: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
         let address = usedEntry(indices.used)
         // struct virtq_used_elem: id, then len, both 32 bits wide (2.7.8).
-        guard memory.store(UInt64(head) | UInt64(written) << 32, to: address) else { throw .areaUnreachable(.device, address: address) }
-        // The driver reads buffers and entry after the index (2.7.8.2): they must be there before it.
-        atomicMemoryFence(ordering: .releasing)
-        guard memory.store(indices.used &+ 1, to: usedIndex) else { throw .areaUnreachable(.device, address: usedIndex) }
+        let element = UInt64(head) | UInt64(written) << 32
+        if let place = memory.place(address, bytes: 8) {
+            place.storeBytes(of: element.littleEndian, as: UInt64.self)
+            untold &+= 1
+        } else {
+            tellStaged(memory)
+            guard memory.store(element, to: address) else { throw .areaUnreachable(.device, address: address) }
+        }
         indices.used &+= 1
+    }
+
+    /// Shows the driver the elements that were staged.
+    public mutating func publish(in memory: GuestMemory) throws(QueueFault) {
+        guard published != indices.used else { return }
+        tellStaged(memory)
+        // The driver reads buffers and elements after the index (2.7.8.2): they must be there before it.
+        atomicMemoryFence(ordering: .releasing)
+        guard memory.store(indices.used, to: usedIndex) else { throw .areaUnreachable(.device, address: usedIndex) }
+        published = indices.used
+    }
+
+    /// Tells of the elements that were written in place, all together.
+    private mutating func tellStaged(_ memory: GuestMemory) {
+        guard untold > 0 else { return }
+        let first = indices.used &- untold
+        let beforeWrap = min(untold, layout.size &- (first & mask))
+        memory.wrote(usedEntry(first), bytes: 8 * Int(beforeWrap))
+        if beforeWrap < untold { memory.wrote(usedEntry(first &+ beforeWrap), bytes: 8 * Int(untold &- beforeWrap)) }
+        untold = 0
     }
 
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {

@@ -85,12 +85,18 @@ public struct Virtqueue: Sendable {
     /// Gives a chain back, of which the device wrote the first `written` writable bytes. With VIRTIO_F_IN_ORDER the driver sees it once it
     /// has seen all that were taken before.
     public mutating func put(_ chain: DescriptorChain, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
-        guard order != nil else { return try putIntoRing(chain.head, chain.descriptors, written, memory) }
-        order!.finish(chain, written: written)
-        while let next = order!.popFinished() { try putIntoRing(next.head, next.descriptors, next.written, memory) }
+        try stage(chain, written: written, in: memory)
+        try publish(in: memory)
     }
 
-    private mutating func putIntoRing(
+    /// The same, but the driver sees the chain only after ``publish(in:)``, which has to come before anything else of the machine runs.
+    public mutating func stage(_ chain: DescriptorChain, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
+        guard order != nil else { return try stageInRing(chain.head, chain.descriptors, written, memory) }
+        order!.finish(chain, written: written)
+        while let next = order!.popFinished() { try stageInRing(next.head, next.descriptors, next.written, memory) }
+    }
+
+    private mutating func stageInRing(
         _ head: UInt16, _ descriptors: UInt16, _ written: UInt32, _ memory: GuestMemory
     ) throws(QueueFault) {
         depth -= 1
@@ -98,11 +104,26 @@ public struct Virtqueue: Sendable {
         case .split(var queue):
             defer { ring = .split(queue) }
             inflight?.willGive(back: head)
-            try queue.put(head: head, written: written, in: memory)
+            try queue.stage(head: head, written: written, in: memory)
+            guard inflight != nil else { return }
+            // The table knows of one chain at a time whether the driver has seen it.
+            try queue.publish(in: memory)
             inflight?.gave(back: head, used: queue.indices.used)
         case .packed(var queue):
             defer { ring = .packed(queue) }
-            try queue.put(id: head, descriptors: descriptors, written: written, in: memory)
+            try queue.stage(id: head, descriptors: descriptors, written: written, in: memory)
+        }
+    }
+
+    /// Shows the driver all chains that were staged.
+    public mutating func publish(in memory: GuestMemory) throws(QueueFault) {
+        switch ring {
+        case .split(var queue):
+            defer { ring = .split(queue) }
+            try queue.publish(in: memory)
+        case .packed(var queue):
+            defer { ring = .packed(queue) }
+            try queue.publish(in: memory)
         }
     }
 
@@ -131,6 +152,17 @@ public struct Virtqueue: Sendable {
 
     /// Heads of the chains that were taken and that nobody works on, in the order in which they are to be served.
     var recalled: [UInt16] { backlog.reversed() }
+
+    /// Whether there is a chain to be taken.
+    public mutating func hasChains(in memory: GuestMemory) throws(QueueFault) -> Bool {
+        guard backlog.isEmpty else { return true }
+        switch ring {
+        case .split(var queue):
+            defer { ring = .split(queue) }
+            return try queue.hasChains(in: memory)
+        case .packed(let queue): return try queue.hasChains(in: memory)
+        }
+    }
 
     /// Whether the driver wants an interrupt for what was put since this was last asked.
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {
