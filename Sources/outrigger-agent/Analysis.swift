@@ -18,7 +18,7 @@ struct Analysis: ParsableCommand {
             interval \(decimal(Double(now.analysis.interval) / 1e6, 3)) s, \(now.analysis.intervals) so far; \
             long: \(now.analysis.longIntervals) intervals
             """)
-        for owner in now.owners where owner.analysis != nil {
+        for owner in now.owners where owner.analysis != nil || owner.use != nil {
             print("")
             for line in OwnerDetails(of: owner, in: now).lines { print(line) }
         }

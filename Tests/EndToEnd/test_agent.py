@@ -23,7 +23,7 @@ def test_identify(start):
 
 def test_the_hosts_baseline_reaches_the_firmware(device):
     text = device.agent("baseline", "--interval", "0.05").stdout
-    assert [line.split(":")[0] for line in text.splitlines()] == ["processors", "memory", "block I/O", "network", "waiting"]
+    assert [line.split(":")[0] for line in text.splitlines()] == ["processors", "memory", "block I/O", "network", "waiting", "confidence"]
     with AdminQueue(device) as queue:
         status, _, page = queue.send(command(GET_STATISTICS, data=struct.pack("<HHI", 0, 1, 0)), room=8 + HEADER_BYTES + ENTRY_BYTES)
     assert status == admin.OK

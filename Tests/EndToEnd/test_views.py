@@ -2,11 +2,17 @@
 
 import json
 import re
+import struct
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import admin
+from admin import AdminQueue, command
 from harness import AGENT, BDF, OUTRIGGER, WORKLOADS, complaint, run
+
+
+REPORT_BASELINE = 0x0010
 
 
 @pytest.fixture
@@ -103,6 +109,34 @@ def test_analysis(loaded):
         assert [line.split()[0] for line in lines[5:8]] == ["requests", "read", "written"]
         trusted, intervals = re.match(r"normal trusted to ([\d.]+)%, \d+ of (\d+) intervals were not", lines[8]).groups()
         assert 0 < float(trusted) <= 100 and int(intervals) >= 1
+
+
+def test_the_host_has_a_baseline_too(start):
+    """The host agent's own measurements, one after the other, and then one that is not normal."""
+    device = start("--vfs", "1", pace="lockstep")
+    assert "host" not in [owner["owner"] for owner in page(device)["owners"]]
+    device.agent("baseline", "--interval", 0.02, "--count", 3)
+    (host,) = page(device)["owners"]
+    reported = host["reported"]
+    # Three reports of at most 1/50 of the confidence that one of a second has.
+    assert 0 < reported["confidence_permille"] <= 4
+    assert reported["memory"]["latest"] == pytest.approx(reported["memory"]["normal"], rel=0.1) and reported["memory"]["latest"] > 1 << 20
+    with AdminQueue(device) as queue:
+        def report(processors, memory=4 << 20):
+            data = struct.pack("<IIIIIIIBBBB", 1000 * processors, memory, 100, 100, 8, 16 << 20, 1000, 1, 0, 0, 0)
+            assert queue.send(command(REPORT_BASELINE, data=data), room=8)[0] == admin.OK
+
+        for _ in range(20):
+            report(processors=1)
+        report(processors=8, memory=6 << 20)
+    (host,) = page(device)["owners"]
+    figures = host["reported"]
+    assert figures["confidence_permille"] > 500 and figures["processors"]["latest"] == pytest.approx(8, rel=0.01)
+    assert [name for name, figure in figures.items() if name != "confidence_permille" and figure["anomalous"]] == ["processors"]
+    text = device.agent("analysis").stdout
+    assert re.search(r"^reports  processors 8\.0 \(1\.\d\)!, memory 6\.\dGB \(4\.\dGB\), ", text, re.M), text
+    anomalies = labelled(families(device.agent("metrics").stdout)["outrigger_reported_anomaly"])
+    assert [dict(key)["figure"] for key, value in anomalies.items() if value] == ["processors"]
 
 
 # Prometheus

@@ -102,6 +102,46 @@ public struct MetricAnalysis: WireLayout {
     }
 }
 
+/// What the host last reported of an owner's use, and what is normal of it. All are levels: log2(1 + figure) in 1/2048, in the order of
+/// ``Baseline``: processor (1/1000), memory (KiB), network and block I/O (KiB per second), waiting for processor, memory, I/O (percent).
+public struct ReportedUse: WireLayout {
+    public static let byteCount = 32
+    public static let figures = 7
+
+    public var latest = InlineArray<7, UInt16>(repeating: 0)
+    public var normal = InlineArray<7, UInt16>(repeating: 0)
+    /// In what is normal, in 1/1000.
+    public var confidencePermille: UInt16 = 0
+    /// Figures of the latest report that were not normal, a bit each.
+    public var anomalies: UInt8 = 0
+
+    public init() {}
+
+    public init(decoding bytes: UnsafeRawPointer) {
+        for figure in 0..<Self.figures {
+            latest[figure] = bytes.number(2 &* figure)
+            normal[figure] = bytes.number(14 &+ 2 &* figure)
+        }
+        confidencePermille = bytes.number(28)
+        anomalies = bytes.number(30)
+    }
+
+    public func encode(to bytes: UnsafeMutableRawPointer) {
+        for figure in 0..<Self.figures {
+            bytes.put(latest[figure], 2 &* figure)
+            bytes.put(normal[figure], 14 &+ 2 &* figure)
+        }
+        bytes.put(confidencePermille, 28)
+        bytes.put(anomalies, 30)
+        bytes.zero(31, count: 1)
+    }
+
+    public static func == (a: Self, b: Self) -> Bool {
+        for figure in 0..<figures where a.latest[figure] != b.latest[figure] || a.normal[figure] != b.normal[figure] { return false }
+        return a.confidencePermille == b.confidencePermille && a.anomalies == b.anomalies
+    }
+}
+
 /// What the firmware has found out about an owner.
 public struct AnalysisEntry: WireLayout {
     public static let byteCount = 128
@@ -133,6 +173,7 @@ public struct AnalysisEntry: WireLayout {
     public var requests = MetricAnalysis()
     public var readBytes = MetricAnalysis()
     public var writtenBytes = MetricAnalysis()
+    public var use = ReportedUse()
 
     public init() {}
 
@@ -155,6 +196,7 @@ public struct AnalysisEntry: WireLayout {
         requests = MetricAnalysis(decoding: bytes + 36)
         readBytes = MetricAnalysis(decoding: bytes + 56)
         writtenBytes = MetricAnalysis(decoding: bytes + 76)
+        use = ReportedUse(decoding: bytes + 96)
     }
 
     public func encode(to bytes: UnsafeMutableRawPointer) {
@@ -176,8 +218,8 @@ public struct AnalysisEntry: WireLayout {
         requests.encode(to: bytes + 36)
         readBytes.encode(to: bytes + 56)
         writtenBytes.encode(to: bytes + 76)
+        use.encode(to: bytes + 96)
         bytes.zero(26, count: 2)
-        bytes.zero(96, count: 32)
     }
 
     /// In ``flags``: the latest interval was not normal.

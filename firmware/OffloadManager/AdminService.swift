@@ -216,9 +216,7 @@ extension OffloadManager {
         registers.reportMemory = .init(kib: baseline.memoryKiB)
         registers.reportNetwork = .init(kibPerSecond: baseline.networkKiBPerSecond)
         reported.insert(owner)
-        analysis.take(
-            hint: baseline.blockKiBPerSecond, confidence: baseline.confidencePermille, of: owner,
-            intervalMicroseconds: windowMicroseconds &* analysis.windows)
+        analysis.take(baseline, of: owner, intervalMicroseconds: windowMicroseconds &* analysis.windows)
         return Answer(.ok)
     }
 

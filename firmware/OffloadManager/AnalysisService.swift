@@ -51,6 +51,7 @@ extension OffloadManager {
         entry.requests = metric(.requests, report.latest.0, report.latestLong.0, of: owner)
         entry.readBytes = metric(.readBytes, report.latest.1, report.latestLong.1, of: owner)
         entry.writtenBytes = metric(.writtenBytes, report.latest.2, report.latestLong.2, of: owner)
+        entry.use = analysis.reportedBaseline(of: owner).report
         return entry
     }
 

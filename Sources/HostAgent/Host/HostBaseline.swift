@@ -1,3 +1,4 @@
+import AdminProtocol
 import Glibc
 
 /// What the host itself uses, from /proc: the baseline that the device's analysis starts from.
@@ -89,10 +90,46 @@ public struct HostBaseline: Sendable, Equatable {
         (processorPressure, memoryPressure, ioPressure) = (pressure(0), pressure(1), pressure(2))
     }
 
-    /// Measures for `milliseconds`.
-    public static func measure(milliseconds: UInt64) throws(AgentError) -> HostBaseline {
-        let first = try Sample()
-        usleep(UInt32(milliseconds * 1000))
-        return HostBaseline(from: first, to: try Sample(), milliseconds: milliseconds)
+    /// Measures for `milliseconds`, in slices.
+    public static func measure(milliseconds: UInt64) throws(AgentError) -> (baseline: HostBaseline, confidencePermille: UInt32) {
+        let first = try Sample(), slice = max(milliseconds / UInt64(slices), 1)
+        var samples = [first]
+        for _ in 0..<slices {
+            usleep(UInt32(slice * 1000))
+            samples.append(try Sample())
+        }
+        let parts = zip(samples, samples.dropFirst()).map { HostBaseline(from: $0, to: $1, milliseconds: slice) }
+        let whole = HostBaseline(from: first, to: samples[slices], milliseconds: slice * UInt64(slices))
+        return (whole, confidence(in: parts, milliseconds: milliseconds))
+    }
+
+    private static let slices = 8
+
+    /// How far the mean of measurements can be trusted, in 1/1000: mean / (mean + its standard error), of the processors' use, which is
+    /// never nothing; and less in proportion if they took less than a second, which says little of what is usual.
+    public static func confidence(in parts: [HostBaseline], milliseconds: UInt64) -> UInt32 {
+        let values = parts.map { Double($0.processorPermille) + 1 }
+        guard values.count > 1 else { return 0 }
+        let count = Double(values.count), mean = values.reduce(0, +) / count
+        let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / (count - 1)
+        let steadiness = mean / (mean + (variance / count).squareRoot())
+        return UInt32(1000 * steadiness * min(Double(milliseconds) / 1000, 1))
+    }
+}
+
+extension Baseline {
+    /// What the host measured of itself, as the device takes it.
+    public init(_ host: HostBaseline, confidencePermille: UInt32) {
+        self.init()
+        processorPermille = host.processorPermille * host.processors
+        processors = host.processors
+        memoryKiB = UInt32(clamping: host.memoryUsed)
+        memoryTotalKiB = UInt32(clamping: host.memoryTotal)
+        networkKiBPerSecond = UInt32(clamping: (host.networkReceivedBytes + host.networkSentBytes) / 1024)
+        blockKiBPerSecond = UInt32(clamping: (host.diskReadBytes + host.diskWrittenBytes) / 1024)
+        self.confidencePermille = confidencePermille
+        processorPressure = UInt8(host.processorPressure / 10)
+        memoryPressure = UInt8(host.memoryPressure / 10)
+        ioPressure = UInt8(host.ioPressure / 10)
     }
 }

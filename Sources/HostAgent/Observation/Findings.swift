@@ -31,6 +31,12 @@ enum Findings {
         let value: @Sendable (AnalysisEntry) -> MetricAnalysis
     }
 
+    /// The figures that the host reports: name, and what one is in base units (processors, bytes, bytes a second, parts of the time).
+    static let reported: [(name: String, unit: Double)] = [
+        ("processors", 0.001), ("memory", 1024), ("network", 1024), ("block I/O", 1024), ("waiting for processors", 0.01),
+        ("waiting for memory", 0.01), ("waiting for I/O", 0.01),
+    ]
+
     static let places = ["device", "host"]
     static let componentKinds = ["-", "network", "block", "console"]
     static let componentStates = ["absent", "running", "quiescing", "serialising", "in transit", "restoring"]
@@ -60,4 +66,11 @@ extension ComponentStatus {
     public var kindText: String { Findings.name(kind, of: Findings.componentKinds) }
     /// Somebody uses it.
     public var isInUse: Bool { kind != 0 && (doorbells != 0 || moves != 0) }
+}
+
+extension ReportedUse {
+    /// In base units.
+    func latest(_ figure: Int) -> Double { Findings.amount(latest[figure], unit: Findings.reported[figure].unit) }
+    func normal(_ figure: Int) -> Double { Findings.amount(normal[figure], unit: Findings.reported[figure].unit) }
+    func isAnomalous(_ figure: Int) -> Bool { anomalies >> UInt8(figure) & 1 != 0 }
 }

@@ -23,6 +23,7 @@ extension Observation {
         addDecisions(to: &page)
         addAnalysis(to: &page)
         addForecasts(to: &page)
+        addReports(to: &page)
         addComponents(to: &page)
         return page
     }
@@ -115,6 +116,33 @@ extension Observation {
             .init(["owner": name, "outcome": "held"], UInt64(entry.checked &- min(entry.missed, entry.checked))),
             .init(["owner": name, "outcome": "missed"], UInt64(entry.missed)),
         ] })
+    }
+
+    /// What the host has reported of itself and of virtual machines, and what is normal of it.
+    private func addReports(to page: inout Exposition) {
+        let reports = owners.compactMap { owner in owner.use.map { (name: OwnerFigures.name(owner.number), use: $0) } }
+        func add(_ name: String, _ help: String, _ figures: [(place: Int, resource: String?)]) {
+            page.add(.gauge, name, help, reports.flatMap { owner, use in
+                figures.flatMap { place, resource -> [Exposition.Sample] in
+                    [("latest", use.latest(place)), ("normal", use.normal(place))].map { value, amount in
+                        guard let resource else { return .init(["owner": owner, "value": value], ratio: amount) }
+                        return .init(["owner": owner, "resource": resource, "value": value], ratio: amount)
+                    }
+                }
+            })
+        }
+        add("reported_processors", "Processors that were busy, as the host reports.", [(0, nil)])
+        add("reported_memory_bytes", "Memory in use, as the host reports.", [(1, nil)])
+        add("reported_bytes_per_second", "Network and block I/O, as the host reports.", [(2, "network"), (3, "block")])
+        add("reported_waiting_ratio", "Part of the time in which somebody waited, as the host reports.", [
+            (4, "processors"), (5, "memory"), (6, "block"),
+        ])
+        page.add(.gauge, "reported_anomaly", "1 for what was not normal in the latest report.", reports.flatMap { owner, use in
+            Findings.reported.indices.map { .init(["owner": owner, "figure": Findings.reported[$0].name], is: use.isAnomalous($0)) }
+        })
+        page.add(.gauge, "reported_confidence_ratio", "How far it can be trusted what is normal of the reports.", reports.map {
+            .init(["owner": $0.name], ratio: Double($0.use.confidencePermille) / 1000)
+        })
     }
 
     private func addComponents(to page: inout Exposition) {

@@ -5,7 +5,10 @@ public struct Observation: Sendable {
     /// One owner.
     public struct Owner: Sendable {
         public var statistics: StatisticsEntry
+        /// nil before its first interval.
         public var analysis: AnalysisEntry?
+        /// What was reported of it, nil if nothing was.
+        public var use: ReportedUse?
         public var allocation: Allocation
         /// Of a virtual machine.
         public var component: ComponentStatus?
@@ -14,9 +17,9 @@ public struct Observation: Sendable {
 
         public init(
             statistics: StatisticsEntry, analysis: AnalysisEntry? = nil, allocation: Allocation = Allocation(),
-            component: ComponentStatus? = nil, latency: LatencyHistogram = LatencyHistogram()
+            component: ComponentStatus? = nil, latency: LatencyHistogram = LatencyHistogram(), use: ReportedUse? = nil
         ) {
-            self.statistics = statistics; self.analysis = analysis; self.allocation = allocation
+            self.statistics = statistics; self.analysis = analysis; self.allocation = allocation; self.use = use
             self.component = component; self.latency = latency
         }
 
@@ -53,11 +56,11 @@ public struct Observation: Sendable {
         policies = try client.policies()
         owners = []
         for entry in entries where entry.reads | entry.writes | entry.others != 0 || entry.guaranteePermille != 0 || entry.flags != 0 {
-            let number = Int(entry.owner)
+            let number = Int(entry.owner), found = analysed.first { $0.owner == entry.owner }
             owners.append(Owner(
-                statistics: entry, analysis: analysed.first { $0.owner == entry.owner && $0.intervals > 0 },
+                statistics: entry, analysis: found.flatMap { $0.intervals > 0 ? $0 : nil },
                 allocation: try client.allocation(of: number), component: number == 0 ? nil : try client.component(of: number),
-                latency: try client.latency(of: number)))
+                latency: try client.latency(of: number), use: entry.flags & StatisticsEntry.reported != 0 ? found?.use : nil))
         }
     }
 

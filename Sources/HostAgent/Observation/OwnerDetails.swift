@@ -16,8 +16,29 @@ public struct OwnerDetails {
     public var lines: [String] {
         var lines = ["-- \(OwnerFigures.name(owner.number))", allocation]
         if let entry = owner.analysis { lines += waiting(entry) + demand(entry) + [normal(entry)] }
+        if let use = owner.use { lines.append(contentsOf: text(use)) }
         if let component = owner.component, component.isInUse { lines.append(text(component)) }
         return lines
+    }
+
+    /// What the host has reported, and in brackets what is normal of it.
+    private func text(_ use: ReportedUse) -> [String] {
+        func figure(_ place: Int) -> String {
+            func text(_ value: Double) -> String {
+                switch place {
+                case 0: decimal(value, 1)
+                case 1: short(value) + "B"
+                case 2, 3: short(value) + "B/s"
+                default: percent(Int(value * 1000))
+                }
+            }
+            return "\(text(use.latest(place))) (\(text(use.normal(place))))\(use.isAnomalous(place) ? "!" : "")"
+        }
+        return [
+            "reports  processors \(figure(0)), memory \(figure(1)), network \(figure(2)), block I/O \(figure(3))",
+            "         waiting for processors \(figure(4)), memory \(figure(5)), I/O \(figure(6)); normal trusted to "
+                + percent(use.confidencePermille),
+        ]
     }
 
     private var allocation: String {

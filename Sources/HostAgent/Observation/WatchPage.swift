@@ -100,7 +100,7 @@ public struct WatchPage: LivePage {
         lines.append(style.bold(table.heading))
         for owner in owners[first..<first + ownerRows] {
             let line = table.line(cells(owner))
-            let isAnomalous = owner.analysis?.isAnomalous ?? false
+            let isAnomalous = owner.analysis?.isAnomalous ?? false || owner.use?.anomalies ?? 0 != 0
             lines.append(height != nil && owner.number == chosen?.number ? style.title(line) : isAnomalous ? style.warning(line) : line)
         }
         if owners.isEmpty { lines.append("nobody has asked anything of the device yet".cut(wide)) }
@@ -194,6 +194,13 @@ public struct WatchPage: LivePage {
             if let cycles = progress.latency(of: owner, permille: permille) { members.append((name, .number(cycles))) }
         }
         if let entry = owner.analysis { members.append(("analysis", json(entry))) }
+        if let use = owner.use {
+            members.append(("reported", .object(Findings.reported.enumerated().map { place, figure in
+                (figure.name.map { $0.isLetter ? String($0) : "_" }.joined(), .object([
+                    ("latest", .real(use.latest(place))), ("normal", .real(use.normal(place))), ("anomalous", .flag(use.isAnomalous(place))),
+                ]))
+            } + [("confidence_permille", .number(UInt64(use.confidencePermille)))])))
+        }
         if let component = owner.component, component.isInUse {
             members.append(("component", .object([
                 ("at", .string(component.placeText)), ("kind", .string(component.kindText)), ("state", .string(component.stateText)),

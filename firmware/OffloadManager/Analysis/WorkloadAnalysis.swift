@@ -1,3 +1,4 @@
+import AdminProtocol
 import Hardware
 import PolicyEngine
 
@@ -54,6 +55,7 @@ public struct WorkloadAnalysis: ~Copyable {
     private let states: Table<OwnerState>
     private let reports: Table<Report>
     private let baselines: Table<OwnerBaseline>
+    private let reported: Table<ReportedBaseline>
     /// Forecasts of the next interval, and of the next ten.
     public private(set) var next: DemandPredictor
     public private(set) var nextLong: DemandPredictor
@@ -79,6 +81,7 @@ public struct WorkloadAnalysis: ~Copyable {
         states = arena.table(of: Self.owners, repeating: OwnerState())
         reports = arena.table(of: Self.owners, repeating: Report())
         baselines = arena.table(of: Self.owners, repeating: OwnerBaseline())
+        reported = arena.table(of: Self.owners, repeating: ReportedBaseline())
         next = DemandPredictor(owners: Self.owners, in: &arena)
         nextLong = DemandPredictor(owners: Self.owners, in: &arena)
     }
@@ -87,6 +90,7 @@ public struct WorkloadAnalysis: ~Copyable {
 
     public func report(of owner: Int) -> Report { reports[owner] }
     public func baseline(of owner: Int) -> OwnerBaseline { baselines[owner] }
+    public func reportedBaseline(of owner: Int) -> ReportedBaseline { reported[owner] }
 
     /// What the policies are told of an owner's next interval: nothing while the predictors are off or know too little of it.
     public func forecast(of owner: Int) -> DemandForecast {
@@ -131,12 +135,13 @@ public struct WorkloadAnalysis: ~Copyable {
         nextLong.use(experts)
     }
 
-    /// What the host has measured of an owner.
-    public func take(hint kibPerSecond: UInt32, confidence permille: UInt32, of owner: Int, intervalMicroseconds: UInt32) {
+    /// Takes what the host has measured of an owner, of which its block I/O is the first word about the owner's own baseline.
+    public func take(_ report: Baseline, of owner: Int, intervalMicroseconds: UInt32) {
+        reported[owner].learn(report)
         // 1024 / 1,000,000 bytes, half of them in each direction.
-        let bytes = UInt64(kibPerSecond) &* UInt64(intervalMicroseconds) / 1953
+        let bytes = UInt64(report.blockKiBPerSecond) &* UInt64(intervalMicroseconds) / 1953
         baselines[owner].take(
-            hint: Level.of(bytes, unit: DemandMetric.readBytes.unit), confidence: UInt16(truncatingIfNeeded: permille))
+            hint: Level.of(bytes, unit: DemandMetric.readBytes.unit), confidence: UInt16(truncatingIfNeeded: report.confidencePermille))
     }
 
     private mutating func forget(_ owner: Int) {
