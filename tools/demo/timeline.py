@@ -5,7 +5,7 @@ import math
 
 # Colours that people with any colour vision tell apart (Okabe and Ito).
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#000000"]
-WIDTH, LEFT, RIGHT, GAP = 1000, 84, 16, 34
+WIDTH, LEFT, RIGHT, GAP = 1000, 84, 24, 34
 
 
 class Panel:
@@ -48,7 +48,7 @@ class Panel:
 
 
 def number(value):
-    return f"{value:.1f}".rstrip("0").rstrip(".")
+    return f"{value:.4g}"
 
 
 def draw(title, legend, panels, seconds):
@@ -61,7 +61,7 @@ def draw(title, legend, panels, seconds):
     text(LEFT, 20, title, 15, extra=' font-weight="bold"')
     x = LEFT
     for name, colour, kind in legend:
-        width = 34 + 6.6 * len(name)
+        width = 44 + 6.8 * len(name)
         if x + width > WIDTH - RIGHT:
             x, top = LEFT, top + 18
         if kind == "band":
@@ -96,7 +96,8 @@ def draw(title, legend, panels, seconds):
     text(LEFT + inner / 2, top + 32, "device time", 12, "middle")
     height = top + 44
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="sans-serif">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>', *parts, "</svg>", ""])
 
 

@@ -10,6 +10,8 @@ public struct Observation: Sendable {
         /// What was reported of it, nil if nothing was.
         public var use: ReportedUse?
         public var allocation: Allocation
+        /// What the host wants for it.
+        public var terms: ServiceTerms
         /// Of a virtual machine.
         public var component: ComponentStatus?
         /// Since power-on.
@@ -17,8 +19,10 @@ public struct Observation: Sendable {
 
         public init(
             statistics: StatisticsEntry, analysis: AnalysisEntry? = nil, allocation: Allocation = Allocation(),
-            component: ComponentStatus? = nil, latency: LatencyHistogram = LatencyHistogram(), use: ReportedUse? = nil
+            component: ComponentStatus? = nil, latency: LatencyHistogram = LatencyHistogram(), use: ReportedUse? = nil,
+            terms: ServiceTerms = ServiceTerms()
         ) {
+            self.terms = terms
             self.statistics = statistics; self.analysis = analysis; self.allocation = allocation; self.use = use
             self.component = component; self.latency = latency
         }
@@ -60,7 +64,8 @@ public struct Observation: Sendable {
             owners.append(Owner(
                 statistics: entry, analysis: found.flatMap { $0.intervals > 0 ? $0 : nil },
                 allocation: try client.allocation(of: number), component: number == 0 ? nil : try client.component(of: number),
-                latency: try client.latency(of: number), use: entry.flags & StatisticsEntry.reported != 0 ? found?.use : nil))
+                latency: try client.latency(of: number), use: entry.flags & StatisticsEntry.reported != 0 ? found?.use : nil,
+                terms: try client.terms(of: number)))
         }
     }
 

@@ -15,6 +15,7 @@ public struct OwnerDetails {
 
     public var lines: [String] {
         var lines = ["-- \(OwnerFigures.name(owner.number))", allocation]
+        if owner.terms != ServiceTerms() { lines.append(terms) }
         if let entry = owner.analysis { lines += waiting(entry) + demand(entry) + [normal(entry)] }
         if let use = owner.use { lines.append(contentsOf: text(use)) }
         if let component = owner.component, component.isInUse { lines.append(text(component)) }
@@ -47,6 +48,15 @@ public struct OwnerDetails {
         return "has    share \(percent(has.guaranteePermille)), weight \(has.weight), limit \(limit), "
             + "\(has.serviceCores) cores, \(has.memoryBlocks) blocks, \(has.gpuSlots) GPU, \(has.fpgaSlots) FPGA"
             + (owner.statistics.flags & StatisticsEntry.pinned != 0 ? ", pinned" : "")
+    }
+
+    /// What the host wants for it.
+    private var terms: String {
+        let terms = owner.terms
+        return "wants  latency \(terms.latencyMicroseconds == 0 ? "any" : duration(Double(terms.latencyMicroseconds) * 1000)); "
+            + "expected \(terms.expectedCores) cores, \(terms.expectedMemoryBlocks) blocks, \(terms.expectedGPUSlots) GPU, "
+            + "\(terms.expectedFPGASlots) FPGA; least \(percent(terms.leastPermille)), \(terms.leastCores) cores, "
+            + "\(terms.leastMemoryBlocks) blocks"
     }
 
     private func waiting(_ entry: AnalysisEntry) -> [String] {

@@ -187,6 +187,10 @@ public struct WatchPage: LivePage {
                 ("fpga_slots", .number(UInt64(allocation.fpgaSlots))),
                 ("pinned", .flag(owner.statistics.flags & StatisticsEntry.pinned != 0)),
             ])),
+            ("wants", .object([
+                ("latency_microseconds", .number(UInt64(owner.terms.latencyMicroseconds))),
+                ("least_permille", .number(UInt64(owner.terms.leastPermille))),
+            ])),
             ("demand_bytes_per_microsecond", .number(UInt64(owner.statistics.demand))),
             ("requests_per_second", .real(progress.requests(of: owner))), ("bytes_per_second", .real(progress.bytes(of: owner))),
         ]
@@ -197,7 +201,8 @@ public struct WatchPage: LivePage {
         if let use = owner.use {
             members.append(("reported", .object(Findings.reported.enumerated().map { place, figure in
                 (figure.name.map { $0.isLetter ? String($0) : "_" }.joined(), .object([
-                    ("latest", .real(use.latest(place))), ("normal", .real(use.normal(place))), ("anomalous", .flag(use.isAnomalous(place))),
+                    ("latest", .real(use.latest(place))), ("normal", .real(use.normal(place))),
+                    ("anomalous", .flag(use.isAnomalous(place))),
                 ]))
             } + [("confidence_permille", .number(UInt64(use.confidencePermille)))])))
         }
