@@ -49,7 +49,7 @@ public struct CoincidentEvents: Sendable {
 /// finds it: a store or two in place of a call, for every access of a device that is traced.
 @frozen public struct RegisterTap: Sendable {
     /// The register in bits 0 to 15, ``RegisterBlock/number`` and on from there; the element in bits 16 to 31; the first byte of the
-    /// register that was accessed in bits 59 to 61. ``none`` until an access meets a register.
+    /// register that was accessed in bits 61 to 63. ``none`` until an access meets a register.
     public var place: UInt64
     /// The register's value before and after; the same where the access was refused.
     public var old: UInt64
@@ -57,7 +57,7 @@ public struct CoincidentEvents: Sendable {
 
     /// No register: an unmapped address, or a memory window.
     @inlinable public static var none: UInt64 { 0xffff }
-    @inlinable public static var byteShift: UInt64 { 59 }
+    @inlinable public static var byteShift: UInt64 { 61 }
 
     @inlinable public var register: UInt16 { UInt16(truncatingIfNeeded: place) }
     @inlinable public var element: UInt16 { UInt16(truncatingIfNeeded: place >> 16) }

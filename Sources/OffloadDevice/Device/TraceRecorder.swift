@@ -10,9 +10,10 @@ import Tracing
 final class TraceRecorder {
     /// In raw memory: with a trace on, every register access passes here twice.
     private struct State {
+        /// What the access that is under way has met.
+        var tap = RegisterTap()
         var isRecording = false
-        var hasListener = false
-        /// Of `writer`, which keeps it.
+        /// Of `writer`, which keeps it, while nobody else is to be told.
         var producer: UnsafeMutablePointer<EventProducer>?
         /// Cycle at which the access that is under way was issued.
         var issued: UInt64 = 0
@@ -20,7 +21,7 @@ final class TraceRecorder {
 
     private let state: UnsafeMutablePointer<State>
     /// Where register blocks leave what the access that is under way has met.
-    let tap: UnsafeMutablePointer<RegisterTap>
+    var tap: UnsafeMutablePointer<RegisterTap> { withUnsafeMutablePointer(to: &state.pointee.tap) { $0 } }
 
     /// Takes the trace while set.
     var writer: TraceWriter? { didSet { update() } }
@@ -42,19 +43,14 @@ final class TraceRecorder {
         firmwareTrace = FirmwareTrace(in: memory)
         state = .allocate(capacity: 1)
         state.initialize(to: State())
-        tap = .allocate(capacity: 1)
-        tap.initialize(to: RegisterTap())
     }
 
-    deinit {
-        tap.deallocate()
-        state.deallocate()
-    }
+    deinit { state.deallocate() }
 
     private func update() {
-        state.pointee.producer = writer?.producer
-        state.pointee.hasListener = listener != nil || coverage != nil
-        let isRecording = writer != nil || state.pointee.hasListener
+        let hasListener = listener != nil || coverage != nil
+        state.pointee.producer = hasListener ? nil : writer?.producer
+        let isRecording = writer != nil || hasListener
         guard isRecording != state.pointee.isRecording else { return }
         state.pointee.isRecording = isRecording
         onChange?(isRecording)
@@ -73,7 +69,7 @@ final class TraceRecorder {
 
     /// An access is about to be made.
     @inline(__always) func begin(at issued: UInt64) {
-        tap.pointee.place = RegisterTap.none
+        state.pointee.tap.place = RegisterTap.none
         state.pointee.issued = issued
     }
 
@@ -83,15 +79,14 @@ final class TraceRecorder {
     /// The access has come back. `inout`: passed otherwise, it would be copied, which costs more than all that is done with it.
     @inline(__always)
     func finish(_ access: inout BusAccess, address: UInt64, bus: DeviceBus, issued: UInt64, status: BusStatus) {
-        if let producer = state.pointee.producer {
-            producer.pointee.append(RawEvent(&access, address: address, bus: bus.rawValue, issued: issued, status: status, tap: tap))
-        }
-        if state.pointee.hasListener { tell(&access, address, bus, issued, status) }
+        guard let producer = state.pointee.producer else { return tell(&access, address, bus, issued, status) }
+        producer.pointee.append(RawEvent(&access, address: address, bus: bus.rawValue, issued: issued, status: status, tap: tap))
     }
 
     @inline(never)
     private func tell(_ access: inout BusAccess, _ address: UInt64, _ bus: DeviceBus, _ issued: UInt64, _ status: BusStatus) {
         let event = RawEvent(&access, address: address, bus: bus.rawValue, issued: issued, status: status, tap: tap)
+        writer?.producer.pointee.append(event)
         guard let event = event.event() else { return }
         listener?(event)
         if let coverage, case .access(let event) = event { coverage.add(event) }

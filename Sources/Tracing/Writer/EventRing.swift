@@ -7,9 +7,9 @@ import Synchronization
 @usableFromInline final class EventRing: @unchecked Sendable {
     // Sendable: slots from `tail` to `head` are the writer's, the others the machine's; the mutable properties are under `monitor`.
 
-    static let capacity: UInt64 = 1 << 17
+    static let capacity: UInt64 = 1 << 15
     /// So many events wake the writer, and are given back at once: few enough that it keeps up, many enough that waking costs nothing.
-    static let chunk: UInt64 = 1 << 14
+    static let chunk: UInt64 = 1 << 12
 
     /// The machine's end.
     let producer: UnsafeMutablePointer<EventProducer>
@@ -27,12 +27,14 @@ import Synchronization
 
     init() {
         slots = .allocate(capacity: Int(Self.capacity))
+        // The machine is spared the page faults.
+        slots.initialize(repeating: .zero, count: Int(Self.capacity))
         head = .allocate(capacity: 1)
         head.initialize(to: Atomic(0))
         tail = .allocate(capacity: 1)
         tail.initialize(to: Atomic(0))
         producer = .allocate(capacity: 1)
-        producer.initialize(to: EventProducer(slots, mask: Self.capacity - 1, stop: Self.chunk, head, self))
+        producer.initialize(to: EventProducer(slots, head, self))
     }
 
     deinit {
@@ -45,8 +47,7 @@ import Synchronization
     // MARK: The machine's end
 
     /// The machine has stored all before `next`: wakes the writer, and waits until the next chunk is free.
-    /// - Returns: the end of that chunk.
-    func makeRoom(_ next: UInt64) -> UInt64 {
+    func makeRoom(_ next: UInt64) {
         monitor.lock()
         defer { monitor.unlock() }
         if isAsleep { monitor.notify() }
@@ -56,7 +57,6 @@ import Synchronization
             monitor.wait()
         }
         isProducerWaiting = false
-        return next &+ Self.chunk
     }
 
     /// Has the writer look at what there is now, without waiting for a whole chunk.
@@ -108,49 +108,62 @@ import Synchronization
 /// The machine's end of an ``EventRing``, in raw memory: a few stores for an event. Whoever uses it holds the machine's lock.
 @frozen public struct EventProducer {
     @usableFromInline let slots: UnsafeMutablePointer<RawEvent>
-    @usableFromInline let mask: UInt64
-    /// Events stored, ever.
-    @usableFromInline var next: UInt64 = 0
+    /// Where the next event goes.
+    @usableFromInline var slot: UnsafeMutablePointer<RawEvent>
     /// Room was made up to here.
-    @usableFromInline var stop: UInt64
+    @usableFromInline var end: UnsafeMutablePointer<RawEvent>
+    /// Written here alone.
     @usableFromInline let head: UnsafeMutablePointer<Atomic<UInt64>>
     /// Owned by the writer, which owns this too.
     @usableFromInline let ring: Unmanaged<EventRing>
 
-    init(
-        _ slots: UnsafeMutablePointer<RawEvent>, mask: UInt64, stop: UInt64, _ head: UnsafeMutablePointer<Atomic<UInt64>>, _ ring: EventRing
-    ) {
-        self.slots = slots; self.mask = mask; self.stop = stop; self.head = head; self.ring = .passUnretained(ring)
+    init(_ slots: UnsafeMutablePointer<RawEvent>, _ head: UnsafeMutablePointer<Atomic<UInt64>>, _ ring: EventRing) {
+        self.slots = slots; self.head = head; self.ring = .passUnretained(ring)
+        slot = slots
+        end = slots + Int(EventRing.chunk)
     }
 
     /// Stores an event of one slot.
     @inlinable @inline(__always)
     public mutating func append(_ event: RawEvent) {
-        let slot = slots + Int(truncatingIfNeeded: next & mask)
-        slot.pointee = event
-        next &+= 1
-        head.pointee.store(next, ordering: .releasing)
-        if next == stop { makeRoom() }
-    }
-
-    @usableFromInline @inline(never)
-    mutating func makeRoom() {
-        stop = ring._withUnsafeGuaranteedRef { $0.makeRoom(next) }
+        put(event)
+        publish(1)
+        if slot == end { makeRoom() }
     }
 
     /// Stores an event, and what follows it; the writer sees them all or none.
     mutating func append(_ event: RawEvent, tail: [UInt8]) {
+        var count: UInt64 = 1
         put(event)
         for start in stride(from: 0, to: tail.count, by: RawEvent.stride) {
-            var slot = RawEvent.zero
-            withUnsafeMutableBytes(of: &slot) { $0.copyBytes(from: tail[start..<min(start + RawEvent.stride, tail.count)]) }
-            put(slot)
+            if slot == end { makeRoom(after: count) }
+            var rest = RawEvent.zero
+            withUnsafeMutableBytes(of: &rest) { $0.copyBytes(from: tail[start..<min(start + RawEvent.stride, tail.count)]) }
+            put(rest)
+            count += 1
         }
-        head.pointee.store(next, ordering: .releasing)
+        publish(count)
+        if slot == end { makeRoom() }
     }
-    private mutating func put(_ event: RawEvent) {
-        slots[Int(truncatingIfNeeded: next & mask)] = event
-        next &+= 1
-        if next == stop { makeRoom() }
+
+    @inlinable @inline(__always)
+    mutating func put(_ event: RawEvent) {
+        slot.pointee = event
+        slot += 1
+    }
+
+    /// The writer may have so many more.
+    @inlinable @inline(__always)
+    func publish(_ count: UInt64) {
+        head.pointee.store(head.pointee.load(ordering: .relaxed) &+ count, ordering: .releasing)
+    }
+
+    /// - Parameter unpublished: slots before `slot` that the writer can't see yet.
+    @usableFromInline @inline(never)
+    mutating func makeRoom(after unpublished: UInt64 = 0) {
+        let stored = head.pointee.load(ordering: .relaxed) &+ unpublished
+        ring._withUnsafeGuaranteedRef { $0.makeRoom(stored) }
+        if slot == slots + Int(EventRing.capacity) { slot = slots }
+        end = slot + Int(EventRing.chunk)
     }
 }

@@ -26,7 +26,7 @@ import Registers
     /// Element; bus of an access without a register; wire, vector, queue.
     var element: UInt16 { UInt16(truncatingIfNeeded: place >> 16) }
     var initiator: UInt16 { UInt16(truncatingIfNeeded: place >> 32) }
-    /// From bit 0: kind (4), write or level (1), log2 of the size (2), status or step (4), first byte in the register (3).
+    /// From bit 0: kind (4), write or level (1), size (4), status or step (4), first byte in the register (3).
     var bits: UInt16 { UInt16(truncatingIfNeeded: place >> 48) }
 
     /// What it is; the number is part of the hash.
@@ -34,7 +34,7 @@ import Registers
         case register = 0, elsewhere, line, message, lineMessage, trap, dma, queue, fault, text, record
     }
 
-    @usableFromInline static let writeBit: UInt16 = 1 << 4, sizeShift: UInt16 = 5, statusShift: UInt16 = 7, byteShift: UInt16 = 11
+    @usableFromInline static let writeBit: UInt16 = 1 << 4, sizeShift: UInt16 = 5, statusShift: UInt16 = 9, byteShift: UInt16 = 13
 
     @inlinable @inline(__always)
     init(
@@ -54,8 +54,7 @@ import Registers
         _ access: inout BusAccess, address: UInt64, bus: Int, issued: UInt64, status: BusStatus, tap: UnsafePointer<RegisterTap>
     ) {
         let waited = access.time &- issued
-        // Sizes are 1, 2, 4 and 8: the logarithm of those.
-        var bits = (access.isWrite ? Self.writeBit : 0) | UInt16(access.size.trailingZeroBitCount & 3) &<< Self.sizeShift
+        var bits = (access.isWrite ? Self.writeBit : 0) | UInt16(access.size & 0xf) &<< Self.sizeShift
             | UInt16(status.rawValue) &<< Self.statusShift
         time = issued
         // The tap has register, element and byte where they are here.
@@ -79,9 +78,10 @@ import Registers
 
     var kind: Kind? { Kind(rawValue: bits & 0xf) }
     var isSet: Bool { bits & Self.writeBit != 0 }
-    var size: UInt8 { 1 << UInt8((bits >> Self.sizeShift) & 3) }
+    /// Bytes of an access: 1, 2, 4 or 8.
+    var size: UInt8 { UInt8((bits >> Self.sizeShift) & 0xf) }
     /// As a trace numbers operations: log2 of the size, and 4 for a write.
-    var operation: UInt8 { UInt8((bits >> Self.sizeShift) & 3) | (isSet ? 4 : 0) }
+    var operation: UInt8 { UInt8(size.trailingZeroBitCount & 3) | (isSet ? 4 : 0) }
     var status: UInt8 { UInt8((bits >> Self.statusShift) & 0xf) }
     var byte: UInt8 { UInt8((bits >> Self.byteShift) & 7) }
 
