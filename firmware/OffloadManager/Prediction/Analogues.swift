@@ -14,16 +14,19 @@ struct Analogues {
     static let choices = 9
     /// Differences count up to four octaves.
     static let mostDifference: Int32 = 4 &<< 8
-    private static let farthest = UInt32(16 &* mostDifference) &<< 16
+    private static let farthest = UInt16(16 &* mostDifference)
 
     /// Signals in octaves/256, the newest at `head`, stored twice `places` apart, so that every span of `places` is in one piece.
     private let signals: Table<Int16>
-    /// Of each lag: the distance in the upper half, the lag in the lower, so that they can be put in order as they are.
-    private let distances: Table<UInt32>
+    /// Of each lag.
+    private let distances: Table<UInt16>
+    /// The lags of least distance at the latest value.
+    private let chosen: Table<UInt8>
 
     init(owners: Int, in arena: inout Arena) {
         signals = arena.table(of: owners &* 2 &* Self.places, repeating: 0)
         distances = arena.table(of: owners &* Self.places, repeating: 0)
+        chosen = arena.table(of: owners &* Self.choices, repeating: 0)
     }
 
     /// Takes in a value.
@@ -38,33 +41,86 @@ struct Analogues {
         let known = Int(min(count, UInt32(Self.places &- 1)))
         let distance = distances.part(owner, of: Self.places)
         // A lag that has become known with this value.
-        if count < Self.places { distance[known] = Self.farthest | UInt32(truncatingIfNeeded: known) }
+        if count < Self.places { distance[known] = Self.farthest }
         guard known >= Self.choices else { return }
 
-        var best = InlineArray<9, UInt32>(repeating: .max)
-        var worst = UInt32.max
-        let past = signals + head
-        for lag in 1...known {
+        var past = UnsafePointer(signals + head), place = distance
+        @inline(__always) func updated(_ lag: Int) -> UInt32 {
             let difference = signal &- Int32(past[lag])
             let gain = UInt32(bitPattern: min(max(difference, 0 &- difference), Self.mostDifference))
-            let entry = distance[lag] &+ (gain &- (distance[lag] &>> 20)) &<< 16
-            distance[lag] = entry
-            if entry < worst { worst = Self.insert(entry, into: &best) }
+            let distance = UInt32(place[lag])
+            return distance &- distance &>> 4 &+ gain
         }
-        // What is more than twice as far as the nearest is no analogue: the nearest stands in for it.
-        let reach = (best[0] &>> 16) &* 2
-        for place in 0..<Self.choices { lags[place] = best[best[place] &>> 16 <= reach ? place : 0] & 0xffff }
+        // Those that were nearest still are near: what is farther than all of them is none of the nearest now.
+        let chosen = chosen.part(owner, of: Self.choices)
+        if known == Self.choices {
+            for place in 0..<Self.choices { chosen[place] = UInt8(truncatingIfNeeded: place &+ 1) }
+        }
+        var reach: UInt32 = 0
+        for place in 0..<Self.choices { reach = max(reach, updated(Int(chosen[place]))) }
+
+        var nearest = Nearest()
+        var lag: UInt32 = 1
+        @inline(__always) func update(_ next: Int) {
+            let distance = updated(next)
+            place[next] = UInt16(truncatingIfNeeded: distance)
+            if _slowPath(distance <= reach) {
+                reach = min(reach, nearest.insert(distance, lag &+ UInt32(truncatingIfNeeded: next &- 1)))
+            }
+        }
+        // Two at a time: the loop itself would be a fifth of what this costs.
+        if known & 1 != 0 {
+            update(1)
+            past += 1
+            place += 1
+            lag &+= 1
+        }
+        while lag < known {
+            update(1)
+            update(2)
+            past += 2
+            place += 2
+            lag &+= 2
+        }
+        nearest.remember(in: chosen)
+        nearest.choose(&lags)
     }
 
-    /// Puts an entry in its place and drops the last one.
-    /// - Returns: the new last one.
-    @inline(__always) private static func insert(_ entry: UInt32, into best: inout InlineArray<9, UInt32>) -> UInt32 {
-        var place = choices &- 1
-        while place > 0, best[unchecked: place &- 1] > entry {
-            best[unchecked: place] = best[unchecked: place &- 1]
-            place &-= 1
+    /// The lags of least distance, so far.
+    private struct Nearest {
+        /// In order: the distance in the upper half, the lag in the lower.
+        private(set) var entries = InlineArray<9, UInt32>(repeating: .max)
+        private var count = 0
+
+        func remember(in chosen: UnsafeMutablePointer<UInt8>) {
+            for place in 0..<choices { chosen[place] = UInt8(truncatingIfNeeded: entries[unchecked: place]) }
         }
-        best[unchecked: place] = entry
-        return best[unchecked: choices &- 1]
+
+        /// What is more than twice as far as the nearest is no analogue: the nearest stands in for it.
+        func choose(_ lags: inout InlineArray<9, UInt32>) {
+            let first = entries[unchecked: 0], farthest = (first &>> 16) &* 2
+            for place in 0..<choices {
+                let entry = entries[unchecked: place]
+                lags[unchecked: place] = (entry &>> 16 <= farthest ? entry : first) & 0xffff
+            }
+        }
+
+        /// - Returns: what is farther than that is none of them.
+        @inline(never) mutating func insert(_ distance: UInt32, _ lag: UInt32) -> UInt32 {
+            let entry = distance &<< 16 | lag
+            var place = choices &- 1
+            if count < choices {
+                place = count
+                count &+= 1
+            } else if entry > entries[unchecked: place] {
+                return entries[unchecked: place] &>> 16
+            }
+            while place > 0, entries[unchecked: place &- 1] > entry {
+                entries[unchecked: place] = entries[unchecked: place &- 1]
+                place &-= 1
+            }
+            entries[unchecked: place] = entry
+            return entries[unchecked: choices &- 1] &>> 16
+        }
     }
 }

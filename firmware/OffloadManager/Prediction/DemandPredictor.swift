@@ -49,7 +49,6 @@ public struct DemandPredictor: ~Copyable {
     }
 
     private static let places = Analogues.places
-    private static let short = 5
     private static let long = 21
 
     public private(set) var experts = PredictorSet.all
@@ -57,11 +56,11 @@ public struct DemandPredictor: ~Copyable {
     private let ownerStates: Table<OwnerState>
     private let states: Table<SeriesState>
     private let histories: Table<UInt16>
-    private let shortWindows: Table<UInt16>
+    /// The latest values in order, of which the middle one is the long median.
     private let longWindows: Table<UInt16>
     private let analogues: Analogues
     private let autoRegression: AutoRegression
-    private let mixture: Mixture
+    private var mixture: Mixture
     private let errors: ErrorHistogram
 
     public init(owners: Int, in arena: inout Arena) {
@@ -70,7 +69,6 @@ public struct DemandPredictor: ~Copyable {
         ownerStates = arena.table(of: owners, repeating: OwnerState())
         states = arena.table(of: series, repeating: SeriesState())
         histories = arena.table(of: series &* Self.places, repeating: 0)
-        shortWindows = arena.table(of: series &* Self.short, repeating: 0)
         longWindows = arena.table(of: series &* Self.long, repeating: 0)
         analogues = Analogues(owners: owners, in: &arena)
         autoRegression = AutoRegression(series: series, in: &arena)
@@ -93,12 +91,12 @@ public struct DemandPredictor: ~Copyable {
 
     /// How much an expert is trusted, in 1/65536.
     public func trust(in expert: Expert, of owner: Int, _ metric: DemandMetric) -> UInt32 {
-        mixture.weight(of: series(owner, metric), for: expert)
+        mixture.trust(in: expert, of: series(owner, metric))
     }
 
     /// An expert's own forecast, a level.
     public func forecast(of owner: Int, _ metric: DemandMetric, by expert: Expert) -> Int32 {
-        mixture.forecast(of: series(owner, metric), by: expert)
+        mixture.forecasts(of: series(owner, metric))[expert]
     }
 
     @inline(__always) private func series(_ owner: Int, _ metric: DemandMetric) -> Int { owner &* DemandMetric.count &+ metric.rawValue }
@@ -109,6 +107,7 @@ public struct DemandPredictor: ~Copyable {
     public mutating func use(_ experts: PredictorSet) {
         guard experts != self.experts else { return }
         self.experts = experts
+        mixture.use(experts)
         for series in 0..<owners &* DemandMetric.count { mixture.clear(series, experts, at: states[series].forecast.expected) }
     }
 
@@ -150,7 +149,6 @@ public struct DemandPredictor: ~Copyable {
         states[series] = state
         // As far back as others than analogues look: the first value's place is the last one.
         histories.part(series, of: Self.places).update(repeating: value, count: Self.long &+ 1)
-        shortWindows.part(series, of: Self.short).update(repeating: value, count: Self.short)
         longWindows.part(series, of: Self.long).update(repeating: value, count: Self.long)
         autoRegression.clear(series)
         mixture.clear(series, experts, at: level)
@@ -158,88 +156,91 @@ public struct DemandPredictor: ~Copyable {
     }
 
     /// Compares the forecast with what came.
-    private func check(_ series: Int, _ level: Int32) {
-        var state = states[series]
-        let error = level &- state.forecast.expected
-        let isInside = level >= state.forecast.low && level <= state.forecast.high
-        state.checked &+= 1
-        if !isInside { state.missed &+= 1 }
-        state.error &+= ((max(error, 0 &- error) &<< 4) &- state.error) &>> 5
-        states[series] = state
+    private mutating func check(_ series: Int, _ level: Int32) {
+        let state = states.part(series, of: 1)
+        let error = level &- state.pointee.forecast.expected
+        let isInside = level >= state.pointee.forecast.low && level <= state.pointee.forecast.high
+        state.pointee.checked &+= 1
+        if !isInside { state.pointee.missed &+= 1 }
+        state.pointee.error &+= ((max(error, 0 &- error) &<< 4) &- state.pointee.error) &>> 5
         errors.learn(series, error: error, isInside: isInside)
-        mixture.learn(series, level, experts)
+        mixture.learn(series, level)
         if experts.contains(.autoRegression) {
-            autoRegression.learn(series, error: level &- mixture.forecast(of: series, by: .autoRegression))
+            autoRegression.learn(series, error: level &- mixture.forecasts(of: series)[.autoRegression])
         }
     }
 
-    /// Puts a value into the history and the medians' windows.
+    /// Puts a value into the history and the window.
     private func remember(_ series: Int, _ level: Int32, head: Int) {
         let history = histories.part(series, of: Self.places)
         let value = UInt16(truncatingIfNeeded: level)
-        func replace(in windows: Table<UInt16>, _ size: Int) {
-            Self.replace(history[(head &+ size) & (Self.places &- 1)], by: value, in: windows.part(series, of: size), count: size)
-        }
-        replace(in: shortWindows, Self.short)
-        replace(in: longWindows, Self.long)
+        Self.replace(history[(head &+ Self.long) & (Self.places &- 1)], by: value, in: longWindows.part(series, of: Self.long))
         history[head] = value
     }
 
     /// Takes a value out of ordered ones, which it is one of, and puts another in.
-    @inline(__always) private static func replace(_ old: UInt16, by new: UInt16, in window: UnsafeMutablePointer<UInt16>, count: Int) {
-        var place = 0
-        while window[place] != old { place &+= 1 }
-        while place < count &- 1, window[place &+ 1] < new {
-            window[place] = window[place &+ 1]
-            place &+= 1
+    @inline(__always) private static func replace(_ old: UInt16, by new: UInt16, in window: UnsafeMutablePointer<UInt16>) {
+        guard new != old else { return }
+        var place = window
+        while place.pointee != old { place += 1 }
+        if new > old {
+            let last = window + (long &- 1)
+            while place != last, place[1] < new {
+                place.pointee = place[1]
+                place += 1
+            }
+        } else {
+            while place != window, place[-1] > new {
+                place.pointee = place[-1]
+                place -= 1
+            }
         }
-        while place > 0, window[place &- 1] > new {
-            window[place] = window[place &- 1]
-            place &-= 1
-        }
-        window[place] = new
+        place.pointee = new
     }
 
-    private func predict(_ series: Int, _ level: Int32, head: Int, _ lags: InlineArray<9, UInt32>) {
-        var state = states[series]
+    // Mutating, like `check`: otherwise they would be handed a copy of the predictor.
+    private mutating func predict(_ series: Int, _ level: Int32, head: Int, _ lags: InlineArray<9, UInt32>) {
+        let state = states.part(series, of: 1)
         let history = histories.part(series, of: Self.places)
         let fine = level &<< 4
-        state.fast &+= (fine &- state.fast) &>> 1
-        state.slow &+= (fine &- state.slow) &>> 3
-        mixture.set(.last, of: series, level)
-        mixture.set(.fastAverage, of: series, state.fast &>> 4)
-        mixture.set(.slowAverage, of: series, state.slow &>> 4)
-        mixture.set(.shortMedian, of: series, Int32(shortWindows.part(series, of: Self.short)[Self.short / 2]))
-        mixture.set(.longMedian, of: series, Int32(longWindows.part(series, of: Self.long)[Self.long / 2]))
-        state.base &+= (fine &- state.base) &>> 6
+        state.pointee.fast &+= (fine &- state.pointee.fast) &>> 1
+        state.pointee.slow &+= (fine &- state.pointee.slow) &>> 3
+        state.pointee.base &+= (fine &- state.pointee.base) &>> 6
+        let slow = state.pointee.slow &>> 4
+        let forecasts = mixture.forecasts(of: series)
+        forecasts[.last] = level
+        forecasts[.fastAverage] = state.pointee.fast &>> 4
+        forecasts[.slowAverage] = slow
+        forecasts[.shortMedian] = Self.shortMedian(of: history, head: head)
+        forecasts[.longMedian] = Int32(longWindows.part(series, of: Self.long)[Self.long / 2])
         if experts.contains(.autoRegression) {
-            let value = autoRegression.forecast(series, from: history, head: head, slow: state.base &>> 4, fast: state.slow &>> 4)
-            mixture.set(.autoRegression, of: series, value)
+            let value = autoRegression.forecast(series, from: history, head: head, slow: state.pointee.base &>> 4, fast: slow)
+            forecasts[.autoRegression] = min(max(value, 0), Level.highest)
         }
-        mixture.set(.analogues, of: series, Self.median(of: history, at: lags, head: head))
+        forecasts[.analogues] = Self.median(of: history, at: lags, head: head)
 
-        let expected = experts == .none ? state.slow &>> 4 : mixture.median(of: series)
+        let expected = experts == .none ? slow : mixture.median(of: series)
         let bounds = errors.bounds(series)
-        state.forecast.expected = expected
-        state.forecast.low = max(expected &+ min(bounds.low, 0), 0)
-        state.forecast.high = min(expected &+ max(bounds.high, 0), Level.highest)
-        states[series] = state
+        state.pointee.forecast.expected = expected
+        state.pointee.forecast.low = max(expected &+ min(bounds.low, 0), 0)
+        state.pointee.forecast.high = min(expected &+ max(bounds.high, 0), Level.highest)
+    }
+
+    /// The median of the latest values.
+    @inline(__always) private static func shortMedian(of history: UnsafePointer<UInt16>, head: Int) -> Int32 {
+        var values = InlineArray<5, UInt32>(repeating: 0)
+        for lag in 0..<5 { values[unchecked: lag] = UInt32(history[(head &+ lag) & (places &- 1)]) }
+        return Int32(bitPattern: values.takeMedian())
     }
 
     /// The median of what followed the chosen lags.
     @inline(__always) private static func median(
         of history: UnsafePointer<UInt16>, at lags: InlineArray<9, UInt32>, head: Int
     ) -> Int32 {
-        var order = InlineArray<9, UInt16>(repeating: 0)
+        var values = InlineArray<9, UInt32>(repeating: 0)
         for choice in 0..<Analogues.choices {
-            let value = history[(head &+ Int(lags[choice]) &- 1) & (places &- 1)]
-            var place = choice
-            while place > 0, order[unchecked: place &- 1] > value {
-                order[unchecked: place] = order[unchecked: place &- 1]
-                place &-= 1
-            }
-            order[unchecked: place] = value
+            values[unchecked: choice] = UInt32(history[(head &+ Int(lags[unchecked: choice]) &- 1) & (places &- 1)])
         }
-        return Int32(order[unchecked: Analogues.choices / 2])
+        return Int32(bitPattern: values.takeMedian())
     }
 }

@@ -57,15 +57,23 @@ struct ErrorHistogram {
         let counts = counts.part(series, of: Self.bins)
         let state = states[series]
         guard state.total >= 16 else { return (-4 &* Level.one, 4 &* Level.one) }
-        // Count that lies beyond each end, in 1/256.
+        // Count that lies beyond each end, in 1/256: so many whole errors, and part of the next.
         let beyond = (state.total &* UInt32(bitPattern: state.rate)) &>> 9
-        var low: UInt32 = 0, bin = 0
-        while low &+ UInt32(counts[bin]) &<< 8 <= beyond, bin < Self.bins &- 1 { low &+= UInt32(counts[bin]) &<< 8; bin &+= 1 }
-        let lowEdge = Self.edge(bin) &+ Self.part(beyond &- low, of: counts[bin])
-        var high: UInt32 = 0
-        bin = Self.bins &- 1
-        while high &+ UInt32(counts[bin]) &<< 8 <= beyond, bin > 0 { high &+= UInt32(counts[bin]) &<< 8; bin &-= 1 }
-        let highEdge = Self.edge(bin &+ 1) &- Self.part(beyond &- high, of: counts[bin])
+        let whole = beyond &>> 8
+        let first = counts, last = counts + (Self.bins &- 1)
+        var bin = first, passed: UInt32 = 0
+        while bin != last, passed &+ UInt32(bin.pointee) <= whole {
+            passed &+= UInt32(bin.pointee)
+            bin += 1
+        }
+        let lowEdge = Self.edge(bin - first) &+ Self.part(beyond &- passed &<< 8, of: bin.pointee)
+        bin = last
+        passed = 0
+        while bin != first, passed &+ UInt32(bin.pointee) <= whole {
+            passed &+= UInt32(bin.pointee)
+            bin -= 1
+        }
+        let highEdge = Self.edge(bin - first &+ 1) &- Self.part(beyond &- passed &<< 8, of: bin.pointee)
         return (lowEdge, max(highEdge, lowEdge))
     }
 

@@ -8,7 +8,7 @@ public enum Expert: Int, CaseIterable, Sendable {
     case fastAverage, slowAverage
     /// Medians of the latest 5 and 21 values.
     case shortMedian, longMedian
-    /// The latest eight values, linearly.
+    /// The latest four values, linearly.
     case autoRegression
     /// What followed when the past was like the present.
     case analogues
@@ -38,78 +38,102 @@ public struct PredictorSet: Equatable, Sendable {
 struct Mixture {
     /// log2(e) times 0.3, in 1/2048.
     private static let rate: UInt32 = 886
+    /// Errors count up to eight octaves, in steps of 1/16.
     private static let mostLoss: UInt32 = 8 &* 2048
+    private static let stepShift: UInt32 = 7
+    private static let steps = Int(mostLoss &>> stepShift) &+ 1
+    /// What all weights of a series come to: as much, and less than twice as much.
     private static let one: UInt32 = 0x1_0000
 
     private let forecasts: Table<Int32>
     private let weights: Table<UInt32>
+    /// By steps of an error: the part of its weight that an expert keeps, in 1/32768.
+    private let kept: Table<UInt16>
+    /// 2^15 / those who have a say.
+    private var portion: UInt32 = 0
 
     init(series: Int, in arena: inout Arena) {
         forecasts = arena.table(of: series &* Expert.count, repeating: 0)
         weights = arena.table(of: series &* Expert.count, repeating: 0)
+        kept = arena.table(of: Self.steps, repeating: 0)
+        for step in 0..<Self.steps {
+            let loss = min(UInt32(truncatingIfNeeded: step) &<< Self.stepShift &+ 1 &<< (Self.stepShift &- 1), Self.mostLoss)
+            kept[step] = UInt16(truncatingIfNeeded: Level.inversePower((loss &* Self.rate) &>> 11) &>> 1)
+        }
+        use(.all)
     }
+
+    /// Only `experts` have a say, in each series that is cleared from now on.
+    mutating func use(_ experts: PredictorSet) { portion = (1 &<< 15) / max(experts.count, 1) }
 
     /// Trusts all of `experts` alike; their forecasts are `level`.
     func clear(_ series: Int, _ experts: PredictorSet, at level: Int32) {
         let weights = weights.part(series, of: Expert.count)
-        for expert in 0..<Expert.count { weights[expert] = share(of: expert, in: experts, Self.one) }
+        for expert in 0..<Expert.count {
+            weights[expert] = (experts.bits &>> UInt32(truncatingIfNeeded: expert)) & 1 != 0 ? Self.one / experts.count &+ 1 : 0
+        }
         forecasts.part(series, of: Expert.count).update(repeating: level, count: Expert.count)
     }
 
-    @inline(__always) private func share(of expert: Int, in experts: PredictorSet, _ whole: UInt32) -> UInt32 {
-        (experts.bits &>> UInt32(truncatingIfNeeded: expert)) & 1 != 0 ? whole / max(experts.count, 1) : 0
+    /// What each expert says: levels.
+    struct Forecasts {
+        fileprivate let levels: UnsafeMutablePointer<Int32>
+
+        @inline(__always) subscript(_ expert: Expert) -> Int32 {
+            get { levels[expert.rawValue] }
+            nonmutating set { levels[expert.rawValue] = newValue }
+        }
     }
 
-    func set(_ expert: Expert, of series: Int, _ level: Int32) {
-        forecasts.part(series, of: Expert.count)[expert.rawValue] = min(max(level, 0), Level.highest)
+    func forecasts(of series: Int) -> Forecasts { Forecasts(levels: forecasts.part(series, of: Expert.count)) }
+
+    /// An expert's part of all weight, in 1/65536.
+    func trust(in expert: Expert, of series: Int) -> UInt32 {
+        let weights = weights.part(series, of: Expert.count)
+        var sum: UInt32 = 0
+        for expert in 0..<Expert.count { sum &+= weights[expert] }
+        return sum == 0 ? 0 : UInt32(truncatingIfNeeded: (UInt64(weights[expert.rawValue]) &<< 16) / UInt64(sum))
     }
-
-    func forecast(of series: Int, by expert: Expert) -> Int32 { forecasts.part(series, of: Expert.count)[expert.rawValue] }
-
-    /// In 1/65536.
-    func weight(of series: Int, for expert: Expert) -> UInt32 { weights.part(series, of: Expert.count)[expert.rawValue] }
 
     /// Learns which experts were right.
-    func learn(_ series: Int, _ level: Int32, _ experts: PredictorSet) {
+    func learn(_ series: Int, _ level: Int32) {
         let forecasts = forecasts.part(series, of: Expert.count), weights = weights.part(series, of: Expert.count)
+        let kept = kept.part(0, of: Self.steps)
         var sum: UInt32 = 0
-        for expert in 0..<Expert.count where weights[expert] != 0 {
-            let loss = min(UInt32(bitPattern: max(level &- forecasts[expert], forecasts[expert] &- level)), Self.mostLoss)
-            weights[expert] = max((weights[expert] &* (Level.inversePower((loss &* Self.rate) &>> 11) &>> 1)) &>> 15, 1)
-            sum &+= weights[expert]
+        for expert in 0..<Expert.count {
+            let error = level &- forecasts[expert], weight = weights[expert]
+            let loss = min(UInt32(bitPattern: max(error, 0 &- error)), Self.mostLoss)
+            // Who has a say keeps it.
+            let next = max((weight &* UInt32(kept[Int(loss &>> Self.stepShift)])) &>> 15, min(weight, 1))
+            weights[expert] = next
+            sum &+= next
         }
         guard sum != 0 else { return }
-        // A weight is at most the sum, so its product with the reciprocal is at most 2^31.
-        let reciprocal = (1 &<< 31) / sum
-        let dealt = (Self.one &>> 7) / max(experts.count, 1)
+        // Back to one and more, by a shift.
+        let shift = UInt32(max(sum.leadingZeroBitCount, Self.one.leadingZeroBitCount) &- Self.one.leadingZeroBitCount)
+        let share = (((sum &<< shift) &>> 9) &* portion) &>> 13
         for expert in 0..<Expert.count where weights[expert] != 0 {
-            let weight = (weights[expert] &* reciprocal) &>> 15
-            weights[expert] = weight &- weight &>> 7 &+ dealt
+            let weight = weights[expert] &<< shift
+            weights[expert] = weight &- weight &>> 7 &+ share
         }
     }
 
     /// The weighted median of the forecasts.
     func median(of series: Int) -> Int32 {
         let forecasts = forecasts.part(series, of: Expert.count), weights = weights.part(series, of: Expert.count)
-        // Level in the upper part, expert in the lower three bits, in order.
-        var order = InlineArray<7, Int32>(repeating: 0)
-        var count = 0
+        // Level in the upper part, expert in the lower three bits, in order. Who has no say has no weight either.
+        var entries = InlineArray<7, Int32>(repeating: 0)
         var sum: UInt32 = 0
-        for expert in 0..<Expert.count where weights[expert] != 0 {
-            let entry = (forecasts[expert] &<< 3) | Int32(truncatingIfNeeded: expert)
-            var place = count
-            while place > 0, order[unchecked: place &- 1] > entry {
-                order[unchecked: place] = order[unchecked: place &- 1]
-                place &-= 1
-            }
-            order[unchecked: place] = entry
-            count &+= 1
+        for expert in 0..<Expert.count {
+            entries[unchecked: expert] = (forecasts[expert] &<< 3) | Int32(truncatingIfNeeded: expert)
             sum &+= weights[expert]
         }
+        guard sum != 0 else { return 0 }
+        entries.order()
         var below: UInt32 = 0
-        for place in 0..<count {
-            below &+= weights[Int(order[unchecked: place] & 7)]
-            if below &* 2 >= sum { return order[unchecked: place] &>> 3 }
+        for place in 0..<Expert.count {
+            below &+= weights[Int(entries[unchecked: place] & 7)]
+            if below &* 2 >= sum { return entries[unchecked: place] &>> 3 }
         }
         return 0
     }

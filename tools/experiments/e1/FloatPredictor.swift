@@ -39,7 +39,7 @@ struct FloatPredictor {
 struct FloatSeries {
     private(set) var values: [Double] = []
     private var (fast, slow, base) = (0.0, 0.0, 0.0)
-    private var coefficients = [0.3] + [Double](repeating: 0, count: 9)
+    private var coefficients = [0.3] + [Double](repeating: 0, count: 5)
     private var inputs = [Double](repeating: 0, count: 10)
     private var forecasts = [Double](repeating: 0, count: 7)
     private var weights = [Double](repeating: 1 / 7, count: 7)
@@ -67,9 +67,9 @@ struct FloatSeries {
         fast += (level - fast) / 2
         slow += (level - slow) / 8
         base += (level - base) / 64
-        for lag in 0..<8 { inputs[lag] = min(max(values[values.count - 1 - lag] - base, -16), 16) }
-        inputs[8] = 1
-        inputs[9] = slow - base
+        for lag in 0..<4 { inputs[lag] = min(max(values[values.count - 1 - lag] - base, -16), 16) }
+        inputs[4] = 1
+        inputs[5] = slow - base
         let linear = base + zip(coefficients, inputs).reduce(0) { $0 + $1.0 * $1.1 }
         forecasts = [
             level, fast, slow, Self.median(values.suffix(5)), Self.median(values.suffix(21)), min(max(linear, 0), 32),
