@@ -119,6 +119,38 @@ import Testing
 
     // MARK: Choice of experts
 
+    /// The experts that look into the past, computed anew from all of it each time.
+    @Test(arguments: 1...4) func mediansAndAnaloguesAreExact(seed: UInt64) {
+        print("seed \(seed)")
+        var random = SplitMix(seed)
+        var predictor = predictor()
+        var values: [Int32] = []
+        var distances = [Int](repeating: 0, count: 128)
+        for step in 0..<400 {
+            // Quiet spells, steps, and repeated values.
+            let level = random.next() % 3 == 0 ? values.last ?? 0 : Int32(random.next() % (step % 100 < 50 ? 3000 : 50_000))
+            let signals = (values + [level]).map { Int($0) / 8 }
+            let known = min(values.count, 127)
+            if values.count < 128 { distances[known] = 16 * 1024 }
+            if known >= 9 {
+                for lag in 1...known {
+                    distances[lag] += min(abs(signals[step] - signals[step - lag]), 1024) - distances[lag] / 16
+                }
+            }
+            values.append(level)
+            predictor.observe([level, 0, 0], of: 0)
+
+            // The first value counts as all before it.
+            func median(_ count: Int) -> Int32 { (0..<count).map { values[max(step - $0, 0)] }.sorted()[count / 2] }
+            #expect(predictor.forecast(of: 0, .requests, by: .shortMedian) == median(5))
+            #expect(predictor.forecast(of: 0, .requests, by: .longMedian) == median(21))
+            guard known >= 9 else { continue }
+            let nearest = (1...known).sorted { (distances[$0], $0) < (distances[$1], $1) }.prefix(9)
+            let followers = nearest.map { values[step + 1 - (distances[$0] <= 2 * distances[nearest[0]] ? $0 : nearest[0])] }
+            #expect(predictor.forecast(of: 0, .requests, by: .analogues) == followers.sorted()[4], "step \(step)")
+        }
+    }
+
     @Test func expertsAreSwitchedOff() {
         var predictor = predictor()
         predictor.use(PredictorSet(.last))
