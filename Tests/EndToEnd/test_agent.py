@@ -1,13 +1,15 @@
 """The host agent's commands, and what all programs of the project have in common."""
 
+import json
 import re
 import struct
+import subprocess
 
 import pytest
 
 import admin
 from admin import AdminQueue, command
-from harness import AGENT, OUTRIGGER, run
+from harness import AGENT, LIMIT, OUTRIGGER, WORKLOADS, run
 
 GET_STATISTICS = 0x0050
 HEADER_BYTES, ENTRY_BYTES = 64, 128
@@ -66,3 +68,51 @@ def test_wrong_usage(programs, program):
     for words in (["nonsense"], ["--nonsense"]):
         result = run(program, *words, check=False)
         assert result.returncode == 64 and result.stdout == "" and "nonsense" in result.stderr.splitlines()[0]
+
+
+def test_what_the_host_wants_is_a_command(start):
+    """Everything that the agent tells the device, the firmware has served as an admin command, and remembers."""
+    device = start("--vfs", "1", pace="lockstep")
+    wishes = {
+        "reportBaseline": ("baseline", "--interval", 0.01), "setPolicy": ("policy select", "latency-first"),
+        "setAllocation": ("set allocation", "--vm", 1, "--guarantee", 100), "setTerms": ("set terms", "--vm", 1, "--latency", 500),
+        "setFeature": ("set analysis", "--windows", 200), "getComponent": ("component list",),
+    }
+    for wish in wishes.values():
+        device.agent(*wish)
+    records = [json.loads(line) for line in run(OUTRIGGER, "firmware", "trace", device.mount, "--json").stdout.splitlines()]
+    served = {record["fields"]["opcode"] for record in records if "opcode" in record["fields"] and record["fields"]["status"] == "ok"}
+    assert served >= wishes.keys(), records
+
+
+def test_a_killed_agent_leaves_the_device_with_its_policy(start):
+    """However an agent ends, in the middle of a command too, the policy goes on deciding and the next agent is served."""
+    device = start("--vfs", "2")
+    device.agent("policy select", "latency-first")
+    device.agent("set allocation", "--vm", 1, "--guarantee", 200, "--pinned")
+    load = subprocess.Popen(
+        [AGENT, "replay", "--device", device.function, WORKLOADS / "backup.iolog", "--vf", "2", "--repeat", "1000"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        decided = 0
+        for pages in range(8):
+            watch = subprocess.Popen(
+                [AGENT, "watch", "--device", device.function, "--json", "--count", "100000", "--interval", "0.001"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            for _ in range(1 + pages % 3):
+                assert watch.stdout.readline()
+            watch.kill()
+            watch.communicate(timeout=LIMIT)
+
+            def page():
+                return json.loads(device.agent("watch", "--once", "--json").stdout)
+
+            shown = device.until(
+                lambda: (now := page()) and now["decisions_taken"] + now["decisions_left"] > decided and now, "a decision", cycles=10**10)
+            decided = shown["decisions_taken"] + shown["decisions_left"]
+            assert shown["policy"] == "latency-first"
+            assert next(owner for owner in shown["owners"] if owner["owner"] == "vm1")["has"]["guarantee_permille"] == 200
+            assert load.poll() is None
+    finally:
+        load.kill()
+        load.wait(LIMIT)

@@ -87,6 +87,22 @@ import Testing
         #expect(baseline.diskReadBytes == 8192 && baseline.diskWrittenBytes == 16384)
         #expect(baseline.networkReceivedBytes == 4000 && baseline.networkSentBytes == 2000)
     }
+
+    @Test func steadyAndLongMeasurementsAreTrusted() throws {
+        let sample = try HostBaseline.Sample()
+        func confidence(_ permilles: [UInt32], milliseconds: UInt64 = 1000) -> UInt32 {
+            HostBaseline.confidence(in: permilles.map {
+                var part = HostBaseline(from: sample, to: sample, milliseconds: 1)
+                part.processorPermille = $0
+                return part
+            }, milliseconds: milliseconds)
+        }
+        #expect(confidence([500, 500, 500, 500]) == 1000 && confidence([500, 500, 500, 500], milliseconds: 100) == 100)
+        #expect(confidence([500, 500, 500, 500], milliseconds: 60_000) == 1000)
+        // Mean 500, standard deviation 577, standard error 289.
+        #expect(confidence([0, 1000, 0, 1000]) == 634)
+        #expect(confidence([0, 0, 0, 0, 0, 0, 0, 1000]) < 550 && confidence([500]) == 0)
+    }
 }
 
 /// Seeded randomness for these tests, which may import nothing of the emulator.

@@ -200,7 +200,7 @@ public struct WatchPage: LivePage {
         if let entry = owner.analysis { members.append(("analysis", json(entry))) }
         if let use = owner.use {
             members.append(("reported", .object(Findings.reported.enumerated().map { place, figure in
-                (figure.name.map { $0.isLetter ? String($0) : "_" }.joined(), .object([
+                (figure.name.lowercased().map { $0.isLetter ? String($0) : "_" }.joined(), .object([
                     ("latest", .real(use.latest(place))), ("normal", .real(use.normal(place))),
                     ("anomalous", .flag(use.isAnomalous(place))),
                 ]))
