@@ -41,7 +41,7 @@ def test_watch_shows_what_the_device_counted(loaded):
     assert owners.keys() == counted.keys() == {"vm1", "vm2"}
     for name, owner in owners.items():
         requests = sum(counted[name][kind] for kind in ("reads", "writes", "others"))
-        assert owner["requests_per_second"] == pytest.approx(requests / shown["seconds"], rel=1e-3)
+        assert owner["requests_per_second"] == pytest.approx(requests / (shown["cycle"] / 1e9), rel=1e-4)
         assert 0 < owner["p50_cycles"] <= owner["p99_cycles"]
         analysis = owner["analysis"]
         assert analysis["bottleneck"] in ("nothing", "cores", "link to device", "medium", "link to host", "memory")
@@ -227,8 +227,8 @@ def test_metrics_of_the_agent(loaded):
 def test_top(start):
     device = start("--vfs", "1")
     device.replay(WORKLOADS / "backup.iolog", "--limit", 500)
-    shown = json.loads(run(OUTRIGGER, "top", device.mount, "--once", "--json", "--interval", 0.3).stdout)
-    assert shown["pace"].startswith("realtime") and shown["wall_seconds"] >= 0.3
+    shown = json.loads(run(OUTRIGGER, "top", device.mount, "--once", "--json", "--interval", 1).stdout)
+    assert shown["pace"].startswith("realtime") and shown["wall_seconds"] >= 1
     assert shown["cycles"] > 0 and shown["device_seconds"] == pytest.approx(shown["cycles"] / 1e9, abs=1e-3)
     assert shown["harts"][0]["instructions"] > 0
     assert {"cores", "link to device", "link to host", "fabric"} == shown["busy"].keys()
