@@ -12,7 +12,7 @@ uint32_t offload_trace[runtime_trace_words] NOINIT;
 uint32_t offload_counters[runtime_counter_words];
 uint32_t *runtime_trace(void) { return offload_trace; }
 uint32_t *runtime_counters(void) { return offload_counters; }
-static uint64_t arena[runtime_arena_bytes / 8];
+static uint64_t arena[runtime_arena_bytes / 8] __attribute__((section(".arena")));
 void *runtime_arena(void) { return arena; }
 
 extern char __text_start[], __text_end[], __rodata_end[], __stack_guard[], __stack_bottom[], __stack_top[], __sram_end[];
@@ -42,6 +42,10 @@ void *memset(void *destination, int value, size_t count) {
     unsigned char *d = destination;
     uint32_t word = (uint8_t)value * 0x01010101u;
     for (; count != 0 && ((uintptr_t)d & 3) != 0; count--) *d++ = (unsigned char)value;
+    for (; count >= 32; count -= 32, d += 32) {
+        uint32_t *w = (uint32_t *)d;
+        w[0] = word; w[1] = word; w[2] = word; w[3] = word; w[4] = word; w[5] = word; w[6] = word; w[7] = word;
+    }
     for (; count >= 4; count -= 4, d += 4) *(uint32_t *)d = word;
     for (; count != 0; count--) *d++ = (unsigned char)value;
     return destination;
@@ -52,6 +56,12 @@ void *memcpy(void *destination, const void *source, size_t count) {
     const unsigned char *s = source;
     if ((((uintptr_t)d ^ (uintptr_t)s) & 3) == 0) {
         for (; count != 0 && ((uintptr_t)d & 3) != 0; count--) *d++ = *s++;
+        for (; count >= 16; count -= 16, d += 16, s += 16) {
+            uint32_t *to = (uint32_t *)d;
+            const uint32_t *from = (const uint32_t *)s;
+            uint32_t a = from[0], b = from[1], c = from[2], e = from[3];
+            to[0] = a; to[1] = b; to[2] = c; to[3] = e;
+        }
         for (; count >= 4; count -= 4, d += 4, s += 4) *(uint32_t *)d = *(const uint32_t *)s;
     }
     for (; count != 0; count--) *d++ = *s++;
