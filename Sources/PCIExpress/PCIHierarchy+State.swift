@@ -93,8 +93,9 @@ extension DMADomain {
         }
     }
 
-    /// The machine's and a front-end's mappings are loaded if this process has their memory. A client's are found anew when DMA meets them; only a replay
-    /// stores them, since it has no client, with all that it knows of their memory.
+    /// The machine's mappings are loaded if this process has their memory, and so are a front-end's; a domain that was lent to a front-end
+    /// which isn't here has none. A client's are found anew when DMA meets them; only a replay stores them, since it has no client, with
+    /// all that it knows of their memory.
     fileprivate func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         let isReplay = iommu.externalMemory?.isReplaying ?? false
         let kept = state.mappings.filter { $0.origin != .client || isReplay }
@@ -127,6 +128,7 @@ extension DMADomain {
                     isWritable: mapping.isWritable, origin: .client
                 ).archivedImage(&archive)
             }
+            if loaded == nil, mapping.origin == .frontEnd, !isReplay { continue }
             guard let loaded else {
                 throw archive.error("expected a DMA mapping of the \(mapping.origin)'s memory, found \(mapping.count) bytes at "
                     + "0x\(hex(mapping.address, 1)), which this process doesn't have")

@@ -12,7 +12,8 @@ final class Session {
     private struct Queue {
         var layout: (size: UInt16, descriptors: UInt64, driver: UInt64, device: UInt64)?
         var size: UInt16 = 0
-        var base: UInt16 = 0
+        /// As it is told in messages: of a split queue an index, of a packed one a position of either side.
+        var base: UInt32 = 0
         var kick: EventDescriptor?
         var isEnabled = false
         /// By a kick descriptor; it runs while it is enabled, too.
@@ -222,9 +223,13 @@ final class Session {
             try perform(.map(map.memory))
         case .setQueueSize, .setQueueBase:
             let (queue, number) = (try index(reader.integer(UInt32.self)), try reader.integer(UInt32.self))
-            guard let value = UInt16(exactly: number) else { throw ProtocolError("queue \(queue): expected 16 bits, found \(number)") }
             try requireStopped(queue)
-            if request == .setQueueBase { queues[queue].base = value } else { queues[queue].size = value }
+            if request == .setQueueBase, isPacked {
+                queues[queue].base = number
+                break
+            }
+            guard let value = UInt16(exactly: number) else { throw ProtocolError("queue \(queue): expected 16 bits, found \(number)") }
+            if request == .setQueueBase { queues[queue].base = number } else { queues[queue].size = value }
         case .setQueueAddresses: try setQueueAddresses(&reader)
         case .getQueueBase:
             let queue = try index(reader.integer(UInt32.self))
@@ -232,7 +237,7 @@ final class Session {
             forget(queue)
             var payload: [UInt8] = []
             payload.append(integer: UInt32(queue))
-            payload.append(integer: UInt32(queues[queue].base))
+            payload.append(integer: queues[queue].base)
             return .payload(payload)
         case .setQueueKick: try setQueueKick(&reader, &message)
         case .setQueueCall, .setQueueError:
@@ -241,6 +246,8 @@ final class Session {
                 let place = request == .setQueueCall ? \Notifications.calls : \Notifications.errors
                 notifications[keyPath: place][queue]?.closeDescriptor()
                 notifications[keyPath: place][queue] = descriptor
+                // What was used before the front-end could hear of it.
+                if request == .setQueueCall, queues[queue].isRunning { descriptor?.signal() }
             }
         case .enableQueue:
             let (queue, isOn) = (try index(reader.integer(UInt32.self)), try reader.integer(UInt32.self))
@@ -256,6 +263,8 @@ final class Session {
     private func perform(_ input: FrontEndInput) throws(ProtocolError) {
         if case .refused(let error) = machine.perform(.frontEnd(function: function, input)) { throw ProtocolError("\(error)") }
     }
+
+    private var isPacked: Bool { features.contains(.packedRing) }
 
     private func index(_ number: some FixedWidthInteger) throws(ProtocolError) -> Int {
         guard number < queueCount else { throw ProtocolError("expected a queue below \(queueCount), found \(number)") }
@@ -317,7 +326,7 @@ final class Session {
         let (_, _, count, size): (UInt64, UInt64, UInt16, UInt16) =
             (try reader.integer(), try reader.integer(), try reader.integer(), try reader.integer())
         try checkInflight(count, size)
-        let bytes = InflightTable.bytes(size: size) * Int(count)
+        let bytes = inflightBytes(size) * Int(count)
         let descriptor = memfd_create("outrigger-inflight", UInt32(outrigger_memfd_cloexec))
         guard descriptor >= 0, ftruncate(descriptor, off_t(bytes)) == 0 else {
             let code = errno
@@ -337,8 +346,8 @@ final class Session {
             (try reader.integer(), try reader.integer(), try reader.integer(), try reader.integer())
         try checkInflight(count, size)
         guard descriptors.count == 1 else { throw ProtocolError("expected a descriptor, found \(descriptors.count)") }
-        guard offset & 63 == 0, bytes >= UInt64(InflightTable.bytes(size: size) * Int(count)) else {
-            throw ProtocolError("expected \(InflightTable.bytes(size: size) * Int(count)) bytes from a multiple of 64 on, "
+        guard offset & 63 == 0, bytes >= UInt64(inflightBytes(size) * Int(count)) else {
+            throw ProtocolError("expected \(inflightBytes(size) * Int(count)) bytes from a multiple of 64 on, "
                 + "found \(bytes) from \(offset) on")
         }
         guard !queues.contains(where: \.isRunning) else { throw ProtocolError("expected no running queue, found one") }
@@ -347,6 +356,11 @@ final class Session {
         } catch {
             throw ProtocolError("\(error)")
         }
+    }
+
+    /// Bytes of the table of one queue.
+    private func inflightBytes(_ size: UInt16) -> Int {
+        isPacked ? PackedInflightTable.bytes(size: size) : InflightTable.bytes(size: size)
     }
 
     private func checkInflight(_ count: UInt16, _ size: UInt16) throws(ProtocolError) {
@@ -411,17 +425,39 @@ final class Session {
     }
 
     /// Where a queue goes on: with a table of chains in flight, all that was not given back is taken up again.
-    private func start(_ queue: Int, _ layout: QueueLayout) throws(ProtocolError) -> (QueueStart, InflightTable?) {
-        let used = try map.word(at: layout.deviceArea &+ 2)
-        guard let inflight, queue < inflight.queues else { return (QueueStart(taken: queues[queue].base, used: used), nil) }
-        guard layout.size <= inflight.size else {
-            throw ProtocolError("queue \(queue): expected up to \(inflight.size) entries, for which chains in flight are noted, "
-                + "found \(layout.size)")
+    private func start(_ queue: Int, _ layout: QueueLayout) throws(ProtocolError) -> (QueueStart, InflightNotes?) {
+        var place: UnsafeMutableRawPointer?
+        if let inflight, queue < inflight.queues {
+            guard layout.size <= inflight.size else {
+                throw ProtocolError("queue \(queue): expected up to \(inflight.size) entries, for which chains in flight are noted, "
+                    + "found \(layout.size)")
+            }
+            place = inflight.pages.bytes.baseAddress! + queue * inflightBytes(inflight.size)
         }
-        let base = inflight.pages.bytes.baseAddress! + queue * InflightTable.bytes(size: inflight.size)
-        var table = InflightTable(base, size: layout.size)
+        let base = UInt16(truncatingIfNeeded: queues[queue].base)
+        if isPacked { return try startPacked(queue, layout, from: base, notingAt: place) }
+        let used = try map.word(at: layout.deviceArea &+ 2)
+        guard let place else { return (QueueStart(taken: base, used: used), nil) }
+        var table = InflightTable(place, size: layout.size)
         let unfinished = table.recover(used: used)
-        return (QueueStart(taken: used &+ UInt16(truncatingIfNeeded: unfinished.count), used: used, unfinished: unfinished), table)
+        return (QueueStart(taken: used &+ UInt16(truncatingIfNeeded: unfinished.count), used: used, unfinished: unfinished), .split(table))
+    }
+
+    /// Of a packed queue's base the lower half counts, where the device takes next: when a queue stopped, all was given back. Some
+    /// front-ends leave the upper half zero.
+    private func startPacked(
+        _ queue: Int, _ layout: QueueLayout, from base: UInt16, notingAt place: UnsafeMutableRawPointer?
+    ) throws(ProtocolError) -> (QueueStart, InflightNotes?) {
+        let table = place.map { PackedInflightTable($0, size: layout.size) }
+        let map = map
+        let position = try table?.recover(from: base) { (position) throws(ProtocolError) in
+            let flags = try map.word(at: layout.descriptorArea &+ 16 &* UInt64(position & 0x7fff) &+ 14)
+            return PackedQueue.isAvailable(flags: flags, at: position)
+        } ?? base
+        guard position & 0x7fff < layout.size else {
+            throw ProtocolError("queue \(queue): expected a position in a ring of \(layout.size), found \(position & 0x7fff)")
+        }
+        return (QueueStart(taken: position, used: position), table.map { .packed($0) })
     }
 
     /// Stops a queue when all that was taken from it has been given back.
@@ -439,7 +475,8 @@ final class Session {
             // The device has failed, and forgotten it.
             return
         }
-        queues[queue].base = UInt16(truncatingIfNeeded: next)
+        let position = UInt32(truncatingIfNeeded: next) & 0xffff
+        queues[queue].base = isPacked ? position | position << 16 : position
     }
 
     /// A stopped queue waits for another kick descriptor.

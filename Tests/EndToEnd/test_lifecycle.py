@@ -313,7 +313,7 @@ def test_programs_that_work_when_the_card_goes_end_with_an_error(device):
         agents = [
             subprocess.Popen([AGENT, *words, "--device", device.function], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True) for words in (["watch"], replay)]
-        assert agents[0].stdout.readline()
+        assert agents[0].stdout.readline(), agents[0].communicate(timeout=LIMIT)
         device.until(lambda: "in flight: 0" not in (device.files / "queues/fn1/q0/state").read_text(), "a request", 60_000_000_000)
         for load in loads:
             load.advance(seed)

@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import re
+import socket
+import struct
 import tempfile
 
 import pytest
 
 from guest import Guest
-from harness import Opened, register_map, run
+from harness import OUTRIGGER, ROOT, Opened, register_map, run
 
 MIB = 1 << 20
 
@@ -28,10 +31,10 @@ def machine(path: pathlib.Path, queues: int = 1) -> str:
     return f"virtual_functions:\n  disks:\n    - {{vf: 1, file: {path}, queues: {queues}, serial: guest-disk}}"
 
 
-def block(socket: pathlib.Path, queues: int = 1):
+def block(socket: pathlib.Path, queues: int = 1, packed: bool = False):
     """QEMU's options for a disk that comes back when its back-end does."""
     return ["-chardev", f"socket,id=disk,path={socket},reconnect=1",
-            "-device", f"vhost-user-blk-pci,chardev=disk,num-queues={queues}"]
+            "-device", f"vhost-user-blk-pci,chardev=disk,num-queues={queues},packed={'on' if packed else 'off'}"]
 
 
 def killed(device) -> None:
@@ -79,7 +82,8 @@ def test_a_guest_makes_a_file_system_and_finds_its_files_again(start, folder):
     assert "DRIVER_OK" not in (device.files / "queues/fn1/q0/state").read_text()
 
 
-def test_nothing_acknowledged_is_lost_when_the_emulator_is_killed_during_writes(start, folder):
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_nothing_acknowledged_is_lost_when_the_emulator_is_killed_during_writes(start, folder, packed):
     image, socket = disk(folder / "disk"), folder / "socket"
     options = ("--vfs", "1", "--vhost-user", f"vf1={socket}")
     device = start(*options, machine=machine(image))
@@ -102,14 +106,49 @@ def test_nothing_acknowledged_is_lost_when_the_emulator_is_killed_during_writes(
         done
         umount /mnt
         """
-    with Guest(folder, script, *block(socket)) as guest:
+    snapshot = folder / "snapshot"
+    with Guest(folder, script, *block(socket, packed=packed)) as guest:
         for count in (8, 25, 45):
             guest.wait_for(f"acknowledged {count}")
+            assert f"format: {'packed' if packed else 'split'}" in (device.files / "queues/fn1/q0/state").read_text()
+            snapshot.write_bytes((device.debug / "snapshot").read_bytes())
             killed(device)
-            device = start(*options, machine=machine(image))
+            # One that begins anew, or one that goes on from a snapshot, in which the guest's memory isn't: either waits for the guest.
+            if count == 25:
+                device = start("--restore", snapshot, *options[2:], firmware=None)
+            else:
+                device = start(*options, machine=machine(image))
         guest.wait_until_off()
     run("/sbin/e2fsck", "-fn", image)
     assert "ended:" not in device.output(), device.output()
+
+
+PROTOCOL_FEATURES = {
+    "MQ": 0, "LOG_SHMFD": 1, "RARP": 2, "REPLY_ACK": 3, "MTU": 4, "SLAVE_REQ": 5, "CROSS_ENDIAN": 6, "CRYPTO_SESSION": 7, "PAGEFAULT": 8,
+    "CONFIG": 9, "SLAVE_SEND_FD": 10, "HOST_NOTIFIER": 11, "INFLIGHT_SHMFD": 12, "RESET_DEVICE": 13, "INBAND_NOTIFICATIONS": 14,
+    "CONFIGURE_MEM_SLOTS": 15, "STATUS": 16}
+
+
+def test_the_documentation_has_the_protocols_features(start, folder):
+    paths = {"vf1": folder / "disk", "pf1": folder / "network"}
+    start("--vfs", "1", *(word for name, path in paths.items() for word in ("--vhost-user", f"{name}={path}")),
+          machine="physical_functions:\n  - {function: 1, kind: net, backend: loop}")
+    (row,) = re.findall(r"^\| protocol features \| (.*) \|$", (ROOT / "docs/vhost-user.md").read_text(), re.M)
+    of_all, of_disks = (set(re.findall(r"`(\w+)`", part)) for part in row.split("for disks"))
+    for name, expected in (("vf1", of_all | of_disks), ("pf1", of_all)):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(paths[name]))
+            # VHOST_USER_GET_PROTOCOL_FEATURES: request, flags, bytes of the payload.
+            connection.sendall(struct.pack("<III", 15, 1, 0))
+            answer = connection.recv(20, socket.MSG_WAITALL)
+        assert struct.unpack("<IIIQ", answer) == (15, 5, 8, sum(1 << PROTOCOL_FEATURES[feature] for feature in expected))
+
+
+@pytest.mark.parametrize("second", ["vf1=/elsewhere", "vf2=/here"])
+def test_a_function_has_one_socket_and_a_socket_one_function(folder, second):
+    result = run(OUTRIGGER, "run", "--mount", folder, "--vhost-user", "vf1=/here", "--vhost-user", second, check=False)
+    assert result.returncode == 64 and result.stdout == ""
+    assert f"--vhost-user: a socket of its own for each function expected, 'vf1=/here' and '{second}' found" in result.stderr
 
 
 def frames(device, function: int) -> tuple[int, int]:

@@ -4,9 +4,11 @@ import Testing
 import VhostUser
 import Virtio
 
-/// A machine with a back-end, and a front-end with a disk driver of one queue.
+/// A machine with a back-end, and a front-end with a disk driver of one queue, split or packed.
 final class Rig {
     static let queueSize: UInt16 = 64
+    /// No power of two.
+    static let packedSize: UInt16 = 75
     static let features: Features = [.version1, .eventIndex, .blockFlush]
     /// Longer than anything takes.
     static let patience: Int32 = 120_000
@@ -15,7 +17,9 @@ final class Rig {
     let folder: String
     let server: VhostUserServer
     let frontEnd: FrontEnd
-    let queue: MockDriver
+    let driver: any QueueDriver
+    /// The split queue.
+    var queue: MockDriver { driver as! MockDriver }
     var path: String { "\(folder)/socket" }
     private(set) var log = Log()
 
@@ -48,10 +52,10 @@ final class Rig {
         return description
     }
 
-    /// - Parameter frontEnd: one that has lost its back-end.
+    /// - Parameter former: one whose front-end has lost its back-end.
     init(
         _ description: MachineDescription = Rig.description(), pace: Machine.Pace = .max, replacing former: Rig? = nil,
-        prepare: (Machine) throws -> Void = { _ in }
+        isPacked: Bool = false, prepare: (Machine) throws -> Void = { _ in }
     ) throws {
         machine = try Machine(description, pace: pace)
         try prepare(machine)
@@ -60,7 +64,14 @@ final class Rig {
         folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
         server = try VhostUserServer(machine, function: 1, path: "\(folder)/socket", polling: 0) { [log] in log.add($0) }
         frontEnd = try former?.frontEnd ?? FrontEnd(memoryBytes: 4 << 20)
-        queue = former?.queue ?? MockDriver(memory: frontEnd.memory, size: Self.queueSize, usesEventIndex: true)
+        // A new one empties the queue.
+        if let former {
+            driver = former.driver
+        } else if isPacked {
+            driver = PackedMockDriver(memory: frontEnd.memory, size: Self.packedSize, usesEventIndex: true)
+        } else {
+            driver = MockDriver(memory: frontEnd.memory, size: Self.queueSize, usesEventIndex: true)
+        }
         machine.start()
         server.start()
     }
@@ -72,15 +83,20 @@ final class Rig {
     }
 
     /// Connects and starts the queue.
-    func begin(keepsInflight: Bool = false, base: UInt16 = 0) throws {
+    /// - Parameter base: where the device begins; without one at the queue's beginning.
+    func begin(keepsInflight: Bool = false, base: UInt32? = nil) throws {
+        let isPacked = driver is PackedMockDriver
         try frontEnd.connect(to: path)
-        try frontEnd.begin(Self.features, queues: 1, queueSize: Self.queueSize, keepsInflight: keepsInflight)
-        try frontEnd.start(queue: 0, queue.layout, base: base)
+        try frontEnd.begin(
+            isPacked ? Self.features.union(.packedRing) : Self.features, queues: 1, queueSize: driver.layout.size,
+            keepsInflight: keepsInflight)
+        // The wrap counters of both positions are one.
+        try frontEnd.start(queue: 0, driver.layout, base: base ?? (isPacked ? 0x8000_8000 : 0))
     }
 
     // MARK: Requests
 
-    func buffer(_ tag: Int) -> UInt64 { queue.buffers + UInt64(tag) * 8192 }
+    func buffer(_ tag: Int) -> UInt64 { driver.buffers + UInt64(tag) * 8192 }
 
     /// Makes a request of 512 bytes available.
     @discardableResult
@@ -90,7 +106,7 @@ final class Rig {
         memory.store(sector, at: header + 8)
         memory.store(UInt8(0xff), at: header + 16)
         if write { memory[header + 4096, 512] = bytes }
-        return queue.submit([
+        return driver.submit([
             Segment(address: header, length: 16, isWritable: false), Segment(address: header + 4096, length: 512, isWritable: !write),
             Segment(address: header + 16, length: 1, isWritable: true),
         ])
@@ -100,17 +116,20 @@ final class Rig {
 
     /// Kicks and waits until so many requests have come back.
     func finish(_ count: Int) throws {
-        queue.wantInterrupt(after: queue.usedIndex)
         frontEnd.kick(queue: 0)
         var done = 0
-        while done < count {
-            while queue.reap() != nil { done += 1 }
-            guard done < count else { return }
-            queue.wantInterrupt(after: queue.usedIndex)
+        while true {
+            while driver.reap() != nil { done += 1 }
+            guard done < count else { break }
+            driver.wantInterruptForNext()
             // What came before that was written needs no interrupt.
-            if queue.usedIndex != queue.reaped { continue }
+            if driver.reap() != nil {
+                done += 1
+                continue
+            }
             try #require(frontEnd.waitForCall(queue: 0, milliseconds: Self.patience), "\(done) of \(count) requests came back")
         }
+        #expect(done == count)
     }
 
     /// Writes a sector and reads it back.

@@ -12,8 +12,10 @@ public final class FrontEndPort: VirtioTransport {
     public var onFailure: ((_ queue: Int) -> Void)?
     /// The function is no more the front-end's: it was reset, or taken away.
     public var onLoss: (() -> Void)?
+    /// There is somebody in this process who serves a front-end.
+    var isConnected: Bool { onLoss != nil }
     /// By queue: where chains in flight are noted, in memory that `inflight` keeps.
-    public var inflightTables: [InflightTable?] = []
+    public var inflightTables: [InflightNotes?] = []
     public var inflight: GuestPages?
 
     /// What the function's domain maps.
@@ -57,7 +59,7 @@ extension VirtioFunction {
         case .start(let queue, let layout, let start):
             let table = frontEnd.inflightTables.indices.contains(queue) ? frontEnd.inflightTables[queue] : nil
             guard device.start(queue: queue, layout, from: start, notingIn: table) else {
-                return refused("queue \(queue): expected a stopped queue of the device, with a size that is a power of two up to "
+                return refused("queue \(queue): expected a stopped queue of the device, with a size that its ring may have, up to "
                     + "\(VirtioDevice.largestFrontEndQueue), found \(layout.size) entries")
             }
         case .pause(let queue): device.pause(queue: queue)

@@ -141,9 +141,9 @@ package final class FrontEnd {
     }
 
     /// Starts a queue whose rings the driver has laid out. Queues are started in the order of their numbers.
-    package func start(queue: Int, _ layout: QueueLayout, base: UInt16 = 0) throws {
+    package func start(queue: Int, _ layout: QueueLayout, base: UInt32 = 0) throws {
         try tell(.setQueueSize, Self.halves(UInt32(queue), UInt32(layout.size)))
-        try tell(.setQueueBase, Self.halves(UInt32(queue), UInt32(base)))
+        try tell(.setQueueBase, Self.halves(UInt32(queue), base))
         try tell(.setQueueAddresses, Self.halves(UInt32(queue), 0) + Self.words(
             Self.userBase + layout.descriptorArea, Self.userBase + layout.deviceArea, Self.userBase + layout.driverArea, 0))
         let (kick, call) = (try EventDescriptor(), try EventDescriptor())
@@ -154,9 +154,9 @@ package final class FrontEnd {
         try tell(.enableQueue, Self.halves(UInt32(queue), 1))
     }
 
-    /// Stops a queue: the next entry of its available ring.
-    package func stop(queue: Int) throws -> UInt16 {
-        UInt16(truncatingIfNeeded: try ask(.getQueueBase, Self.halves(UInt32(queue), 0)) >> 32)
+    /// Stops a queue: the next entry of its available ring, or both positions in a packed ring.
+    package func stop(queue: Int) throws -> UInt32 {
+        UInt32(truncatingIfNeeded: try ask(.getQueueBase, Self.halves(UInt32(queue), 0)) >> 32)
     }
 
     package func configuration(offset: Int, count: Int) throws -> [UInt8] {

@@ -8,11 +8,10 @@ extension VirtioDevice {
 
     /// What is offered to a front-end.
     ///
-    /// Left out is what is the front-end's own affair (control queue, addresses, where memory is, how doorbells look), and packed rings,
-    /// whose chains in flight aren't noted anywhere.
+    /// Left out is what is the front-end's own affair (control queue, addresses, where memory is, how doorbells look).
     public var frontEndFeatures: Features {
         var features = offeredFeatures.subtracting([
-            .accessPlatform, .packedRing, .inOrder, .orderPlatform, .singleRootIOV, .notificationData, .ringReset,
+            .accessPlatform, .inOrder, .orderPlatform, .singleRootIOV, .notificationData, .ringReset,
         ])
         if type is NetworkDevice {
             features.subtract([
@@ -38,7 +37,8 @@ extension VirtioDevice {
             return false
         }
         reset()
-        state.driverFeatures = features
+        // A packed ring has all chains in flight only if they come back in order (``PackedInflightTable``).
+        state.driverFeatures = features.contains(.packedRing) ? features.union(.inOrder) : features
         state.isLegacy = !features.contains(.version1)
         state.status = [.acknowledge, .driver, .featuresOK]
         type.featuresAccepted(features)
@@ -49,10 +49,11 @@ extension VirtioDevice {
     /// Starts a queue where another device, or this one, has left it, and looks at it.
     /// - Parameter inflight: where its chains in flight are noted.
     /// - Returns: false if there is no such queue, it is enabled, or has an impossible layout.
-    public func start(queue: Int, _ layout: QueueLayout, from start: QueueStart, notingIn inflight: InflightTable?) -> Bool {
+    public func start(queue: Int, _ layout: QueueLayout, from start: QueueStart, notingIn inflight: InflightNotes?) -> Bool {
         guard state.queues.entries.indices.contains(queue), !state.queues.entries[queue].isEnabled,
             state.status.contains(.featuresOK), !state.status.contains(.needsReset),
-            layout.size != 0, layout.size <= Self.largestFrontEndQueue, layout.size.nonzeroBitCount == 1
+            layout.size != 0, layout.size <= Self.largestFrontEndQueue,
+            layout.size.nonzeroBitCount == 1 || state.driverFeatures.contains(.packedRing)
         else { return false }
         state.queues.entries[queue].layout = layout
         state.queues.enable(queue, features: state.driverFeatures, from: start, notingIn: inflight)
@@ -77,7 +78,8 @@ extension VirtioDevice {
     }
 
     /// Stops a queue. What was taken from it and not given back is dropped.
-    /// - Returns: the next entry of the available ring that would have been taken; nil if the queue wasn't enabled.
+    /// - Returns: the next entry of the available ring that would have been taken, or the position in a packed ring; nil if the queue
+    ///   wasn't enabled.
     public func stop(queue: Int) -> UInt16? {
         guard state.queues.entries.indices.contains(queue), let ring = state.queues.entries[queue].ring else { return nil }
         type.drop(queue: queue)

@@ -1,4 +1,5 @@
 import Registers
+import Synchronization
 
 /// What tests and benchmarks ask of a driver's side of a queue in either ring format.
 package protocol QueueDriver: AnyObject {
@@ -157,6 +158,8 @@ package final class PackedMockDriver: QueueDriver {
     /// Asks for an interrupt when the device writes the used descriptor at this place.
     package func wantInterrupt(at offset: UInt16, wrap: Bool) {
         memory.store(UInt32(offset) | (wrap ? 1 << 15 : 0) | 2 << 16, at: layout.driverArea)
+        // As in MockDriver.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
     }
 
     package func wantInterruptForNext() { wantInterrupt(at: reaped, wrap: reapedWrap) }

@@ -14,8 +14,8 @@ public struct InflightTable: @unchecked Sendable {
 
     private enum Offset {
         static let version = 8, size = 10, lastBatchHead = 12, usedIndex = 14, descriptors = 16
-        /// Within a descriptor's entry: the flag; the number by which chains are ordered.
-        static let inflight = 0, counter = 8
+        /// Within a descriptor's entry: the flag; the chain before it in its batch; the number by which chains are ordered.
+        static let inflight = 0, next = 6, counter = 8
     }
     private static let entryBytes = 16
     private static let version: UInt16 = 1
@@ -37,27 +37,39 @@ public struct InflightTable: @unchecked Sendable {
     /// A chain was taken.
     mutating func took(_ head: UInt16) {
         guard head < size else { return }
-        let entry = base + Offset.descriptors + Self.entryBytes * Int(head)
+        let entry = entry(head)
         entry.storeBytes(of: counter, toByteOffset: Offset.counter, as: UInt64.self)
         counter &+= 1
         atomicMemoryFence(ordering: .releasing)
         entry.storeBytes(of: 1, toByteOffset: Offset.inflight, as: UInt8.self)
     }
 
-    /// A chain is about to be given back: between this and ``gave(back:used:)`` the used index tells whether it was.
+    /// A chain is about to be given back, with others or alone: until ``gave(used:)`` the used index tells whether they were.
     func willGive(back head: UInt16) {
+        guard head < size else { return }
+        let before = base.load(fromByteOffset: Offset.lastBatchHead, as: UInt16.self)
+        entry(head).storeBytes(of: before, toByteOffset: Offset.next, as: UInt16.self)
+        atomicMemoryFence(ordering: .releasing)
         base.storeBytes(of: head, toByteOffset: Offset.lastBatchHead, as: UInt16.self)
         atomicMemoryFence(ordering: .releasing)
     }
 
     /// - Parameter used: the used index that the driver now sees.
-    func gave(back head: UInt16, used: UInt16) {
-        guard head < size else { return }
+    func gave(used: UInt16) {
+        let count = used &- base.load(fromByteOffset: Offset.usedIndex, as: UInt16.self)
+        guard count > 0 else { return }
         atomicMemoryFence(ordering: .releasing)
-        (base + Offset.descriptors + Self.entryBytes * Int(head)).storeBytes(of: 0, toByteOffset: Offset.inflight, as: UInt8.self)
+        var head = base.load(fromByteOffset: Offset.lastBatchHead, as: UInt16.self)
+        // The table may be a hostile front-end's.
+        for _ in 0..<min(count, size) where head < size {
+            entry(head).storeBytes(of: 0, toByteOffset: Offset.inflight, as: UInt8.self)
+            head = entry(head).load(fromByteOffset: Offset.next, as: UInt16.self)
+        }
         atomicMemoryFence(ordering: .releasing)
         base.storeBytes(of: used, toByteOffset: Offset.usedIndex, as: UInt16.self)
     }
+
+    private func entry(_ head: UInt16) -> UnsafeMutableRawPointer { base + Offset.descriptors + Self.entryBytes * Int(head) }
 
     // MARK: Who starts the queue
 
@@ -71,13 +83,11 @@ public struct InflightTable: @unchecked Sendable {
             base.storeBytes(of: used, toByteOffset: Offset.usedIndex, as: UInt16.self)
             return []
         }
-        // Killed between the used index and the flag: that chain was given back.
-        if base.load(fromByteOffset: Offset.usedIndex, as: UInt16.self) != used {
-            gave(back: base.load(fromByteOffset: Offset.lastBatchHead, as: UInt16.self), used: used)
-        }
+        // Killed between the used index and the flags: those chains were given back.
+        gave(used: used)
         var chains: [(head: UInt16, counter: UInt64)] = []
         for head in 0..<size {
-            let entry = base + Offset.descriptors + Self.entryBytes * Int(head)
+            let entry = entry(head)
             guard entry.load(fromByteOffset: Offset.inflight, as: UInt8.self) == 1 else { continue }
             chains.append((head, entry.load(fromByteOffset: Offset.counter, as: UInt64.self)))
         }

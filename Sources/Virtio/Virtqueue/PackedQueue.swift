@@ -75,6 +75,27 @@ public struct PackedQueue: Sendable {
         hasIndirect = features.contains(.indirectDescriptors)
     }
 
+    /// A queue that goes on where another device has left it: at a position up to which all was given back.
+    init(layout: QueueLayout, features: Features, from start: QueueStart) throws(QueueFault) {
+        try self.init(layout: layout, features: features)
+        used = Position(encoded: start.used)
+        guard used.offset < layout.size else { throw .invalidSize(layout.size) }
+        (taken, considered) = (used, used)
+    }
+
+    /// The used position after so many descriptors more, with the wrap counter in bit 15.
+    func usedPosition(after descriptors: UInt16) -> UInt16 {
+        var position = used
+        position.advance(by: min(descriptors, held), size: layout.size)
+        return position.encoded
+    }
+
+    /// Whether descriptor flags say that a descriptor is available to a device that is at this position, with the wrap counter in bit 15.
+    public static func isAvailable(flags: UInt16, at position: UInt16) -> Bool {
+        let wrap = position >> 15 != 0
+        return (flags & Flag.available != 0) == wrap && (flags & Flag.used != 0) != wrap
+    }
+
     mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         try archive.state(&taken)
         try archive.state(&used)
@@ -193,6 +214,23 @@ public struct PackedQueue: Sendable {
         }
         guard status == .ok else { throw .areaUnreachable(.descriptors, address: address) }
         if unpublished == nil { (unpublished, unpublishedFlags) = (used.offset, flags) }
+        moveOn(by: descriptors)
+    }
+
+    /// Writes a used descriptor that the driver sees at once, by one store: whoever comes after a device that was killed finds the chain
+    /// as it was, or given back.
+    mutating func putAtOnce(id: UInt16, descriptors: UInt16, written: UInt32, in memory: GuestMemory) throws(QueueFault) {
+        let address = address(of: used.offset)
+        let flags = (used.wrap ? Flag.available | Flag.used : 0) | (written != 0 ? DescriptorFlag.write : 0)
+        // The driver reads the buffers after this.
+        atomicMemoryFence(ordering: .releasing)
+        guard memory.store(UInt64(written) | UInt64(id) << 32 | UInt64(flags) << 48, to: address &+ 8) else {
+            throw .areaUnreachable(.descriptors, address: address)
+        }
+        moveOn(by: descriptors)
+    }
+
+    private mutating func moveOn(by descriptors: UInt16) {
         // Never more than were taken, whatever a stored snapshot says.
         let count = min(descriptors, held)
         used.advance(by: count, size: layout.size)

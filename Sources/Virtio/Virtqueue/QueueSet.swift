@@ -229,11 +229,12 @@ public struct QueueSet: Sendable {
         }
     }
 
-    /// Starts a split queue that another device has left.
-    mutating func enable(_ queue: Int, features: Features, from start: QueueStart, notingIn inflight: InflightTable?) {
+    /// Starts a queue that another device has left. The driver gets an interrupt: that device may not have come to it.
+    mutating func enable(_ queue: Int, features: Features, from start: QueueStart, notingIn inflight: InflightNotes?) {
         do throws(QueueFault) {
             entries[queue].ring = try Virtqueue(
                 layout: entries[queue].layout, features: features, from: start, notingIn: inflight)
+            interrupts |= 1 &<< UInt64(queue)
         } catch {
             fail(queue, error)
         }

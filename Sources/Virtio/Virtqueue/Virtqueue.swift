@@ -28,8 +28,9 @@ public struct Virtqueue: Sendable {
     private(set) var depth = 0
     /// Chains that are taken before those of the available ring, the last one first.
     private var backlog: [UInt16] = []
-    /// Where chains in flight are noted; no part of the queue's own state.
+    /// Where chains in flight are noted, of a split and of a packed ring; no part of the queue's own state.
     private var inflight: InflightTable?
+    private var packedInflight: PackedInflightTable?
 
     /// Checks size and alignment; the areas' addresses are checked when they are used.
     public init(layout: QueueLayout, features: Features) throws(QueueFault) {
@@ -41,13 +42,21 @@ public struct Virtqueue: Sendable {
         order = features.contains(.inOrder) ? CompletionOrder(size: layout.size) : nil
     }
 
-    /// A split queue that goes on where another device has left it.
-    public init(layout: QueueLayout, features: Features, from start: QueueStart, notingIn inflight: InflightTable?) throws(QueueFault) {
-        let queue = try SplitQueue(layout: layout, features: features, from: start)
-        ring = .split(queue)
+    /// A queue that goes on where another device has left it. A packed one has to be in order: then what is unfinished is still in its
+    /// ring.
+    public init(layout: QueueLayout, features: Features, from start: QueueStart, notingIn notes: InflightNotes?) throws(QueueFault) {
+        if features.contains(.packedRing) {
+            ring = .packed(try PackedQueue(layout: layout, features: features, from: start))
+        } else {
+            ring = .split(try SplitQueue(layout: layout, features: features, from: start))
+            backlog = start.unfinished.reversed()
+        }
         order = features.contains(.inOrder) ? CompletionOrder(size: layout.size) : nil
-        backlog = start.unfinished.reversed()
-        self.inflight = inflight
+        switch notes {
+        case .split(let table): inflight = table
+        case .packed(let table): packedInflight = table
+        case nil: break
+        }
     }
 
     /// Takes the next available chain into `segments`; nil if there is none.
@@ -105,13 +114,15 @@ public struct Virtqueue: Sendable {
             defer { ring = .split(queue) }
             inflight?.willGive(back: head)
             try queue.stage(head: head, written: written, in: memory)
-            guard inflight != nil else { return }
-            // The table knows of one chain at a time whether the driver has seen it.
-            try queue.publish(in: memory)
-            inflight?.gave(back: head, used: queue.indices.used)
         case .packed(var queue):
             defer { ring = .packed(queue) }
-            try queue.stage(id: head, descriptors: descriptors, written: written, in: memory)
+            guard order != nil else {
+                return try queue.stage(id: head, descriptors: descriptors, written: written, in: memory)
+            }
+            // One by one, with a table or without one: a recording is replayed without.
+            packedInflight?.willGive(used: queue.usedPosition(after: descriptors))
+            try queue.putAtOnce(id: head, descriptors: descriptors, written: written, in: memory)
+            packedInflight?.gave()
         }
     }
 
@@ -121,6 +132,7 @@ public struct Virtqueue: Sendable {
         case .split(var queue):
             defer { ring = .split(queue) }
             try queue.publish(in: memory)
+            inflight?.gave(used: queue.indices.used)
         case .packed(var queue):
             defer { ring = .packed(queue) }
             try queue.publish(in: memory)
@@ -241,13 +253,13 @@ public struct Virtqueue: Sendable {
     }
 }
 
-/// Where a split queue goes on that another device has left.
+/// Where a queue goes on that another device has left.
 public struct QueueStart: Hashable, Sendable {
-    /// The next entry of the available ring that is taken.
+    /// The next entry of the available ring that is taken. A packed queue takes again what is behind `used`.
     public var taken: UInt16
-    /// The next entry of the used ring that is written.
+    /// The next entry of the used ring that is written; of a packed queue the offset in the ring, with the wrap counter in bit 15.
     public var used: UInt16
-    /// Chains that were taken before `taken` and not given back, oldest first.
+    /// Chains of a split queue that were taken before `taken` and not given back, oldest first.
     public var unfinished: [UInt16]
 
     public init(taken: UInt16 = 0, used: UInt16 = 0, unfinished: [UInt16] = []) {
