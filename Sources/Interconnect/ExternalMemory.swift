@@ -120,7 +120,7 @@ public final class ExternalMemory {
             base.copyMemory(from: image, byteCount: bytes.count)
         } else {
             // Read once: it may change at any moment.
-            base.copyMemory(from: memory, byteCount: bytes.count)
+            copyShared(from: memory, to: base, count: bytes.count)
             let found = UnsafeRawBufferPointer(bytes)
             update(.init(start: image, count: bytes.count), from: found, memories[index].region, offset: UInt64(offset))
         }

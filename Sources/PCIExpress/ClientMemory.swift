@@ -149,7 +149,7 @@ extension DMADomain {
 
     private func fetch(_ mapping: DMAMapping, _ start: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool {
         guard let memory = mapping.memory else { return mapping.client?.read(mapping.address &+ start, into: bytes) ?? false }
-        bytes.baseAddress!.copyMemory(from: memory + Int(start), byteCount: bytes.count)
+        copyShared(from: memory + Int(start), to: bytes.baseAddress!, count: bytes.count)
         return true
     }
 
@@ -161,7 +161,7 @@ extension DMADomain {
             if mapping.origin == .client, let image = mapping.image {
                 image.known(mapping.imageStart + Int(start), count).copyMemory(from: bytes)
                 guard mapping.isRemote else {
-                    if !external.isReplaying { (mapping.memory! + Int(start)).copyMemory(from: source, byteCount: count) }
+                    if !external.isReplaying { copyShared(from: source, to: mapping.memory! + Int(start), count: count) }
                     return true
                 }
                 external.begin()
@@ -172,7 +172,7 @@ extension DMADomain {
             }
         }
         guard let memory = mapping.memory else { return mapping.client?.write(mapping.address &+ start, from: bytes) ?? false }
-        (memory + Int(start)).copyMemory(from: source, byteCount: count)
+        copyShared(from: source, to: memory + Int(start), count: count)
         return true
     }
 }

@@ -160,7 +160,7 @@ public final class DMADomain: DMAPort {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return .ok }
         var status = BusStatus.ok
         if iommu.externalMemory == nil, let memory = locate(address, count: bytes.count, writing: false) {
-            base.copyMemory(from: memory, byteCount: bytes.count)
+            copyShared(from: memory, to: base, count: bytes.count)
         } else {
             status = transfer(address, count: bytes.count, writing: false) { mapping, start, offset, count in
                 read(mapping, start, into: base + offset, count)
@@ -173,7 +173,7 @@ public final class DMADomain: DMAPort {
     public func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return .ok }
         if iommu.externalMemory == nil, let memory = locate(address, count: bytes.count, writing: true) {
-            memory.copyMemory(from: base, byteCount: bytes.count)
+            copyShared(from: base, to: memory, count: bytes.count)
         } else {
             let status = transfer(address, count: bytes.count, writing: true) { mapping, start, offset, count in
                 write(base + offset, to: mapping, start, count)

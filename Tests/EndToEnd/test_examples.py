@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from client_memory import reserved_huge_pages
-from harness import ROOT, Device, run
+from harness import OUTRIGGER, ROOT, Device, run
 
 EXAMPLES = ROOT / "examples/virtio"
 NET, BLOCK = 65, 66
@@ -51,6 +51,18 @@ def test_net(device, program, language, count, registers):
 def test_block(device, program, language, count, registers):
     said = run(*program(language, "block"), device.pci / "0000:01:00.2", count, *registers).stdout
     assert said.startswith(f"{count} sectors") and said.endswith("written, read and compared\n")
+
+
+def test_a_driver_whose_queues_are_polled_is_replayed(start, program, tmp_path):
+    """It runs beside the device, which finds most frames by looking at its memory: a recording has what each look found."""
+    recording = tmp_path / "net.rec"
+    with reserved_huge_pages(4):
+        device = start("--vfs", 0, "--record", recording, "--machine", EXAMPLES / "machine.yaml")
+        run(*program("c", "net"), device.pci / "0000:01:00.1", 5000)
+        counted = frames(device)
+        assert device.close() == 0
+    assert counted == (5000, 5000)
+    assert run(OUTRIGGER, "replay", recording, limit=300).stdout.splitlines()[-1] == "the same"
 
 
 def test_a_function_that_is_none_is_named(device, program, tmp_path):

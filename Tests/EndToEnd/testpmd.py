@@ -13,13 +13,14 @@ LIMIT = 120
 
 
 class Testpmd:
-    """testpmd that waits for commands. `port` are the options that name its port, `world` the command in front of it."""
+    """testpmd that waits for commands. `port` are the options that name its port, `world` the command in front of it, `huge_pages` where
+    hugetlbfs is mounted for it."""
 
     __test__ = False
     #: By their number, so that two don't share what DPDK keeps in RUN for other processes of the same program.
     started_so_far = 0
 
-    def __init__(self, *port, world=(), queues: int = 1):
+    def __init__(self, *port, world=(), queues: int = 1, huge_pages="/dev/hugepages"):
         Testpmd.started_so_far += 1
         prefix = f"outrigger-{os.getpid()}-{Testpmd.started_so_far}"
         self.folder = pathlib.Path("/var/run/dpdk") / prefix
@@ -28,7 +29,7 @@ class Testpmd:
             # It ends with who has started it; its lines come as they are made.
             "setpriv", "--pdeathsig", "KILL", "stdbuf", "-oL", *world,
             "dpdk-testpmd", "--lcores", f"0@({processors}),1@({processors})", "-m", "32", "--single-file-segments",
-            "--huge-dir", "/dev/hugepages", "--file-prefix", prefix, "--no-telemetry",
+            "--huge-dir", huge_pages, "--file-prefix", prefix, "--no-telemetry",
             "--log-level", "pmd.net.virtio.init:debug", *port,
             "--", "--interactive", "--total-num-mbufs=2048", f"--rxq={queues}", f"--txq={queues}"]
         self.process = subprocess.Popen(

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import support
-from client_memory import reserved_huge_pages
+from client_memory import hugetlbfs, reserved_huge_pages
 from testpmd import Testpmd
 
 ROUNDS = 3
@@ -92,12 +92,13 @@ def on_device(server, function):
 def on_vhost(folder, ring):
     """testpmd behind vhost-user sends back whatever comes; testpmd with the driver is the one that is looked at."""
     socket = folder / f"vhost-{ring}.sock"
-    with contextlib.ExitStack() as programs:
-        backend = programs.enter_context(Testpmd("--no-pci", "--vdev", f"net_vhost0,iface={socket}"))
+    with hugetlbfs() as huge_pages, contextlib.ExitStack() as programs:
+        backend = programs.enter_context(Testpmd("--no-pci", "--vdev", f"net_vhost0,iface={socket}", huge_pages=huge_pages))
         backend.command("set fwd io")
         backend.command("start")
         driver = programs.enter_context(Testpmd(
-            "--no-pci", "--vdev", f"net_virtio_user0,path={socket},packed_vq={int(ring == 'packed')},queue_size=256"))
+            "--no-pci", "--vdev", f"net_virtio_user0,path={socket},packed_vq={int(ring == 'packed')},queue_size=256",
+            huge_pages=huge_pages))
         rate = circulating(driver)
         backend.command("stop")
         return rate

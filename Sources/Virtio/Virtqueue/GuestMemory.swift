@@ -49,7 +49,7 @@ public struct GuestMemory {
     @inline(__always)
     func write(_ address: UInt64, from bytes: UnsafeRawBufferPointer) -> BusStatus {
         if let memory = translations.reach(address, count: bytes.count, writing: true), let source = bytes.baseAddress {
-            memory.copyMemory(from: source, byteCount: bytes.count)
+            copyShared(from: source, to: memory, count: bytes.count)
             wrote(address, bytes: bytes.count)
             return .ok
         }
