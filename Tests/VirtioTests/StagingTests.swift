@@ -22,6 +22,8 @@ struct StagingTests {
         var queue = try Virtqueue(layout: driver.layout, features: features)
         let segments = UnsafeMutableBufferPointer<Segment>.allocate(capacity: 4)
         defer { segments.deallocate() }
+        // A packed ring that promises an order shows each at once, so that whoever comes after a killed device finds it given back.
+        let areTogether = !features.isSuperset(of: [.packedRing, .inOrder])
         var random = SplitMix64(seed: features.rawValue)
         for round in 0..<200 {
             let count = Int.random(in: 1...Int(Self.size), using: &random)
@@ -34,7 +36,7 @@ struct StagingTests {
             let order = features.contains(.inOrder) ? chains.shuffled(using: &random) : chains
             for chain in order {
                 try queue.stage(chain, written: UInt32(chain.head) + 1, in: guest)
-                #expect(driver.reap() == nil, "round \(round)")
+                if areTogether { #expect(driver.reap() == nil, "round \(round)") }
             }
             try queue.publish(in: guest)
             for chain in chains { #expect(driver.reap() == .init(head: chain.head, written: UInt32(chain.head) + 1), "round \(round)") }
