@@ -7,7 +7,8 @@ struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "What decides who gets how much of the device.",
         subcommands: [
-            ListPolicies.self, ShowPolicy.self, SelectPolicy.self, SetPolicy.self, UploadPolicy.self, RemovePolicy.self,
+            ListPolicies.self, ShowPolicy.self, SelectPolicy.self, SetPolicy.self, PolicyScores.self, PolicyCandidates.self,
+            UploadPolicy.self, RemovePolicy.self,
         ])
 }
 
@@ -23,6 +24,10 @@ enum TuningNames {
         case PolicyNumber.throughputFirst: [
             ("request", "bytes of the mean request, at least, of an owner that is preferred"),
             ("boost", "times that its weight counts"), ("others", "what others get of their need, in 1/1000"),
+        ]
+        case PolicyNumber.adaptive: [
+            ("latency", "weight of the latency of small requests"), ("throughput", "weight of the bytes that are carried"),
+            ("fairness", "weight of the owner that is worst off"), ("target", "microseconds that are good enough, 99 of 100 requests"),
         ]
         case PolicyNumber.uploaded: (0..<4).map { ("value\($0)", "as the program takes it") }
         default: []
@@ -124,7 +129,8 @@ extension PolicyParameters {
 
 struct SelectPolicy: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "select", abstract: "Let a policy decide, from the next decision on; 'fixed' leaves the allocation alone.")
+        commandName: "select", abstract: "Let a policy decide, from the next decision on.",
+        discussion: "'adaptive' chooses among the others, again and again; 'fixed' leaves the allocation alone.")
 
     @OptionGroup var device: DeviceOption
 

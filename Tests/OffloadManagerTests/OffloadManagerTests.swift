@@ -233,7 +233,7 @@ final class Rig {
         rig.windows(50, [1: .init(bytes: 8_000_000, requests: 1000)])
         #expect(rig.device.commits == 0, "the policy is off")
         #expect(set(2, 2_000_000) == AdminResult(.ok) && get(2) == 2_000_000)
-        for (feature, value) in [(0, 4), (0, 8), (1, 1 << 63), (2, 0), (2, 49_999), (2, 1 << 32), (3, 128), (4, 99), (5, 0)]
+        for (feature, value) in [(0, 4), (0, 9), (1, 1 << 63), (2, 0), (2, 49_999), (2, 1 << 32), (3, 128), (4, 99), (5, 1), (6, 0)]
             as [(UInt32, UInt64)] {
             #expect(set(feature, value) == AdminResult(.invalid, .field), "feature \(feature), value \(value)")
         }

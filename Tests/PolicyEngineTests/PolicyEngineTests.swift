@@ -194,7 +194,7 @@ import Testing
             return PolicyEngine.isInRange(parameters)
         }
         #expect(isValid { _ in })
-        #expect(!isValid { $0.policy = 8 })
+        #expect(!isValid { $0.policy = 9 })
         #expect(!isValid { $0.periodWindows = 0 })
         #expect(!isValid { $0.periodWindows = 100_001 })
         #expect(!isValid { $0.hysteresisPermille = 1001 })

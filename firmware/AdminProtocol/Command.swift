@@ -16,6 +16,7 @@ public enum AdminOpcode: UInt16, Sendable {
     case setPolicy = 0x0021
     case describePolicy = 0x0022
     case tunePolicy = 0x0023
+    case getSelection = 0x0024
     case getAllocation = 0x0030
     case setAllocation = 0x0031
     case releaseAllocation = 0x0032
@@ -36,8 +37,8 @@ public enum AdminOpcode: UInt16, Sendable {
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
         switch self {
-        case .listOpcodes, .identify, .getPolicy, .getAllocation, .releaseAllocation, .getTerms, .stopLog, .harvestLog, .getLatency,
-            .getComponent: 0
+        case .listOpcodes, .identify, .getPolicy, .getSelection, .getAllocation, .releaseAllocation, .getTerms, .stopLog, .harvestLog,
+            .getLatency, .getComponent: 0
         case .migrateComponent: ComponentMove.byteCount
         case .getFeature: FeatureSelect.byteCount
         case .setFeature: FeatureValue.byteCount
@@ -66,6 +67,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .identify: Identity.byteCount
         case .getFeature: FeatureValue.byteCount
         case .getPolicy: PolicyParameters.byteCount
+        case .getSelection: SelectionStatus.byteCount
         case .getAllocation: Allocation.byteCount
         case .getTerms: ServiceTerms.byteCount
         case .startLog, .stopLog, .harvestLog: LogStatus.byteCount
@@ -81,7 +83,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getTerms, .setTerms, .getLatency: true
         case .startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent: group == .virtualFunction
         case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis, .describePolicy,
-            .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy:
+            .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy, .getSelection:
             group == .device
         }
     }

@@ -67,6 +67,12 @@ public struct DeviceEvent: WireLayout {
         /// ``PolicyNumber`` that is in force now, and from bit 32 the one whose program has failed; kind of the fault, and from bit 32 the
         /// instruction.
         case policyFault = 12
+        /// ``PolicyNumber`` that is in force now, from bit 16 ``PolicyReason``, from bit 32 the one before; utility that was measured in
+        /// the latest epoch, and from bit 32 in the one before.
+        case policyChanged = 13
+        /// What an epoch did to the allocation is undone. ``PolicyNumber`` in force now, and from bit 32 the one whose work that was;
+        /// utilities as for `policyChanged`.
+        case changeUndone = 14
     }
 
     public init(

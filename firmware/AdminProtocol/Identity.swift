@@ -170,6 +170,8 @@ public enum Feature: UInt32, Sendable {
     case predictors = 3
     /// Sampling windows in an interval of the analysis, 100...100,000.
     case analysisInterval = 4
+    /// Policies that `adaptive` may choose, a bit for each, of numbers 1...7.
+    case candidates = 5
 }
 
 /// Names a feature: the data of ``AdminOpcode/getFeature``.

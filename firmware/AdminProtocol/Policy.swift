@@ -7,8 +7,10 @@ public enum PolicyNumber {
     public static let throughputFirst: UInt32 = 3
     /// Policies that the host has uploaded.
     public static var uploaded: ClosedRange<UInt32> { 4...7 }
-    /// Policies that there can be, ``fixed`` among them.
-    public static let count: UInt32 = 8
+    /// The policy that is best at the time, by what is predicted of each and by what each has done.
+    public static let adaptive: UInt32 = 8
+    /// Policies that there can be, ``fixed`` and ``adaptive`` among them.
+    public static let count: UInt32 = 9
 }
 
 /// A policy in the list.

@@ -97,6 +97,7 @@ extension OffloadManager {
             guard policy.registry.contains(values.number) else { return Answer(.invalid, .field) }
             policy.setValues(values)
             return Answer(.ok)
+        case .getSelection: return result(selectionStatus(), request)
         case .uploadPolicy: return uploadPolicy(PolicyPiece(decoding: request.data), request)
         case .installPolicy: return installPolicy(PolicyInstallation(decoding: request.data), request)
         case .removePolicy: return removePolicy(PolicySelect(decoding: request.data).number)
@@ -166,6 +167,7 @@ extension OffloadManager {
         identity.fpgaSlots = UInt8(truncatingIfNeeded: capacity.fpga)
         identity.features = 1 << Feature.policy.rawValue | 1 << Feature.events.rawValue | 1 << Feature.samplingWindow.rawValue
             | 1 << Feature.predictors.rawValue | 1 << Feature.analysisInterval.rawValue
+            | 1 << Feature.candidates.rawValue
         identity.setBuild(Self.build)
         return identity
     }
@@ -180,6 +182,7 @@ extension OffloadManager {
         case .samplingWindow: UInt64(sampler.length)
         case .predictors: UInt64(analysis.next.experts.bits)
         case .analysisInterval: UInt64(analysis.windows)
+        case .candidates: UInt64(policy.selection.candidates)
         }
         return result(value, request)
     }
@@ -205,6 +208,9 @@ extension OffloadManager {
                 return Answer(.invalid, .field)
             }
             analysis.setWindows(windows)
+        case .candidates:
+            guard value.value & ~UInt64(PolicySelection.choosable) == 0 else { return Answer(.invalid, .field) }
+            policy.selection.candidates = UInt32(truncatingIfNeeded: value.value)
         }
         return Answer(.ok)
     }
@@ -233,7 +239,7 @@ extension OffloadManager {
         let makesRoom = !policy.fits && policy.parameters.policy != PolicyNumber.fixed
         if makesRoom {
             policy.predictResourceNeeds(everything: true)
-            policy.calculateNewAllocation(policy.parameters.policy)
+            policy.calculateNewAllocation(policy.selection.inForce)
             stageTargets()
         }
         partitions.stage(allocation, of: owner)

@@ -26,6 +26,8 @@ public struct Counters {
         case policyFaults
         /// Most cycles that a decision took.
         case decisionCyclesMax
+        /// Changes of the policy in force, and epochs whose changes of the allocation were undone.
+        case policySwitches, changesUndone
     }
 
     private let words: UnsafeMutablePointer<UInt32>

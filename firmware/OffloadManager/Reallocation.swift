@@ -13,10 +13,12 @@ extension OffloadManager {
         }
         describeOwners()
         policy.predictResourceNeeds()
+        let before = policy.selection
         let policies = policy.getAvailablePolicies()
         let best = policy.selectBestPolicy(policies)
         let decision = policy.calculateNewAllocation(best)
         if let rollback = decision.rollback { report(rollback) }
+        reportSelection(before)
         guard decision.change > UInt32(policy.parameters.hysteresisPermille) else { return policy.left() }
         updateResourceAssignments()
     }
@@ -88,6 +90,23 @@ extension OffloadManager {
         trace.record(TraceRing.Committed(generation: partitions.generation, owners: changing.count), at: Hart.cycle)
     }
 
+    /// Tells the host of another policy in force, and of harm that is undone.
+    private mutating func reportSelection(_ before: PolicySelection) {
+        let now = policy.selection
+        let policies = UInt64(now.inForce) | UInt64(before.inForce) << 32
+        let utilities = UInt64(now.measured) | UInt64(now.measuredBefore) << 32
+        if now.undone != before.undone {
+            counters.count(.changesUndone)
+            events.post(.changeUndone, severity: .warning, at: interrupts.now, policies, utilities)
+        }
+        guard now.inForce != before.inForce else { return }
+        counters.count(.policySwitches)
+        // What the host has selected itself it knows.
+        guard now.why != .selected else { return }
+        let reason = UInt64(now.why.rawValue) << 16
+        events.post(.policyChanged, at: interrupts.now, policies | reason, utilities)
+    }
+
     private mutating func report(_ rollback: PolicyEngine.Rollback) {
         counters.count(.policyFaults)
         trace.record(TraceRing.PolicyFault(policy: rollback.policy, instruction: rollback.instruction), at: Hart.cycle)
@@ -103,7 +122,9 @@ extension OffloadManager {
     mutating func setPolicy(_ parameters: PolicyParameters) {
         windowMicroseconds = max(sampler.length / cyclesPerMicrosecond, 1)
         let linkBytes = UInt64(partitions.linkBytesPerMicrosecond) * UInt64(windowMicroseconds)
-        policy.configure(parameters, linkBytes: UInt32(clamping: linkBytes), windowMicroseconds: windowMicroseconds)
+        policy.configure(
+            parameters, linkBytes: UInt32(clamping: linkBytes), windowMicroseconds: windowMicroseconds,
+            cyclesPerMicrosecond: cyclesPerMicrosecond)
         Settings(hw.sysctl).save(parameters)
     }
 
@@ -147,7 +168,41 @@ extension OffloadManager {
     /// What the list of policies says of one.
     func describe(_ number: UInt32) -> PolicyEntry {
         var entry = policy.registry.entry(number)
-        if policy.parameters.policy == number { entry.flags = PolicyEntry.Flag.selected | PolicyEntry.Flag.inForce }
+        if policy.parameters.policy == number { entry.flags = PolicyEntry.Flag.selected }
+        if policy.parameters.policy != PolicyNumber.fixed, policy.selection.inForce == number { entry.flags |= PolicyEntry.Flag.inForce }
         return entry
+    }
+
+    /// Which policy decides, and why.
+    func selectionStatus() -> SelectionStatus {
+        let selection = policy.selection, available = policy.getAvailablePolicies()
+        func short(_ utility: UInt32) -> UInt16 { UInt16(clamping: utility) }
+        var status = SelectionStatus()
+        status.selected = UInt8(truncatingIfNeeded: policy.parameters.policy)
+        status.inForce = UInt8(truncatingIfNeeded: selection.inForce)
+        status.reason = policy.reason.rawValue
+        status.decisionsPerEpoch = UInt8(truncatingIfNeeded: PolicySelection.decisionsPerEpoch)
+        status.epoch = selection.epoch
+        (status.measured, status.measuredBefore) = (short(selection.measured), short(selection.measuredBefore))
+        status.latency = short(selection.terms.latency)
+        status.throughput = short(selection.terms.throughput)
+        status.fairness = short(selection.terms.fairness)
+        (status.switches, status.undone, status.guardRails) = (selection.switches, selection.undone, selection.guardRails)
+        status.decisions = policy.decisionsTaken &+ policy.decisionsLeft
+        status.candidates = selection.candidates
+        for number in 1..<UInt32(SelectionStatus.entries) where available >> number & 1 != 0 {
+            let record = policy.record(of: number)
+            var entry = SelectionEntry()
+            (entry.predicted, entry.expected, entry.score) = (short(record.predicted), short(record.expected), short(record.score))
+            entry.advantage = Int16(clamping: record.advantage)
+            entry.experience = record.experience
+            entry.blocked = UInt16(clamping: max(Int32(bitPattern: record.blockedUntil &- selection.epoch), 0))
+            entry.failures = UInt16(clamping: record.failures)
+            entry.proof = record.proof
+            entry.flags = (number == selection.inForce ? SelectionEntry.Flag.inForce : 0)
+                | (policy.isCandidate(number) ? SelectionEntry.Flag.candidate : 0)
+            status.policies[Int(number)] = entry
+        }
+        return status
     }
 }

@@ -44,7 +44,9 @@ public struct Sampler {
             let summary = analyzer.summary[owner]
             let requests = summary.requests.count
             let bytes = requests == 0 ? 0 : summary.readBytes.bytes &+ summary.writeBytes.bytes
-            policy.add(.init(bytes: UInt32(clamping: bytes), requests: requests, depth: summary.depth.current), of: owner)
+            let bucket = requests == 0 ? 0 : UInt8(truncatingIfNeeded: summary.latency.p99)
+            policy.add(
+                .init(bytes: UInt32(clamping: bytes), requests: requests, depth: summary.depth.current, latencyBucket: bucket), of: owner)
         }
         // Sampling takes a small part of the shortest window. Should a window have ended meanwhile all the same, then a few owners were
         // seen one window late, which the average forgives; the new one is read at its own interrupt.

@@ -11,6 +11,8 @@ enum BuiltInPolicies {
         // Mean bytes of the smallest requests of an owner that is preferred; how many times its weight counts then; most of its need
         // that one gets which isn't, in 1/1000.
         case PolicyNumber.throughputFirst: TuningValues(65_536, 8, 1000)
+        // Weights of latency, throughput and fairness; latency that is good enough, in microseconds (`Objective`).
+        case PolicyNumber.adaptive: TuningValues(2, 1, 1, 500)
         default: TuningValues()
         }
     }

@@ -3,7 +3,7 @@ extension PolicyEngine {
     /// Makes targets of the claims on what the decision is about, from the contexts alone: never more than there is, everybody's least kept, and what would change by
     /// no more than the hysteresis left as it is, unless somebody gives back the last units that he has.
     /// - Returns: the largest change, in 1/1000 of the resource's capacity.
-    mutating func divide() -> UInt32 {
+    @discardableResult mutating func divide() -> UInt32 {
         var largest: UInt32 = 0
         for resource in Resource.all {
             guard divided & resource.bit != 0 else {

@@ -8,9 +8,11 @@ public struct OwnerSample: Equatable, Sendable {
     public var requests: UInt32
     /// Requests in flight at the window's end.
     public var depth: UInt32
+    /// log2 of the cycles that 99 of 100 of the requests took no longer than, rounded down.
+    public var latencyBucket: UInt8
 
-    public init(bytes: UInt32 = 0, requests: UInt32 = 0, depth: UInt32 = 0) {
-        self.bytes = bytes; self.requests = requests; self.depth = depth
+    public init(bytes: UInt32 = 0, requests: UInt32 = 0, depth: UInt32 = 0, latencyBucket: UInt8 = 0) {
+        self.bytes = bytes; self.requests = requests; self.depth = depth; self.latencyBucket = latencyBucket
     }
 }
 
@@ -47,7 +49,7 @@ public struct PolicyEngine: ~Copyable {
     }
 
     public private(set) var parameters = PolicyParameters()
-    public private(set) var registry: PolicyRegistry
+    public internal(set) var registry: PolicyRegistry
     /// What the policies are told; what is in force is in ``PolicyContext/Field/grant``.
     public let contexts: PolicyContexts
     let states: Table<OwnerState>
@@ -77,7 +79,9 @@ public struct PolicyEngine: ~Copyable {
     public private(set) var holders = OwnerSet()
     public private(set) var pinned = OwnerSet()
     /// Bytes that the link carries in a window.
-    private var linkBytes: UInt32 = .max
+    private(set) var linkBytes: UInt32 = .max
+    private(set) var windowMicroseconds: UInt32 = 1000
+    private(set) var cyclesPerMicrosecond: UInt32 = 1000
     /// 2^32 / bytes that the link carries in a window, times 1000 and the head room: shares by one multiplication.
     private(set) var shareOfByte: UInt32 = 0
     /// The same for units, in 1/256.
@@ -88,6 +92,18 @@ public struct PolicyEngine: ~Copyable {
     private var policyBefore = PolicyNumber.fair
     /// Whether the selected policy has decided since it was selected.
     private var isProven = false
+    /// Which policy decides, and what is known of each of them, by number.
+    public var selection = PolicySelection()
+    let records: Table<PolicyRecord>
+    /// What the epoch's windows did for each owner.
+    let outcomes: Table<OwnerOutcome>
+    /// What was in force when the epoch began, as the targets, and for whom.
+    let grantsBefore: Table<UInt32>
+    var membersBefore = OwnerSet()
+    /// For whom the allocation is held.
+    var membersHeld = OwnerSet()
+    /// Shares of the link that a utility is predicted for.
+    let shares: Table<UInt32>
     /// Decisions that changed the allocation, and that left it alone, wrapping.
     public private(set) var decisionsTaken: UInt32 = 0
     public private(set) var decisionsLeft: UInt32 = 0
@@ -99,6 +115,10 @@ public struct PolicyEngine: ~Copyable {
         demands = arena.table(of: Self.owners * Resource.count, repeating: UnitDemand())
         targets = arena.table(of: Self.owners * Resource.count, repeating: 0)
         allocator = Allocator(in: &arena)
+        records = arena.table(of: Int(PolicyNumber.count), repeating: PolicyRecord())
+        outcomes = arena.table(of: Self.owners, repeating: OwnerOutcome())
+        grantsBefore = arena.table(of: Self.owners * Resource.count, repeating: 0)
+        shares = arena.table(of: Self.owners, repeating: 0)
         for owner in 0..<Self.owners {
             let context = contexts[owner]
             context[.version] = PolicyContext.version
@@ -112,18 +132,22 @@ public struct PolicyEngine: ~Copyable {
     /// - Parameters:
     ///   - new: parameters, valid by `isValid`.
     ///   - linkBytes: bytes that the whole link carries in a window, at least 11,000.
-    public mutating func configure(_ new: PolicyParameters, linkBytes: UInt32, windowMicroseconds: UInt32 = 1000) {
+    public mutating func configure(
+        _ new: PolicyParameters, linkBytes: UInt32, windowMicroseconds: UInt32 = 1000, cyclesPerMicrosecond: UInt32 = 1000
+    ) {
         if new.policy != parameters.policy {
             if parameters.policy != PolicyNumber.fixed, isProven { policyBefore = parameters.policy }
             isProven = false
         }
+        (self.linkBytes, self.windowMicroseconds, self.cyclesPerMicrosecond) = (linkBytes, windowMicroseconds, cyclesPerMicrosecond)
         parameters = new
-        self.linkBytes = linkBytes
         // The one 64-bit division, once for all owners.
         let perByte = (UInt64(1000 &+ UInt32(new.headroomPermille)) << 32) / UInt64(max(linkBytes, 1))
         shareOfByte = UInt32(clamping: perByte)
         headroom = UInt32(new.headroomPermille) &* 256 / 1000
         windowsToDecision = period
+        // What is measured has been done with one set of parameters.
+        beginEpoch()
         for owner in 0..<Self.owners {
             contexts[owner][.windowMicroseconds] = windowMicroseconds
             contexts[owner][.linkBytesPerMicrosecond] = linkBytes / max(windowMicroseconds, 1)
@@ -173,6 +197,7 @@ public struct PolicyEngine: ~Copyable {
         context[.bytes] = sample.bytes
         context[.depth] = sample.depth
         context[.requestBytes] = state.requestBytes
+        outcomes[owner].add(sample, targetBucket: context[.latencyTarget] == 0 ? selection.targetBucket : targetBucket(of: owner))
     }
 
     private func average(_ old: UInt32, with new: UInt32) -> UInt32 {
@@ -188,6 +213,7 @@ public struct PolicyEngine: ~Copyable {
     /// Ends a window: ages the owners that did nothing in it.
     /// - Returns: whether it is time to re-allocate.
     public mutating func endWindow(active: OwnerSet) -> Bool {
+        selection.windows &+= 1
         var idle = members.subtracting(active)
         members = members.union(active)
         while let owner = idle.popFirst() {
@@ -208,14 +234,6 @@ public struct PolicyEngine: ~Copyable {
 
     // MARK: Policies
 
-    /// The numbers of the policies that there are, one bit each.
-    public func getAvailablePolicies() -> UInt32 { registry.numbers }
-
-    /// The policy that decides this time: the one that the host has selected.
-    public func selectBestPolicy(_ available: UInt32) -> UInt32 {
-        available >> parameters.policy & 1 != 0 ? parameters.policy : PolicyNumber.fair
-    }
-
     /// What became of a policy that was to decide.
     public struct Rollback: Equatable, Sendable {
         /// The policy whose program failed, the kind of the fault, and the instruction.
@@ -235,6 +253,7 @@ public struct PolicyEngine: ~Copyable {
     /// - Returns: the largest change of any resource that changes, in 1/1000 of its capacity, and the last failure.
     @discardableResult
     public mutating func calculateNewAllocation(_ policy: UInt32) -> (change: UInt32, rollback: Rollback?) {
+        guard policy != PolicyNumber.fixed else { return (keepAllocation(), nil) }
         var policy = policy
         var rollback: Rollback?
         while true {
@@ -243,9 +262,15 @@ public struct PolicyEngine: ~Copyable {
             let failed = policy, place = registry.entry(policy).lastFault >> 16
             // The firmware's own policies never fail: this ends.
             if !registry.goBack(policy) {
-                policy = registry.contains(policyBefore) && policyBefore != policy ? policyBefore : PolicyNumber.fair
-                policyBefore = PolicyNumber.fair
-                parameters.policy = policy
+                if parameters.policy == PolicyNumber.adaptive {
+                    policy = Self.fallback
+                } else {
+                    policy = registry.contains(policyBefore) && policyBefore != policy ? policyBefore : Self.fallback
+                    policyBefore = Self.fallback
+                    parameters.policy = policy
+                }
+                block(failed)
+                putInForce(policy, .fault)
             }
             rollback = Rollback(policy: failed, fault: fault, instruction: place, replacement: policy)
         }
@@ -295,6 +320,7 @@ public struct PolicyEngine: ~Copyable {
             noteHolding(owner)
         }
         changing = OwnerSet()
+        selection.hasChanged = selection.hasChanged || !selection.isUndoing
         decisionsTaken &+= 1
         rejectionsInARow = 0
         windowsToDecision = period
@@ -359,10 +385,16 @@ public struct PolicyEngine: ~Copyable {
     /// Whether a piece of a program that begins at this offset is the next one.
     public mutating func expects(_ offset: UInt32) -> Bool { registry.expects(offset) }
     /// Verifies the uploaded program and makes it a policy.
-    public mutating func install(_ installation: PolicyInstallation) -> PolicyRefusal? { registry.install(installation) }
+    public mutating func install(_ installation: PolicyInstallation) -> PolicyRefusal? {
+        if let refusal = registry.install(installation) { return refusal }
+        // It has to prove itself anew.
+        records[Int(installation.number)] = PolicyRecord()
+        return nil
+    }
     /// Takes an uploaded policy away that isn't selected.
     public mutating func remove(_ number: UInt32) {
         registry.remove(number)
+        records[Int(number)] = PolicyRecord()
         if policyBefore == number { policyBefore = PolicyNumber.fair }
     }
 }

@@ -26,6 +26,8 @@ public struct PolicyRegistry {
     /// One for each uploaded policy, and one for the next upload.
     private let banks: Table<Instruction>
     private let memories: Table<UInt32>
+    /// Stands in for one of them while a policy is only tried.
+    private let shadowMemory: Table<UInt32>
     private var interpreter: Interpreter
     private var verifier: Verifier
     private var uploadBank: UInt8 = UInt8(PolicyRegistry.uploads)
@@ -40,6 +42,7 @@ public struct PolicyRegistry {
         slots = arena.table(of: Int(PolicyNumber.count), repeating: Slot())
         banks = arena.table(of: (Self.uploads + 1) * Verifier.longest, repeating: Instruction())
         memories = arena.table(of: Self.uploads * Self.memoryWords, repeating: 0)
+        shadowMemory = arena.table(of: Self.memoryWords, repeating: 0)
         interpreter = Interpreter(in: &arena)
         verifier = Verifier(in: &arena)
         for number in 0..<slots.count { slots[number].values = BuiltInPolicies.values(UInt32(truncatingIfNeeded: number)) }
@@ -48,6 +51,7 @@ public struct PolicyRegistry {
         slots[Int(PolicyNumber.fair)].name = Self.name("fair")
         slots[Int(PolicyNumber.latencyFirst)].name = Self.name("latency-first")
         slots[Int(PolicyNumber.throughputFirst)].name = Self.name("throughput-first")
+        slots[Int(PolicyNumber.adaptive)].name = Self.name("adaptive")
     }
 
     private static func slot(_ upload: Int) -> Int { Int(PolicyNumber.uploaded.lowerBound) + upload }
@@ -62,7 +66,8 @@ public struct PolicyRegistry {
 
     /// Whether there is a policy of this number.
     public func contains(_ number: UInt32) -> Bool {
-        number < PolicyNumber.uploaded.lowerBound || (PolicyNumber.uploaded.contains(number) && slots[Int(number)].count != 0)
+        number < PolicyNumber.uploaded.lowerBound || number == PolicyNumber.adaptive
+            || (PolicyNumber.uploaded.contains(number) && slots[Int(number)].count != 0)
     }
 
     /// The numbers of all policies, one bit each.
@@ -169,8 +174,33 @@ public struct PolicyRegistry {
     /// Lets a policy state its claims for each owner. They begin as what the owner needs, with the host's weight.
     /// - Returns: `none`, or why its program was ended; then the claims are not to be used.
     mutating func evaluate(_ number: UInt32, _ contexts: PolicyContexts, _ owners: OwnerSet) -> Interpreter.Fault {
-        let slot = slots[Int(number)]
         slots[Int(number)].evaluations &+= 1
+        let fault = run(number, contexts, owners, memory: memory(of: number))
+        if fault != .none {
+            slots[Int(number)].faults &+= 1
+            slots[Int(number)].lastFault = fault.rawValue | UInt32(truncatingIfNeeded: interpreter.place) << 16
+        }
+        return fault
+    }
+
+    /// The same, but nothing of it stays except the claims: the policy remembers nothing, and nothing is counted.
+    mutating func evaluateInShadow(_ number: UInt32, _ contexts: PolicyContexts, _ owners: OwnerSet) -> Interpreter.Fault {
+        guard let memory = memory(of: number) else { return run(number, contexts, owners, memory: nil) }
+        let shadow = shadowMemory.part(0, of: Self.memoryWords)
+        shadow.update(from: memory, count: Self.memoryWords)
+        return run(number, contexts, owners, memory: shadow)
+    }
+
+    /// The memory of an uploaded policy; nil of one of the firmware's.
+    private func memory(of number: UInt32) -> UnsafeMutablePointer<UInt32>? {
+        guard PolicyNumber.uploaded.contains(number) else { return nil }
+        return memories.part(Int(number) - Int(PolicyNumber.uploaded.lowerBound), of: Self.memoryWords)
+    }
+
+    private mutating func run(
+        _ number: UInt32, _ contexts: PolicyContexts, _ owners: OwnerSet, memory: UnsafeMutablePointer<UInt32>?
+    ) -> Interpreter.Fault {
+        let slot = slots[Int(number)]
         var rest = owners
         while let owner = rest.popFirst() {
             let context = contexts[owner]
@@ -178,13 +208,12 @@ public struct PolicyRegistry {
             context[.weight] = max(min(context[.ownerWeight], PolicyContext.heaviest), 1)
             for index in 0..<4 { context.words[PolicyContext.Field.value.rawValue + index] = slot.values[index] }
         }
-        guard PolicyNumber.uploaded.contains(number) else {
+        guard let memory else {
             BuiltInPolicies.evaluate(number, contexts, owners, slot.values)
             return .none
         }
         let program = UnsafePointer(banks.part(Int(slot.bank), of: Verifier.longest))
         let words = Int(Place.memoryBytes) / 4
-        let memory = memories.part(Int(number) - Int(PolicyNumber.uploaded.lowerBound), of: Self.memoryWords)
         interpreter.budget = Self.budget
         rest = owners
         while let owner = rest.popFirst() {
@@ -192,11 +221,7 @@ public struct PolicyRegistry {
             var fault = interpreter.run(
                 program, count: Int(slot.count), context: context.words, own: memory + (owner + 1) * words, shared: memory)
             if fault == .none, !context.isSensible { fault = .claim }
-            guard fault == .none else {
-                slots[Int(number)].faults &+= 1
-                slots[Int(number)].lastFault = fault.rawValue | UInt32(truncatingIfNeeded: interpreter.place) << 16
-                return fault
-            }
+            if fault != .none { return fault }
         }
         return .none
     }

@@ -59,6 +59,9 @@ public struct AdminClient {
         }
     }
 
+    /// Which policy decides, why, and what is expected of each.
+    public func selection() throws -> SelectionStatus { try send(.getSelection) }
+
     /// Sets the values that tune a policy.
     public func tune(policy number: UInt32, _ values: TuningValues) throws {
         _ = try queue.send(AdminCommand(.tunePolicy), data: Self.bytes(of: PolicyValues(number: number, values: values)), room: 0)
