@@ -115,7 +115,14 @@ let package = Package(
         module("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine"], path: "firmware/OffloadManager"),
 
         // Experiments run the firmware's own code.
-        .executableTarget(name: "demand-forecast", dependencies: ["OffloadManager", "PolicyEngine"], path: "tools/experiments/e1", swiftSettings: strict),
+        module("RecordedTrace", path: "tools/experiments/trace"),
+        .executableTarget(
+            name: "demand-forecast", dependencies: ["OffloadManager", "PolicyEngine", "RecordedTrace"], path: "tools/experiments/e1",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "channel-sharing",
+            dependencies: ["AdminProtocol", "Interconnect", "OffloadManager", "PolicyEngine", "RecordedTrace", "Simulation"],
+            path: "tools/experiments/e7", swiftSettings: strict),
 
         // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.
         module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Simulation"], path: "Tests/ComponentLoad"),

@@ -147,7 +147,7 @@ def test_what_is_no_program_is_refused(device, compile, tmp_path):
 
 def test_values_are_checked(device):
     shown = device.agent("policy set", "--policy", "latency-first", "boost=4", "share=300").stdout
-    assert "latency-first: request 65536, share 300, boost 4, burst 1000" in shown
+    assert "latency-first: request 65536, share 300, boost 4, burst 24000" in shown
     for wrong in ("boost=four", "boot=4", "boost"):
         assert "expected" in complaint(AGENT, "policy", "set", "--policy", "latency-first", wrong, "--device", device.function)
     assert "'slowest' found" in complaint(AGENT, "policy", "select", "slowest", "--device", device.function)

@@ -7,7 +7,7 @@ enum BuiltInPolicies {
         switch number {
         // Mean bytes of the largest requests of an owner that counts as sensitive; the most of the link that one is preferred with, in
         // 1/1000; how many times its weight counts then; room for bursts, in 1/1000 of its need.
-        case PolicyNumber.latencyFirst: TuningValues(65_536, 250, 16, 1000)
+        case PolicyNumber.latencyFirst: TuningValues(65_536, 250, 16, 24_000)
         // Mean bytes of the smallest requests of an owner that is preferred; how many times its weight counts then; most of its need
         // that one gets which isn't, in 1/1000.
         case PolicyNumber.throughputFirst: TuningValues(65_536, 8, 1000)
@@ -26,7 +26,8 @@ enum BuiltInPolicies {
     }
 
     /// Who sends small requests, or has been promised a latency, waits for nobody: it comes first with what it needs and room for bursts.
-    /// But only to a certain share of the link: what it moves beyond that is no longer what people wait for, and counts like others'.
+    /// But only to a certain share of the link: what it moves beyond that is no longer what people wait for, and counts like others'. Room
+    /// for bursts costs the others nothing while there is none: the hardware lends it.
     private static func latencyFirst(_ contexts: PolicyContexts, _ owners: OwnerSet, _ values: TuningValues) {
         var rest = owners
         while let owner = rest.popFirst() {
@@ -35,7 +36,7 @@ enum BuiltInPolicies {
             guard context[.need, .bandwidth] <= values.value1 else { continue }
             context[.weight] = weight(context, times: values.value2)
             let need = context[.need, .bandwidth]
-            context[.claim, .bandwidth] = min(need &+ need &* min(values.value3, 10_000) / 1000, max(values.value1, need))
+            context[.claim, .bandwidth] = min(need &+ need &* min(values.value3, 100_000) / 1000, max(values.value1, need))
         }
     }
 

@@ -8,8 +8,10 @@ public struct OwnerSample: Equatable, Sendable {
     public var requests: UInt32
     /// Requests in flight at the window's end.
     public var depth: UInt32
-    /// log2 of the cycles that 99 of 100 of the requests took no longer than, rounded down.
+    /// log2 of the cycles that 99 of 100 of the requests took no longer than, rounded down; ``unknown`` if nobody has looked.
     public var latencyBucket: UInt8
+
+    public static let unknown: UInt8 = .max
 
     public init(bytes: UInt32 = 0, requests: UInt32 = 0, depth: UInt32 = 0, latencyBucket: UInt8 = 0) {
         self.bytes = bytes; self.requests = requests; self.depth = depth; self.latencyBucket = latencyBucket
@@ -147,7 +149,8 @@ public struct PolicyEngine: ~Copyable {
         headroom = UInt32(new.headroomPermille) &* 256 / 1000
         windowsToDecision = period
         // What is measured has been done with one set of parameters.
-        beginEpoch()
+        selection.suspicions = 0
+        beginEpoch(after: selection.inForce)
         for owner in 0..<Self.owners {
             contexts[owner][.windowMicroseconds] = windowMicroseconds
             contexts[owner][.linkBytesPerMicrosecond] = linkBytes / max(windowMicroseconds, 1)
@@ -197,6 +200,8 @@ public struct PolicyEngine: ~Copyable {
         context[.bytes] = sample.bytes
         context[.depth] = sample.depth
         context[.requestBytes] = state.requestBytes
+        outcomes[owner].add(bytes: sample.bytes)
+        guard sample.latencyBucket != OwnerSample.unknown else { return }
         outcomes[owner].add(sample, targetBucket: context[.latencyTarget] == 0 ? selection.targetBucket : targetBucket(of: owner))
     }
 

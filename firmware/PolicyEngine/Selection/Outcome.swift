@@ -12,9 +12,11 @@ struct OwnerOutcome: BitwiseCopyable {
     /// What it asked of the link, in units of the ``ServiceModel``: known when the epoch ends.
     var load: UInt32 = 0
 
-    /// Takes in a window. All sums stop at their greatest value.
+    /// Takes in what a window carried. All sums stop at their greatest value.
+    @inline(__always) mutating func add(bytes: UInt32) { carried = Self.sum(carried, bytes >> 8 &+ (bytes & 255 == 0 ? 0 : 1)) }
+
+    /// Takes in a window's latency.
     mutating func add(_ sample: OwnerSample, targetBucket: UInt32) {
-        carried = Self.sum(carried, sample.bytes >> 8 &+ (sample.bytes & 255 == 0 ? 0 : 1))
         // In each bucket above the target's requests take twice as long.
         let late = UInt32(sample.latencyBucket) &- min(UInt32(sample.latencyBucket), targetBucket)
         requests = Self.sum(requests, sample.requests)
@@ -82,7 +84,7 @@ extension PolicyEngine {
             let due = min(outcome.waiting, overflow ? .max : rightful)
             if due != 0 { utility.fairness = min(utility.fairness, ratio(outcome.carried, due)) }
             // Who had requests waiting, and saw none of them done, waits for them still.
-            guard isSensitive(owner), outcome.requests != 0 || due != 0 else { continue }
+            guard isSensitive(owner), outcome.requests != 0 || (due != 0 && outcome.carried == 0) else { continue }
             promptness &+= (outcome.requests == 0 ? 0 : outcome.promptness / outcome.requests) &* weight
             prompt &+= weight
         }

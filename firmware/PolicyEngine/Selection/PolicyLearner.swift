@@ -31,6 +31,8 @@ public struct PolicyLearner: BitwiseCopyable, Equatable, Sendable {
     /// negative: so much less than is predicted is reached. So an expectation never exceeds the best that there can be, and the order of
     /// the predictions stays.
     public var common: Int32 = 0
+    /// How far off expectations are, on average.
+    public var deviation: UInt32 = 0
     /// Epochs that were measured, at most `warmUp`.
     public var epochs: UInt32 = 0
 
@@ -61,6 +63,7 @@ public struct PolicyLearner: BitwiseCopyable, Equatable, Sendable {
             common &+= error / 4
             record.advantage &+= error / 16
         }
+        deviation = deviation &- deviation >> 3 &+ error.magnitude >> 3
         common = min(max(common, -Int32(Utility.one)), Self.mostCommon)
         record.experience &+= Self.epoch
     }
@@ -73,6 +76,15 @@ public struct PolicyLearner: BitwiseCopyable, Equatable, Sendable {
     /// What is expected of a policy, or of an allocation that it made.
     func expected(_ record: PolicyRecord, predicted: UInt32) -> UInt32 {
         UInt32(min(max(sum(record, predicted), 0), Int32(Utility.one)))
+    }
+
+    /// Whether so little was measured that it can't be chance: less than a twentieth below what is expected of something else if the model
+    /// says as well that it is worse, else no less than twice the usual deviation.
+    /// - Parameter predictions: what the model says of what was measured, and of the other.
+    func isWorse(_ measured: UInt32, than expected: UInt32, predictions: (UInt32, UInt32)) -> Bool {
+        let tolerance = expected / 20
+        let isPredicted = predictions.0 &+ predictions.1 / 20 < predictions.1
+        return measured &+ (isPredicted ? tolerance : max(tolerance, deviation &* 2)) < expected
     }
 
     /// The bonus of a policy that isn't well known.

@@ -4,8 +4,6 @@ import AdminProtocol
 public struct PolicySelection: BitwiseCopyable, Equatable, Sendable {
     /// Decisions in an epoch: after so many what they did is measured, and the policy chosen anew.
     public static let decisionsPerEpoch: UInt32 = 8
-    /// A policy that does worse than the fallback by more than 1/20 gives way to it.
-    static func tolerance(_ expected: UInt32) -> UInt32 { expected / 20 }
     /// Epochs in which an uploaded policy has to be found good before it may be chosen.
     static let proofNeeded: UInt8 = 16
     /// Doublings of the time for which a policy that has failed isn't tried again, at most; and epochs without trouble that take one back.
@@ -31,6 +29,9 @@ public struct PolicySelection: BitwiseCopyable, Equatable, Sendable {
     public var isNew = true
     /// An allocation was committed in the present epoch.
     public var hasChanged = false
+    /// Epochs in a row that looked like harm, and in which the fallback would have done better.
+    public var suspicions: UInt8 = 0
+    public var lags: UInt8 = 0
     /// The latest decision takes back what the epoch has done.
     public var isUndoing = false
     /// Of the latest epoch that was measured: the utility and its terms; utility of the one before.
@@ -97,22 +98,22 @@ extension PolicyEngine {
     private mutating func endEpoch(_ available: UInt32) {
         let policy = selection.inForce
         if let terms = measuredUtility(objective) { assess(policy, terms, available) }
-        selection.before = policy
         selection.isNew = selection.inForce != policy
-        beginEpoch()
+        beginEpoch(after: policy)
     }
 
     private mutating func assess(_ policy: UInt32, _ terms: Utility, _ available: UInt32) {
         let objective = objective, measured = terms.value(objective)
-        (selection.measuredBefore, selection.measured, selection.terms) = (selection.measured, measured, terms)
+        if selection.suspicions == 0 { selection.measuredBefore = selection.measured }
+        (selection.measured, selection.terms) = (measured, terms)
 
         measureLoads()
         let isExperienced = selection.learner.epochs == PolicyLearner.warmUp
         for number in 0..<records.count { records[number].experience &-= records[number].experience >> 6 }
         var record = records[Int(policy)]
         for owner in 0..<Self.owners { shares[owner] = contexts[owner][.grant, .bandwidth] }
-        selection.learner.learn(
-            &record, measured: measured, predicted: predictedUtility(shares, objective).value(objective), isNew: selection.isNew)
+        let predicted = predictedUtility(shares, objective).value(objective)
+        selection.learner.learn(&record, measured: measured, predicted: predicted, isNew: selection.isNew)
         record.good &+= 1
         if record.good == PolicySelection.goodEpochs {
             record.good = 0
@@ -120,19 +121,25 @@ extension PolicyEngine {
         }
         records[Int(policy)] = record
 
-        if isExperienced, hasDoneHarm(objective) {
+        // One epoch may be chance: what it had changed is kept in mind for another one.
+        selection.suspicions = isExperienced && hasDoneHarm(predicted, objective) ? selection.suspicions &+ 1 : 0
+        if selection.suspicions == 2 {
+            selection.suspicions = 0
             undo(policy)
         } else if parameters.policy == PolicyNumber.adaptive {
-            choose(among: available & selection.candidates, objective, isExperienced)
+            choose(among: available & selection.candidates, predicted, objective, isExperienced)
         }
     }
 
-    /// What is in force now is what the next epoch is compared with.
-    mutating func beginEpoch() {
+    /// What is in force now is what the next epoch is compared with, unless the one before is still under suspicion.
+    /// - Parameter policy: the one that was in force.
+    mutating func beginEpoch(after policy: UInt32) {
         selection.epoch &+= 1
         selection.decisions = 0
-        selection.hasChanged = false
         forgetOutcomes()
+        guard selection.suspicions == 0 else { return }
+        selection.before = policy
+        selection.hasChanged = false
         for owner in 0..<Self.owners {
             for resource in Resource.all { grantsBefore[owner &* Resource.count &+ resource.rawValue] = contexts[owner][.grant, resource] }
         }
@@ -140,12 +147,13 @@ extension PolicyEngine {
     }
 
     /// Whether the owners would be served better, now, with the allocation that the epoch has changed.
-    private mutating func hasDoneHarm(_ objective: Objective) -> Bool {
+    /// - Parameter predicted: what the model says of the allocation in force.
+    private func hasDoneHarm(_ predicted: UInt32, _ objective: Objective) -> Bool {
         guard selection.hasChanged, selection.measured < selection.measuredBefore, membersBefore == members else { return false }
         for owner in 0..<Self.owners { shares[owner] = grantsBefore[owner &* Resource.count] }
-        let expected = selection.learner.expected(
-            records[Int(selection.before)], predicted: predictedUtility(shares, objective).value(objective))
-        return selection.measured &+ PolicySelection.tolerance(expected) < expected
+        let before = predictedUtility(shares, objective).value(objective)
+        let expected = selection.learner.expected(records[Int(selection.before)], predicted: before)
+        return selection.learner.isWorse(selection.measured, than: expected, predictions: (predicted, before))
     }
 
     /// Makes targets of what was in force when the epoch began.
@@ -175,20 +183,26 @@ extension PolicyEngine {
     // MARK: Choice
 
     /// Scores every policy by what it would do now, and chooses.
-    private mutating func choose(among available: UInt32, _ objective: Objective, _ isExperienced: Bool) {
+    /// - Parameter predicted: what the model says of the allocation in force.
+    private mutating func choose(among available: UInt32, _ predicted: UInt32, _ objective: Objective, _ isExperienced: Bool) {
         var all: UInt32 = 0
         for number in 0..<records.count { all &+= records[number].experience }
         for number in 1..<PolicyNumber.adaptive where available >> number & 1 != 0 || number == Self.fallback {
             score(number, objective, all)
         }
-        let reference = records[Int(Self.fallback)].expected
-        let bar = reference &- PolicySelection.tolerance(reference)
+        let fallback = records[Int(Self.fallback)]
+        let bar = fallback.expected &- fallback.expected / 20
         for number in PolicyNumber.uploaded where available >> number & 1 != 0 {
             let isGood = records[Int(number)].predicted != 0 && records[Int(number)].expected >= bar
             records[Int(number)].proof = isGood ? min(records[Int(number)].proof &+ 1, PolicySelection.proofNeeded) : 0
         }
         let inForce = selection.inForce
-        if inForce != Self.fallback, isExperienced, selection.measured < bar {
+        let predictions = (predicted, fallback.predicted)
+        let lags = inForce != Self.fallback && isExperienced
+            && selection.learner.isWorse(selection.measured, than: fallback.expected, predictions: predictions)
+        selection.lags = lags ? selection.lags &+ 1 : 0
+        if selection.lags == 2 {
+            selection.lags = 0
             selection.guardRails &+= 1
             block(inForce)
             return putInForce(Self.fallback, .guardRail)

@@ -2,6 +2,7 @@
 import Foundation
 import OffloadManager
 import PolicyEngine
+import RecordedTrace
 
 /// Forecasts of one series, by the interval that they are for.
 struct Row {
@@ -50,7 +51,7 @@ func float(_ counts: [[UInt64]]) -> [Row] {
 
 func exactLevel(_ count: UInt64, _ metric: DemandMetric) -> Double { log2(1 + Double(count) / Double(UInt64(1) << metric.unit)) }
 
-func report(_ trace: Trace, every seconds: UInt64) {
+func report(_ trace: RecordedTrace, every seconds: UInt64) {
     let counts = trace.counted(every: seconds)
     let six = PredictorSet(bits: PredictorSet.all.bits & ~PredictorSet(.analogues).bits)
     let sets: [(String, PredictorSet)] = [
@@ -92,7 +93,7 @@ guard CommandLine.arguments.count == 2 else {
     exit(64)
 }
 do {
-    let trace = try Trace(contentsOf: CommandLine.arguments[1])
+    let trace = try RecordedTrace(contentsOf: CommandLine.arguments[1])
     print("One VM, two hours, one repeated burst: \(trace.requests.count) requests. Scored on the second half; LMAE is the mean of")
     print("|log2((1+y)/(1+f))|, width the interval's, in octaves; quiet are intervals of at most four times the median.")
     report(trace, every: 1)

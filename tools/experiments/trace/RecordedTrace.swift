@@ -1,18 +1,18 @@
 import Foundation
 
 /// A recorded virtual machine's block I/O, counted in intervals.
-struct Trace {
-    struct Request {
-        var microsecond: UInt64
-        var isWrite: Bool
-        var bytes: UInt64
+public struct RecordedTrace {
+    public struct Request {
+        public var microsecond: UInt64
+        public var isWrite: Bool
+        public var bytes: UInt64
     }
 
-    let requests: [Request]
+    public let requests: [Request]
 
     /// Reads a VSCSI trace, version 1: records of 32 bytes, little-endian: u32 number, u32 bytes, u32 segments, u16 command, u16 version,
     /// u64 block, u64 microsecond.
-    init(contentsOf path: String) throws {
+    public init(contentsOf path: String) throws {
         let data = try Data(contentsOf: URL(fileURLWithPath: path))
         guard data.count >= 32, data.count % 32 == 0 else {
             throw TraceError(description: "\(path): expected records of 32 bytes, found \(data.count) bytes")
@@ -31,7 +31,7 @@ struct Trace {
     }
 
     /// Requests, bytes read and bytes written in each interval, from the first request's second on; only whole intervals.
-    func counted(every seconds: UInt64) -> [[UInt64]] {
+    public func counted(every seconds: UInt64) -> [[UInt64]] {
         let start = requests[0].microsecond / 1_000_000 * 1_000_000
         let length = seconds * 1_000_000
         let whole = Int((requests[requests.count - 1].microsecond + 1 - start) / length)
@@ -46,6 +46,6 @@ struct Trace {
     }
 }
 
-struct TraceError: Error, CustomStringConvertible {
-    let description: String
+public struct TraceError: Error, CustomStringConvertible {
+    public let description: String
 }

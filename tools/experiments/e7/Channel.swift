@@ -1,0 +1,56 @@
+import Interconnect
+import Simulation
+
+/// One device channel that many share: a request occupies it for 15 us and its bytes at 2 GiB/s, whole. It is the device's own link: what
+/// the 15 us would carry goes along with each request, and a piece is as long as the longest request.
+final class Channel: CompletionSink {
+    static let bytesPerMicrosecond: UInt32 = 2147
+    static let cyclesPerMicrosecond: UInt64 = 1000
+    private static let overheadBytes = UInt64(bytesPerMicrosecond) * 15
+
+    struct Request {
+        var owner: Int
+        var bytes: UInt32
+        var arrival: Cycle
+    }
+
+    let scheduler = Scheduler()
+    private let link: Link
+    private var port = SubmitterPort(rawValue: 0)
+    private var requests: [Request] = []
+    private var free: [Int] = []
+    private(set) var depth = [UInt32](repeating: 0, count: 65)
+    /// Is told of each request that is done.
+    var completion: (Request, Cycle) -> Void = { _, _ in }
+
+    init() {
+        let rate = Rate(bytesPerMicrosecond: Self.bytesPerMicrosecond, cyclesPerMicrosecond: UInt32(Self.cyclesPerMicrosecond))
+        link = Link(.init(name: "channel", rate: rate, latency: 0, quantum: 1 << 24, burst: 1 << 24), on: scheduler)
+        port = link.attach(self)
+    }
+
+    func submit(_ request: Request) {
+        let id: Int
+        if let last = free.popLast() {
+            id = last
+            requests[id] = request
+        } else {
+            id = requests.count
+            requests.append(request)
+        }
+        depth[request.owner] += 1
+        link.submit(
+            bytes: UInt64(request.bytes) + Self.overheadBytes, owner: Owner(rawValue: UInt8(request.owner)), id: UInt64(id), port: port)
+    }
+
+    func completed(_ id: UInt64, at cycle: Cycle) {
+        let request = requests[Int(id)]
+        free.append(Int(id))
+        depth[request.owner] -= 1
+        completion(request, cycle)
+    }
+
+    func commit(_ guarantees: [UInt16]) {
+        link.partitionsCommitted(guarantees.map { Partition(guarantee: $0) }, at: scheduler.now)
+    }
+}
