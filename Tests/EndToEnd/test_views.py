@@ -53,7 +53,8 @@ def test_watch_shows_what_the_device_counted(loaded):
 def test_watch_for_people(loaded):
     lines = loaded.agent("watch", "--once", "--vm", 1).stdout.splitlines()
     assert lines[0].startswith(BDF) and "policy fair" in lines[0] and lines[1].startswith("busy: cores ")
-    assert lines[2].split()[:3] == ["owner", "share", "cores"] and lines[3].startswith("vm1") and lines[4].startswith("vm2")
+    assert "fair selected: " in lines[2]
+    assert lines[3].split()[:3] == ["owner", "share", "cores"] and lines[4].startswith("vm1") and lines[5].startswith("vm2")
     assert "-- vm1" in lines and any(re.match(r"waits  for \w", line) for line in lines)
     assert not any("\x1b" in line for line in lines)
     # Page after page: what was decided in between stands below.
@@ -73,7 +74,7 @@ def test_wrong_options(device, words):
 def test_watch_on_a_terminal(loaded, terminal):
     terminal.start(AGENT, "watch", "--device", loaded.function, "--interval", "0.2", width=80, height=24)
     screen = terminal.until("q quit").splitlines()
-    assert screen[0].startswith(BDF) and screen[2].startswith("owner") and len(screen) <= 24 and screen[23].startswith("q quit")
+    assert screen[0].startswith(BDF) and screen[3].startswith("owner") and len(screen) <= 24 and screen[23].startswith("q quit")
     assert "before" not in "\n".join(screen), "the page has the whole screen"
     terminal.until("-- vm1")
     terminal.type("Down")

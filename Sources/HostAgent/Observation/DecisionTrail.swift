@@ -17,7 +17,10 @@ public struct DecisionTrail: Sendable {
 
     /// Notes what has changed from one look to the next.
     public mutating func note(from before: Observation, to now: Observation) {
-        if let old = before.policy, let new = now.policy, old.number != new.number { add(now, "policy \(old.text) -> \(new.text)") }
+        if let old = before.policy, let new = now.policy, old.number != new.number {
+            add(now, "policy \(old.text) -> \(new.text): \(now.selection.reasonText)")
+        }
+        if now.selection.undone != before.selection.undone { add(now, "the latest changes made things worse and are undone") }
         for policy in now.policies {
             let faults = before.policies.first { $0.number == policy.number }?.faults ?? 0
             if policy.faults != faults { add(now, "policy \(policy.text): its program was ended") }

@@ -38,6 +38,18 @@ extension Observation {
         page.add(.counter, "policy_faults", "Programs of a policy that were ended before their end.", policies.map {
             .init(["policy": $0.text], UInt64($0.faults))
         })
+        page.add(.gauge, "policy_expected_utility_ratio", "What is expected of a policy, of the best there can be.", scored.map {
+            .init(["policy": $0.policy.text], ratio: SelectionStatus.fraction($0.entry.expected))
+        })
+        page.add(.gauge, "measured_utility_ratio", "What the latest epoch came to, of the best there can be.", [
+            .init([:], ratio: SelectionStatus.fraction(selection.measured)),
+        ])
+        page.add(.counter, "policy_switches", "Changes of the policy in force, by why.", [
+            .init(["reason": "any"], UInt64(selection.switches)), .init(["reason": "guard rail"], UInt64(selection.guardRails)),
+        ])
+        page.add(.counter, "undone_epochs", "Epochs whose changes were undone because they did harm.", [
+            .init([:], UInt64(selection.undone)),
+        ])
         page.add(.counter, "decisions", "Decisions, by whether they changed the allocation.", [
             .init(["outcome": "taken"], UInt64(statistics.decisionsTaken)), .init(["outcome": "left"], UInt64(statistics.decisionsLeft)),
         ])

@@ -37,13 +37,17 @@ public struct Observation: Sendable {
     public var analysis: AnalysisHeader
     public var parameters: PolicyParameters
     public var policies: [PolicyEntry]
+    /// Why the policy in force is, and what is expected of each.
+    public var selection: SelectionStatus
     /// Those that have done something, have something, or of whom something was reported.
     public var owners: [Owner]
 
     public init(
         identity: Identity, statistics: StatisticsHeader, analysis: AnalysisHeader = AnalysisHeader(),
-        parameters: PolicyParameters = PolicyParameters(), policies: [PolicyEntry] = [], owners: [Owner] = []
+        parameters: PolicyParameters = PolicyParameters(), policies: [PolicyEntry] = [],
+        selection: SelectionStatus = SelectionStatus(), owners: [Owner] = []
     ) {
+        self.selection = selection
         self.identity = identity; self.statistics = statistics; self.analysis = analysis
         self.parameters = parameters; self.policies = policies; self.owners = owners
     }
@@ -58,6 +62,7 @@ public struct Observation: Sendable {
         self.analysis = analysis
         parameters = try client.policy()
         policies = try client.policies()
+        selection = try client.selection()
         owners = []
         for entry in entries where entry.reads | entry.writes | entry.others != 0 || entry.guaranteePermille != 0 || entry.flags != 0 {
             let number = Int(entry.owner), found = analysed.first { $0.owner == entry.owner }
@@ -67,6 +72,13 @@ public struct Observation: Sendable {
                 latency: try client.latency(of: number), use: entry.flags & StatisticsEntry.reported != 0 ? found?.use : nil,
                 terms: try client.terms(of: number)))
         }
+    }
+
+    /// The policies that were scored, by what is expected of them, most first.
+    var scored: [(policy: PolicyEntry, entry: SelectionEntry)] {
+        policies.filter { (1..<UInt32(SelectionStatus.entries)).contains($0.number) }
+            .map { ($0, selection.policies[Int($0.number)]) }.filter { $0.1.expected != 0 }
+            .sorted { ($1.1.expected, $0.0.number) < ($0.1.expected, $1.0.number) }
     }
 
     /// The policy in force.

@@ -82,7 +82,7 @@ public struct WatchPage: LivePage {
 
     public func lines(width: Int?, height: Int?, style: TextStyle) -> [String] {
         let wide = width ?? 200
-        var lines = [style.title(title.cut(width ?? title.count)), load.cut(width ?? load.count)]
+        var lines = [style.title(title.cut(width ?? title.count)), load.cut(width ?? load.count), choice.cut(width ?? choice.count)]
         let table = Table(Self.columns, width: width)
         let owners = ordered
         let chosen = owners.first { $0.number == selected } ?? (height == nil ? nil : owners.first)
@@ -112,6 +112,7 @@ public struct WatchPage: LivePage {
         if let height {
             while lines.count < height - 1 { lines.append("") }
             if height > 3 { lines = lines.prefix(height - 1) + [style.quiet(keys.cut(wide))] }
+            lines = Array(lines.prefix(height))
         }
         return lines
     }
@@ -129,6 +130,14 @@ public struct WatchPage: LivePage {
         return "busy: cores \(percent(header.coresPermille))  link to device \(percent(header.linkToDevicePermille))  "
             + "to host \(percent(header.linkToHostPermille))  fabric \(percent(header.fabricPermille))  "
             + "(each \(decimal(intervalSeconds, 3)) s)"
+    }
+
+    /// Which policy decides, why, and what is expected of each.
+    private var choice: String {
+        let selected = now.policies.first { $0.number == UInt32(now.selection.selected) }?.text ?? "\(now.selection.selected)"
+        let scores = now.scored.map { "\($0.policy.text) \(decimal(SelectionStatus.fraction($0.entry.expected), 3))" }
+        return "\(selected) selected: \(now.selection.reasonText)"
+            + (scores.isEmpty ? "" : "; expected " + scores.joined(separator: ", "))
     }
 
     private var intervalSeconds: Double { Double(now.analysis.interval) / 1e6 }
@@ -164,6 +173,14 @@ public struct WatchPage: LivePage {
         return .object([
             ("device", .string(device)), ("cycle", .number(header.cycle)), ("clock_hertz", .number(UInt64(now.identity.clockHertz))),
             ("seconds", .real(progress.seconds)), ("policy", .string(now.policy?.text ?? "\(header.policy)")),
+            ("selection", .object([
+                ("selected", .string(now.policies.first { $0.number == UInt32(now.selection.selected) }?.text ?? "")),
+                ("reason", .string(now.selection.reasonText)), ("epoch", .number(UInt64(now.selection.epoch))),
+                ("measured", .real(SelectionStatus.fraction(now.selection.measured))),
+                ("expected", .object(now.scored.map { ($0.policy.text, .real(SelectionStatus.fraction($0.entry.expected))) })),
+                ("switches", .number(UInt64(now.selection.switches))), ("undone", .number(UInt64(now.selection.undone))),
+                ("guard_rails", .number(UInt64(now.selection.guardRails))),
+            ])),
             ("decisions_taken", .number(UInt64(header.decisionsTaken))), ("decisions_left", .number(UInt64(header.decisionsLeft))),
             ("generation", .number(UInt64(header.generation))), ("firmware_busy_permille", .number(UInt64(header.busyPermille))),
             ("interval_seconds", .real(intervalSeconds)), ("intervals", .number(UInt64(analysis.intervals))),
