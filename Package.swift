@@ -37,6 +37,7 @@ let package = Package(
     ],
     targets: [
         // Foundations: nothing below them.
+        module("Scratch"),
         module("Simulation"),
         module("Registers", ["Simulation"]),
         module("RegisterMaps", ["Registers"]),
@@ -93,8 +94,8 @@ let package = Package(
         .executableTarget(
             name: "outrigger",
             dependencies: [
-                "HostFilesystem", "VhostUser", "OffloadDevice", "Debugging", "FirmwareInfo", "Presentation", "Tracing", "RISCV", "Registers",
-                "CNamespace", argumentParser, logging,
+                "HostFilesystem", "VhostUser", "OffloadDevice", "Debugging", "FirmwareInfo", "Presentation", "Tracing", "RISCV",
+                "Registers", "Scratch", "CNamespace", argumentParser, logging,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -102,7 +103,8 @@ let package = Package(
         .executableTarget(
             name: "outrigger-bench",
             dependencies: [
-                "RISCV", "OffloadDevice", "Debugging", "Virtio", "VhostUser", "Tracing", "Registers", "Simulation", argumentParser,
+                "RISCV", "OffloadDevice", "Debugging", "Virtio", "VhostUser", "Tracing", "Registers", "Scratch", "Simulation",
+                argumentParser,
             ],
             swiftSettings: strict),
 
@@ -127,8 +129,8 @@ let package = Package(
         // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.
         module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Simulation"], path: "Tests/ComponentLoad"),
         .executableTarget(
-            name: "component-moves", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation", histogram], path: "tools/experiments/e11",
-            swiftSettings: strict),
+            name: "component-moves", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation", histogram],
+            path: "tools/experiments/e11", swiftSettings: strict),
 
         // Makes the scripts of tools/regblock-check.
         .executableTarget(
@@ -136,30 +138,31 @@ let package = Package(
 
         tests("Registers", ["RegisterMaps", "Simulation", "Hardware"]),
         tests("Simulation", []),
-        tests("RISCV", ["Registers", "Simulation"], exclude: ["Fixtures"]),
+        tests("RISCV", ["Registers", "Simulation", "Scratch"], exclude: ["Fixtures"]),
         tests("Interconnect", ["Registers", "Simulation"]),
-        tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect"], exclude: ["Golden"]),
-        tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect"]),
-        tests("Tracing", ["Registers", "Simulation"], exclude: ["Golden"]),
+        tests("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "Scratch"]),
+        tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "Scratch"], exclude: ["Golden"]),
+        tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "Scratch"]),
+        tests("Tracing", ["Registers", "Simulation", "Scratch"], exclude: ["Golden"]),
         tests("FirmwareInfo", ["RISCV"]),
         tests(
             "OffloadDevice",
             [
                 "Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol", "ComponentLoad",
+                "Scratch",
             ],
             exclude: ["Golden"]),
-        tests("Debugging", ["FirmwareInfo", "RISCV", "OffloadDevice", "Simulation", "Tracing"]),
-        tests("HostFilesystem", ["OffloadDevice", "Peripherals"]),
+        tests("Debugging", ["FirmwareInfo", "RISCV", "OffloadDevice", "Simulation", "Tracing", "Scratch"]),
+        tests("HostFilesystem", ["OffloadDevice", "Peripherals", "Scratch"]),
         // A tree without a device, for the tests and the benchmark of the file layer, which need a server in a process of its own.
         .executableTarget(
             name: "filesystem-server", dependencies: ["HostFilesystem", "Peripherals"], path: "Tests/FilesystemServer",
             swiftSettings: strict),
         // Makes every form of access to a mapped register, for the tests of the trap library.
         .executableTarget(name: "trap-check", path: "Tests/TrapCheck", linkerSettings: [withoutSwift]),
-        tests("VhostUser", ["OffloadDevice", "Peripherals", "Virtio"]),
+        tests("VhostUser", ["OffloadDevice", "Peripherals", "Virtio", "Scratch"]),
         tests("Presentation", []),
-        tests("HostAgent", ["AdminProtocol", "Presentation"]),
+        tests("HostAgent", ["AdminProtocol", "Presentation", "Scratch"]),
         tests("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine"]),
         tests("PolicyEngine", ["AdminProtocol", "Simulation"]),
         tests("AdminProtocol", []),

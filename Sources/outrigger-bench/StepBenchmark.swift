@@ -2,6 +2,7 @@ import ArgumentParser
 import Debugging
 import Glibc
 import OffloadDevice
+import Scratch
 import Simulation
 import Tracing
 
@@ -15,15 +16,9 @@ struct StepBenchmark: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        var template = Array("/tmp/outrigger-step-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw BenchmarkError(description: "mkdtemp: \(String(cString: strerror(errno)))") }
-        let folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-        defer {
-            for name in ["journal", "firmware.elf"] { unlink("\(folder)/\(name)") }
-            rmdir(folder)
-        }
+        let folder = try TemporaryFolder()
         let machine = try Machine(MachineDescription(), pace: .lockstep)
-        try machine.startRecording(folder: folder)
+        try machine.startRecording(folder: folder.path)
         try machine.loadFirmware(Self.program)
         // The host looks at the device now and then.
         while machine.inspect({ $0.harts[0].retired }) < millions * 1_000_000 {
@@ -33,7 +28,7 @@ struct StepBenchmark: ParsableCommand {
         let recorded = machine.inspect { $0.harts[0].retired }
         if let failure = machine.stopRecording() { throw failure }
 
-        let timeline = try Timeline(try Recording(folder: folder))
+        let timeline = try Timeline(try Recording(folder: folder.path))
         let replay = try seconds { try timeline.go(to: timeline.end) }
         var random = SplitMix64(seed: 1)
         let writes = TimelineSearch(event: { if case .access(let access) = $0 { access.isWrite } else { false } })

@@ -4,6 +4,7 @@ import Glibc
 import HostFilesystem
 import Logging
 import OffloadDevice
+import Scratch
 import VhostUser
 
 struct Run: ParsableCommand {
@@ -95,8 +96,9 @@ struct Run: ParsableCommand {
 
     func run() throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
-        let recording = try record ?? (history ? Self.makeTemporaryFolder() : nil)
-        defer { if record == nil, let recording { Self.remove(recording) } }
+        let temporary = try record == nil && history ? TemporaryFolder() : nil
+        defer { withExtendedLifetime(temporary) {} }
+        let recording = record ?? temporary?.path
         let device = try restore.map { try restored($0, recordedIn: recording) } ?? booting(recordedIn: recording)
         let tree = try DeviceTree(
             device, mountPoint: MountedTree.absolutePath(of: mount), firmware: { [firmware] in try? FirmwareFile.information(firmware) })
@@ -167,25 +169,6 @@ struct Run: ParsableCommand {
         if let record { mkdir(record, 0o777) }
         try trace.start(on: device, firmware: restore == nil ? firmwarePath() : nil)
         if let recording { try device.startRecording(folder: recording) }
-    }
-
-    private static func makeTemporaryFolder() throws -> String {
-        var template = Array(((getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/outrigger-history-XXXXXX").utf8CString)
-        guard mkdtemp(&template) != nil else { throw UsageError("a folder for the history: \(String(cString: strerror(errno)))") }
-        return template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-    }
-
-    /// Removes a recording.
-    private static func remove(_ folder: String) {
-        guard let directory = opendir(folder) else { return }
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            unlink("\(folder)/\(name)")
-        }
-        closedir(directory)
-        rmdir(folder)
     }
 
     private func debugServer(of device: Machine, recordedIn recording: String?) throws -> DebugServer? {

@@ -1,5 +1,6 @@
 import Debugging
 import OffloadDevice
+import Scratch
 import Testing
 
 /// GDB's packets of reverse execution, on a recording and on a live machine.

@@ -2,6 +2,7 @@ import Debugging
 import Glibc
 import OffloadDevice
 import Registers
+import Scratch
 import Simulation
 import Testing
 
@@ -87,20 +88,4 @@ func elf(_ code: [UInt32]) -> [UInt8] {
         1, 84, base, base, size, size, 5, 4,
     ]
     return (header + code).flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
-}
-
-/// A folder that goes with its object.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/outrigger-timeline-XXXXXX".utf8CString)
-        try #require(mkdtemp(&template) != nil)
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    deinit {
-        for name in ["journal", "firmware.elf"] { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
 }

@@ -1,5 +1,6 @@
 import Debugging
 import OffloadDevice
+import Scratch
 import Simulation
 import Testing
 

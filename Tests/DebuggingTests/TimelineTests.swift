@@ -1,6 +1,7 @@
 import Debugging
 import OffloadDevice
 import RISCV
+import Scratch
 import Simulation
 import Testing
 import Tracing

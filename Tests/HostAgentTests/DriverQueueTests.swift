@@ -1,5 +1,6 @@
 import Glibc
 import HostAgent
+import Scratch
 import Testing
 
 /// DMA memory in a file, and the device's side of one queue in it, played by the test (virtio 1.2, 2.7).
@@ -7,18 +8,13 @@ private final class Rings {
     static let size = 8, offset = 64
     static let bus: UInt64 = 0x1_0000_0000
     let memory: DMAMemory
-    private let path: String
+    private let folder: TemporaryFolder
 
     init() throws {
-        var template = Array("/tmp/outrigger-rings-XXXXXX".utf8CString)
-        let file = mkstemp(&template)
-        ftruncate(file, 65536)
-        close(file)
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        memory = DMAMemory(window: try MemoryWindow(path), busAddress: Self.bus)
+        folder = try TemporaryFolder()
+        let file = try folder.write(repeatElement(0, count: 65536), to: "memory")
+        memory = DMAMemory(window: try MemoryWindow(file), busAddress: Self.bus)
     }
-
-    deinit { unlink(path) }
 
     /// Offset in memory of a bus address.
     func at(_ address: UInt64) -> Int { Int(address - Self.bus) }

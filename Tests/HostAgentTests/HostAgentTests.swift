@@ -1,5 +1,6 @@
 import Glibc
 import HostAgent
+import Scratch
 import Testing
 
 @Suite struct SectorLedgerTests {
@@ -57,27 +58,15 @@ import Testing
 
     @Test func ratesAreDifferencesPerSecond() throws {
         func sample(busy: Int, sectors: Int, received: Int) throws -> HostBaseline.Sample {
-            var template = Array("/tmp/outrigger-proc-XXXXXX".utf8CString)
-            mkdtemp(&template)
-            let root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            mkdir(root + "/net", 0o700)
+            let folder = try TemporaryFolder()
             let files = [
                 "stat": "cpu \(busy) 0 0 \(1000 - busy) 0 0 0 0 0 0\ncpu0 0 0 0 0\ncpu1 0 0 0 0\n",
                 "meminfo": "MemTotal: 1000 kB\nMemAvailable: 400 kB\n",
                 "diskstats": " 254 0 vda 1 0 \(sectors) 0 1 0 \(2 * sectors) 0 0 0 0\n 254 1 vda1 1 0 999999 0 1 0 999999 0 0 0 0\n",
                 "net/dev": "h\nh\n lo: 7777 0 0 0 0 0 0 0 7777\neth0: \(received) 0 0 0 0 0 0 0 \(received / 2) 0\n",
             ]
-            for (name, text) in files {
-                let descriptor = open(root + "/" + name, O_CREAT | O_WRONLY, 0o600)
-                _ = Array(text.utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-                close(descriptor)
-            }
-            defer {
-                for name in files.keys { unlink(root + "/" + name) }
-                rmdir(root + "/net")
-                rmdir(root)
-            }
-            return try HostBaseline.Sample(root: root)
+            for (name, text) in files { try folder.write(text.utf8, to: name) }
+            return try HostBaseline.Sample(root: folder.path)
         }
         let baseline = HostBaseline(
             from: try sample(busy: 100, sectors: 0, received: 1000), to: try sample(busy: 350, sectors: 8, received: 3000),

@@ -1,18 +1,12 @@
 import Glibc
 import HostAgent
+import Scratch
 import Testing
 
 /// Writes `text` to a temporary file for the time of `body`.
 func withFile<T>(_ text: String, _ body: (String) throws -> T) throws -> T {
-    var template = Array("/tmp/outrigger-test-XXXXXX".utf8CString)
-    let descriptor = mkstemp(&template)
-    let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    defer {
-        close(descriptor)
-        unlink(path)
-    }
-    _ = Array(text.utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    return try body(path)
+    let folder = try TemporaryFolder()
+    return try body(folder.write(text.utf8, to: "file"))
 }
 
 /// The message of the error that reading `text` as a workload gives; nil when it gives none.

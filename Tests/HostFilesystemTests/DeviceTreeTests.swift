@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 @preconcurrency import HostFilesystem
 import OffloadDevice
+import Scratch
 import Testing
 
 /// A machine's tree without a mount and without firmware.
@@ -119,8 +120,7 @@ struct DeviceTreeTests {
     /// What a mapping writes to shared memory is no access, and would not be recorded.
     @Test func mappingsForWritingAndRecordingsKeepOutOfEachOthersWay() throws {
         let file = try #require(find(Self.physical + "/resource2"))
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let temporary = try TemporaryFolder(), folder = temporary.path("recording")
         var reader = try file.open(flags: O_RDONLY), writers = [try file.open(flags: O_RDWR), try file.open(flags: O_WRONLY)]
         #expect(reader?.canBeMapped == true && writers.allSatisfy { $0?.canBeMapped == true })
         let message = #expect(throws: RecordingError.self) { try machine.startRecording(folder: folder) }?.description

@@ -1,13 +1,13 @@
 import Foundation
 import HostFilesystem
+import Scratch
 import Testing
 
 /// What can be said of a mount point without mounting.
 struct MountTests {
     @Test func pathsAreMadeAbsoluteWithoutLookingIntoTheMountPoint() throws {
-        let base = FileManager.default.temporaryDirectory.appendingPathComponent("outrigger-\(UUID().uuidString)").path
+        let folder = try TemporaryFolder(), base = folder.path
         try FileManager.default.createDirectory(atPath: base + "/real/place", withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: base) }
         try FileManager.default.createSymbolicLink(atPath: base + "/link", withDestinationPath: "real")
         try FileManager.default.createSymbolicLink(atPath: base + "/direct", withDestinationPath: "real/place")
         let place = try MountedTree.absolutePath(of: base + "/real/place")

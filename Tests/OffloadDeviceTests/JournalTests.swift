@@ -1,5 +1,6 @@
 import Glibc
 import OffloadDevice
+import Scratch
 import Simulation
 import Testing
 import Virtio

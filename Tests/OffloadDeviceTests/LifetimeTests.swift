@@ -1,4 +1,5 @@
 import OffloadDevice
+import Scratch
 import Testing
 
 /// A device takes some hundred descriptors and mappings; who makes one after the other must not collect them.

@@ -1,5 +1,6 @@
 import Glibc
 import OffloadDevice
+import Scratch
 import Simulation
 import Testing
 import Tracing
@@ -185,45 +186,5 @@ import Tracing
         #expect(replayer.recording.cut == nil)
         #expect(replayer.divergence == nil)
         #expect(replayer.device.position.inputs > 100)
-    }
-}
-
-/// A folder that goes with its object.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/outrigger-recording-XXXXXX".utf8CString)
-        try #require(mkdtemp(&template) != nil)
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    func write(_ bytes: [UInt8], to name: String) throws {
-        let file = try #require(fopen("\(path)/\(name)", "wb"))
-        defer { fclose(file) }
-        try #require(fwrite(bytes, 1, bytes.count, file) == bytes.count)
-    }
-
-    func read(_ name: String) throws -> [UInt8] {
-        let file = try #require(fopen("\(path)/\(name)", "rb"))
-        defer { fclose(file) }
-        fseek(file, 0, SEEK_END)
-        var bytes = [UInt8](repeating: 0, count: ftell(file))
-        rewind(file)
-        try #require(fread(&bytes, 1, bytes.count, file) == bytes.count)
-        return bytes
-    }
-
-    deinit {
-        if let directory = opendir(path) {
-            while let entry = readdir(directory) {
-                let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-                unlink("\(path)/\(name)")
-            }
-            closedir(directory)
-        }
-        rmdir(path)
     }
 }

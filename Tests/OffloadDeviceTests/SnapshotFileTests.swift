@@ -1,5 +1,6 @@
 import Glibc
 import OffloadDevice
+import Scratch
 import Simulation
 import Testing
 
@@ -25,8 +26,7 @@ import Testing
 
     @Test func aFileHasEverything() throws {
         var (machine, load) = try Self.busy()
-        let path = "/tmp/outrigger-snapshot-test.\(getpid())"
-        defer { unlink(path) }
+        let folder = try TemporaryFolder(), path = folder.path("snapshot")
         let snapshot = machine.capture()
         try snapshot.write(to: path)
         let read = try Snapshot(contentsOf: path)
@@ -39,8 +39,7 @@ import Testing
 
     @Test func aWrittenFileReplacesTheOldOne() throws {
         let machine = try Self.machine()
-        let path = "/tmp/outrigger-snapshot-replaced.\(getpid())"
-        defer { unlink(path) }
+        let folder = try TemporaryFolder(), path = folder.path("snapshot")
         try machine.capture().write(to: path)
         machine.advance(by: 1000)
         try machine.capture().write(to: path)

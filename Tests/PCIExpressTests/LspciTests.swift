@@ -1,5 +1,6 @@
 import Foundation
 import PCIExpress
+import Scratch
 import Testing
 
 /// The system's own lspci must understand every byte: once from a hexadecimal dump, once from files laid out as in sysfs.
@@ -71,10 +72,8 @@ struct LspciTests {
     }
 
     private func withFolder(_ body: (URL) throws -> Void) throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("outrigger-lspci-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try body(folder)
+        let folder = try TemporaryFolder()
+        try body(URL(fileURLWithPath: folder.path))
     }
 
     /// What lspci says when something is wrong. Not among it: "[virtual]", which it says of every virtual function's BARs, and

@@ -120,7 +120,7 @@ import Testing
             #expect(!function.isPresent && function.readConfiguration(0, size: 4) == .max)
             function.writeConfiguration(Header.command, size: 2, 7)
             #expect(fixture.read(function.index, 4, 0).value == 0xffff_ffff)
-            #expect(function.domain?.write(0, from: UnsafeRawBufferPointer(start: [1 as UInt8], count: 1)) != .ok)
+            #expect([1 as UInt8].withUnsafeBytes { function.domain?.write(0, from: $0) } != .ok)
             #expect(!hierarchy.resetFromHost(function) && !hierarchy.configureFromHost(function))
         }
         #expect(throws: VirtualFunctionError.unreachable) { try hierarchy.setVirtualFunctions(2) }

@@ -2,6 +2,7 @@ import Glibc
 import Interconnect
 import Peripherals
 import Registers
+import Scratch
 import Simulation
 import Testing
 
@@ -46,10 +47,7 @@ private final class Errors: MemoryErrorSink {
         #expect(pages.bytes[77] == 0x55)
         munmap(other, pages.size)
 
-        var path = Array("/tmp/outrigger-test-XXXXXX".utf8CString)
-        close(mkstemp(&path))
-        let name = path.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-        defer { unlink(name) }
+        let folder = try TemporaryFolder(), name = try folder.write([], to: "memory")
         for (size, value) in [(4096, 99), (8192, 100)] as [(Int, UInt8)] {
             let file = try MemoryPages(path: name, size: size)
             withExtendedLifetime(file) {

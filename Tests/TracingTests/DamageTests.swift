@@ -1,5 +1,6 @@
 import Glibc
 import Registers
+import Scratch
 import Simulation
 import Testing
 import Tracing
@@ -8,7 +9,7 @@ import Tracing
 @Suite struct DamageTests {
     /// A trace with a few packets in every stream, and what its files hold.
     private struct Stored {
-        let folder = Folder()
+        let folder: TemporaryFolder
         let events: [TraceEvent]
         let files: [(path: String, bytes: [UInt8])]
 
@@ -17,7 +18,8 @@ import Tracing
             // With a limit, files and their rests are small.
             var selection = TraceSelection()
             selection.limit = TraceSelection.smallestLimit
-            let recorded = Folder(), made = makeAllEvents(seed: 99, count: 400)
+            folder = try TemporaryFolder()
+            let recorded = try TemporaryFolder(), made = makeAllEvents(seed: 99, count: 400)
             events = merged(made)
             let writer = try makeWriter(recorded.path, selection)
             for (number, event) in made.enumerated() {

@@ -18,18 +18,6 @@ func makeMaps() throws -> [BusMap] {
     return [BusMap(name: "firmware", size: 1 << 32, blocks: [.init(name: "TIMER", base: 0x1000, map: map)])]
 }
 
-/// A folder that is gone after the test.
-final class Folder {
-    let path: String
-    init() {
-        var template = Array("/tmp/outrigger-trace-XXXXXX".utf8CString)
-        mkdtemp(&template)
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    deinit { _ = run("rm -rf \(path)") }
-}
-
 func run(_ command: String) -> (status: Int32, output: String) {
     guard let pipe = popen(command + " 2>&1", "r") else { return (-1, "") }
     var output: [UInt8] = [], chunk = [UInt8](repeating: 0, count: 65536)

@@ -1,5 +1,6 @@
 import Glibc
 import Registers
+import Scratch
 import Testing
 import Tracing
 
@@ -7,14 +8,14 @@ import Tracing
 @Suite struct FormatTests {
     @Test(arguments: [1, 2, 3] as [UInt64])
     func accessesAreReadBack(seed: UInt64) throws {
-        let folder = Folder(), events = makeEvents(seed: seed, count: 30_000).map(TraceEvent.access)
+        let folder = try TemporaryFolder(), events = makeEvents(seed: seed, count: 30_000).map(TraceEvent.access)
         try write(events, to: folder.path)
         #expect(try read(folder.path) == events)
     }
 
     @Test(arguments: [4, 5, 6] as [UInt64])
     func eventsOfEveryClassAreReadBack(seed: UInt64) throws {
-        let folder = Folder(), events = makeAllEvents(seed: seed, count: 20_000)
+        let folder = try TemporaryFolder(), events = makeAllEvents(seed: seed, count: 20_000)
         let totals = try write(events, to: folder.path)
         var reader = try TraceReader(folder: folder.path), found: [TraceEvent] = []
         while let event = try reader.next() { found.append(event) }
@@ -41,14 +42,14 @@ import Tracing
                 }
             }
         }
-        let folder = Folder()
+        let folder = try TemporaryFolder()
         try write(events, to: folder.path)
         #expect(try read(folder.path) == events)
     }
 
     /// What no trace keeps in full: long text is cut, a zero byte would end it, and time doesn't go back.
     @Test func whatIsTooMuchIsCut() throws {
-        let folder = Folder(), long = String(repeating: "x", count: 5000)
+        let folder = try TemporaryFolder(), long = String(repeating: "x", count: 5000)
         try write([
             .log(LogEvent(time: 5, content: .line(long))), .log(LogEvent(time: 4, content: .line("a\0b"))),
             .log(LogEvent(time: 5, content: .line(""))),
@@ -66,7 +67,7 @@ import Tracing
 
     /// Reads and writes of few bits, as most are: 10 and 11 bytes, and 1 more for the packets' headers.
     @Test func anAccessTakesFewBytes() throws {
-        let folder = Folder()
+        let folder = try TemporaryFolder()
         let events = (0..<20_000).map { (number: UInt64) in
             TraceEvent.access(AccessEvent(
                 time: number * 12, wait: 4, initiator: .hart(0), origin: 0x8000_1234, isWrite: number & 1 == 0, size: 4, status: .ok,
@@ -84,7 +85,7 @@ import Tracing
             #expect(getenv("CI") == nil, "babeltrace2 is not installed")
             return
         }
-        let folder = Folder(), events = merged(makeAllEvents(seed: seed, count: 10_000).filter { !hasLineBreak($0) })
+        let folder = try TemporaryFolder(), events = merged(makeAllEvents(seed: seed, count: 10_000).filter { !hasLineBreak($0) })
         try write(events, to: folder.path)
         let (status, output) = run("babeltrace2 --clock-cycles --no-delta \(folder.path)")
         #expect(status == 0)

@@ -1,12 +1,13 @@
 import Glibc
 import Registers
+import Scratch
 import Testing
 import Tracing
 
 /// What becomes of a recording: while it goes on, when it ends, and which part of a run it keeps.
 @Suite struct RecordingTests {
     @Test func whatWasFlushedIsReadWhileRecordingGoesOn() throws {
-        let folder = Folder(), events = makeAllEvents(seed: 1, count: 6000)
+        let folder = try TemporaryFolder(), events = makeAllEvents(seed: 1, count: 6000)
         let writer = try makeWriter(folder.path)
         for (number, event) in events.enumerated() {
             writer.record(event)
@@ -26,7 +27,7 @@ import Tracing
     }
 
     @Test func theHashIsThatOfTheEvents() throws {
-        let folder = Folder(), events = makeAllEvents(seed: 2, count: 1000)
+        let folder = try TemporaryFolder(), events = makeAllEvents(seed: 2, count: 1000)
         let totals = try write(events, to: folder.path)
         #expect(try write(events, to: nil) == totals)
         #expect(try write(events.reversed(), to: nil).hash != totals.hash)
@@ -37,7 +38,7 @@ import Tracing
     }
 
     @Test func eventsOfMoreThanTheRingArriveInOrder() throws {
-        let folder = Folder()
+        let folder = try TemporaryFolder()
         var expected: [UInt64] = []
         let writer = try makeWriter(folder.path)
         for number in 0..<300_000 as Range<UInt64> {
@@ -51,7 +52,7 @@ import Tracing
     // MARK: Folders
 
     @Test func recordingAgainReplacesTheTrace() throws {
-        let folder = Folder()
+        let folder = try TemporaryFolder()
         try write(makeAllEvents(seed: 1, count: 5000), to: folder.path)
         try write([.log(LogEvent(time: 1, content: .line("again")))], to: folder.path)
         #expect(try read(folder.path) == [.log(LogEvent(time: 1, content: .line("again")))])
@@ -59,7 +60,7 @@ import Tracing
     }
 
     @Test func anythingElseIsLeftAlone() throws {
-        let folder = Folder()
+        let folder = try TemporaryFolder()
         _ = run("echo mine >\(folder.path)/notes.txt")
         #expect(message { _ = try makeWriter(folder.path) }
             == "\(folder.path): a new or empty folder, or that of an earlier trace, expected, one with 'notes.txt' found")
@@ -70,7 +71,7 @@ import Tracing
     }
 
     @Test func aTraceThatCannotBeWrittenEndsTheTraceOnly() throws {
-        let folder = Folder(), events = makeAllEvents(seed: 1, count: 100)
+        let folder = try TemporaryFolder(), events = makeAllEvents(seed: 1, count: 100)
         let writer = try makeWriter(folder.path)
         _ = run("rm -r \(folder.path)")
         for event in events { writer.record(event) }
@@ -93,7 +94,7 @@ import Tracing
     }
 
     @Test func aFilterKeepsWhatItLetsThrough() throws {
-        let folder = Folder(), events = numbered(1..<1000)
+        let folder = try TemporaryFolder(), events = numbered(1..<1000)
         var selection = TraceSelection()
         selection.filter = try filter("new in 100..199")
         let totals = try write(events, to: folder.path, selection)
@@ -102,7 +103,7 @@ import Tracing
     }
 
     @Test func recordingStartsAndStopsWithEvents() throws {
-        let folder = Folder(), events = numbered(1..<1000)
+        let folder = try TemporaryFolder(), events = numbered(1..<1000)
         var selection = TraceSelection()
         selection.start = try filter("new == 100 or new == 500")
         selection.stop = try filter("new == 120 or new == 510")
@@ -120,7 +121,7 @@ import Tracing
     }
 
     @Test func historyIsWhatWasBeforeTheStart() throws {
-        let folder = Folder(), events = numbered(1..<500_000)
+        let folder = try TemporaryFolder(), events = numbered(1..<500_000)
         var selection = TraceSelection()
         selection.start = try filter("new == 400000")
         selection.stop = try filter("new == 400100")
@@ -143,7 +144,7 @@ import Tracing
     }
 
     @Test func aLimitKeepsTheNewest() throws {
-        let folder = Folder(), events = numbered(1..<600_000)
+        let folder = try TemporaryFolder(), events = numbered(1..<600_000)
         var selection = TraceSelection()
         selection.limit = TraceSelection.smallestLimit
         let writer = try makeWriter(folder.path, selection)

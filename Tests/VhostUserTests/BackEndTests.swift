@@ -1,5 +1,6 @@
 import Glibc
 import OffloadDevice
+import Scratch
 import Simulation
 import Testing
 import VhostUser
@@ -167,8 +168,7 @@ import Virtio
     }
 
     @Test(arguments: [false, true]) func aRecordingIsReplayedWithoutTheFrontEnd(isPacked: Bool) throws {
-        let recording = "/tmp/outrigger-vhost-recording-\(getpid())-\(isPacked)"
-        defer { system("rm -r \(recording)") }
+        let folder = try TemporaryFolder(), recording = folder.path("recording")
         do {
             let rig = try Rig(isPacked: isPacked) { machine in
                 machine.startDigest()

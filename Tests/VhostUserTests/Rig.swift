@@ -1,5 +1,6 @@
 import Glibc
 import OffloadDevice
+import Scratch
 import Testing
 import VhostUser
 import Virtio
@@ -14,13 +15,13 @@ final class Rig {
     static let patience: Int32 = 120_000
 
     let machine: Machine
-    let folder: String
+    private let folder: TemporaryFolder
     let server: VhostUserServer
     let frontEnd: FrontEnd
     let driver: any QueueDriver
     /// The split queue.
     var queue: MockDriver { driver as! MockDriver }
-    var path: String { "\(folder)/socket" }
+    var path: String { folder.path("socket") }
     private(set) var log = Log()
 
     /// Lines that the server has logged.
@@ -59,10 +60,8 @@ final class Rig {
     ) throws {
         machine = try Machine(description, pace: pace)
         try prepare(machine)
-        var template = Array("/tmp/outrigger-vhost-XXXXXX".utf8CString)
-        try #require(mkdtemp(&template) != nil)
-        folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-        server = try VhostUserServer(machine, function: 1, path: "\(folder)/socket", polling: 0) { [log] in log.add($0) }
+        folder = try TemporaryFolder()
+        server = try VhostUserServer(machine, function: 1, path: folder.path("socket"), polling: 0) { [log] in log.add($0) }
         frontEnd = try former?.frontEnd ?? FrontEnd(memoryBytes: 4 << 20)
         // A new one empties the queue.
         if let former {
@@ -79,7 +78,6 @@ final class Rig {
     deinit {
         server.stop()
         machine.stop()
-        rmdir(folder)
     }
 
     /// Connects and starts the queue.

@@ -1,4 +1,5 @@
 import Glibc
+import Scratch
 import Simulation
 import Testing
 import Virtio
@@ -8,17 +9,14 @@ import Virtio
 struct BackendTests {
     /// A file of its own that goes away with the value.
     private final class TemporaryFile {
+        private let folder: TemporaryFolder
         let path: String
 
-        init(bytes: Int) {
-            var template = Array("/tmp/outrigger-backend-XXXXXX".utf8CString)
-            let descriptor = mkstemp(&template)
-            path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            ftruncate(descriptor, off_t(bytes))
-            close(descriptor)
+        init(bytes: Int) throws {
+            folder = try TemporaryFolder()
+            path = try folder.write([], to: "file")
+            truncate(path, off_t(bytes))
         }
-
-        deinit { unlink(path) }
 
         /// 512-byte blocks that the file system holds for it.
         var allocatedBlocks: Int {
@@ -72,7 +70,7 @@ struct BackendTests {
     @Test("random operations", arguments: [31, 32, 33] as [UInt64])
     func random(seed: UInt64) throws {
         try compare(MemoryBackend(byteCount: 512 * 1001), seed: seed)
-        let file = TemporaryFile(bytes: 512 * 1001)
+        let file = try TemporaryFile(bytes: 512 * 1001)
         try compare(FileBackend(path: file.path), seed: seed)
     }
 
@@ -94,7 +92,7 @@ struct BackendTests {
 
     @Test("a file keeps what was written, and discards give space back")
     func file() throws {
-        let file = TemporaryFile(bytes: 1 << 22)
+        let file = try TemporaryFile(bytes: 1 << 22)
         do {
             let backend = try FileBackend(path: file.path)
             #expect(backend.byteCount == 1 << 22 && !backend.isReadOnly)
@@ -116,7 +114,7 @@ struct BackendTests {
             try FileBackend(path: "/nonexistent/disk")
         }
         #expect(throws: BackendError.notAFile(path: "/dev/null")) { try FileBackend(path: "/dev/null") }
-        let odd = TemporaryFile(bytes: 1000), empty = TemporaryFile(bytes: 0)
+        let odd = try TemporaryFile(bytes: 1000), empty = try TemporaryFile(bytes: 0)
         #expect(throws: BackendError.size(path: odd.path, bytes: 1000)) { try FileBackend(path: odd.path) }
         #expect(throws: BackendError.size(path: empty.path, bytes: 0)) { try FileBackend(path: empty.path) }
         #expect(throws: BackendError.size(path: "memory", bytes: 513)) { try MemoryBackend(byteCount: 513) }
@@ -126,7 +124,7 @@ struct BackendTests {
 
     @Test("a read-only file is opened read-only; a shortened one is an error")
     func readOnly() throws {
-        let file = TemporaryFile(bytes: 8192)
+        let file = try TemporaryFile(bytes: 8192)
         chmod(file.path, 0o444)
         let backend = try FileBackend(path: file.path, isReadOnly: true)
         #expect(backend.isReadOnly)
@@ -141,7 +139,7 @@ struct BackendTests {
 
     @Test("a block device on a file: what the driver wrote and flushed is in the file")
     func deviceOnFile() throws {
-        let file = TemporaryFile(bytes: 1 << 20)
+        let file = try TemporaryFile(bytes: 1 << 20)
         let payload = (0..<8192).map { UInt8(truncatingIfNeeded: $0 &* 13) }
         do {
             let fixture = BlockFixture(backend: try FileBackend(path: file.path))

@@ -1,4 +1,5 @@
 import Foundation
+import Scratch
 import Simulation
 import Testing
 import Virtio
@@ -82,11 +83,12 @@ struct SwitchTests {
 
 @Suite("Capture files")
 struct CaptureTests {
+    private let temporary: TemporaryFolder
     private let folder: String
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.path + "/outrigger-capture-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        temporary = try TemporaryFolder()
+        folder = temporary.path
     }
 
     private func words(_ values: [UInt32], swapped: Bool) -> [UInt8] {

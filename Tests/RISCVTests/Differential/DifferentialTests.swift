@@ -1,5 +1,6 @@
 import Foundation
 import RISCV
+import Scratch
 import Simulation
 import Testing
 
@@ -86,14 +87,12 @@ import Testing
 
     /// Runs an image on QEMU, whose RAM is a file, and returns that afterwards.
     static func executeReference(_ image: [UInt8]) throws -> [UInt8] {
-        let file = FileManager.default.temporaryDirectory.appendingPathComponent("differential-\(UUID().uuidString).ram")
-        try Data(image).write(to: file)
-        defer { try? FileManager.default.removeItem(at: file) }
+        let folder = try TemporaryFolder(), file = try folder.write(image, to: "ram")
         let process = Process()
         process.executableURL = URL(fileURLWithPath: qemu)
         process.arguments = [
             "-M", "virt,memory-backend=ram", "-m", "64M", "-smp", "2",
-            "-object", "memory-backend-file,id=ram,size=64M,mem-path=\(file.path),share=on",
+            "-object", "memory-backend-file,id=ram,size=64M,mem-path=\(file),share=on",
             "-cpu", "rv32,s=false,f=false,d=false,zba=true,zbb=true,zbs=true,zbc=false,pmp=true,h=false,v=false",
             "-bios", "none", "-display", "none", "-monitor", "none", "-serial", "none",
         ]
@@ -107,7 +106,7 @@ import Testing
         deadline.cancel()
         let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         try #require(process.terminationReason == .exit && process.terminationStatus == 0, "QEMU failed: \(text)")
-        return Array(try Data(contentsOf: file))
+        return try folder.read("ram")
     }
 
     static var hasReference: Bool { FileManager.default.isExecutableFile(atPath: qemu) }
