@@ -37,7 +37,8 @@ let package = Package(
     ],
     targets: [
         // Foundations: nothing below them.
-        module("Scratch"),
+        .systemLibrary(name: "CLinux"),
+        module("Scratch", ["CLinux"]),
         module("Simulation"),
         module("Registers", ["Simulation"]),
         module("RegisterMaps", ["Registers"]),
@@ -47,7 +48,6 @@ let package = Package(
         module("Interconnect", ["Registers", "Simulation"]),
 
         // Hardware models.
-        .systemLibrary(name: "CLinux"),
         module("Peripherals", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),
         module("PCIExpress", ["Registers", "Simulation", "Interconnect"]),
         module("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "CLinux"]),

@@ -25,6 +25,14 @@ enum {
     outrigger_falloc_zero_range = 0x10
 };
 
+// nftw(3)
+struct stat;
+struct FTW;
+extern int nftw(
+    const char *folder, int (*visit)(const char *path, const struct stat *status, int kind, struct FTW *place), int descriptors, int flags);
+
+enum { outrigger_ftw_phys = 1, outrigger_ftw_depth = 8 };
+
 // lseek(2)
 enum { outrigger_seek_data = 3, outrigger_seek_hole = 4 };
 

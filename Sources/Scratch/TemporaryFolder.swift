@@ -1,35 +1,52 @@
-import Foundation
+import CLinux
+import Glibc
 
 /// A new folder of one's own in TMPDIR, or in /tmp. It goes with its object, and all that is in it.
 public final class TemporaryFolder: Sendable {
     public let path: String
 
-    /// - Throws: what the system says, with the folder's name.
-    public init() throws {
-        let parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+    public init() throws(FileError) {
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(parent)/outrigger-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else {
-            throw CocoaError(.fileWriteUnknown, userInfo: [
-                NSFilePathErrorKey: parent, NSUnderlyingErrorKey: POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO),
-            ])
-        }
+        guard mkdtemp(&template) != nil else { throw FileError("a folder in \(parent)") }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit {
+        // What is in a folder comes before it, and links are not followed.
+        _ = nftw(path, { path, _, _, _ in remove(path) }, 16, Int32(outrigger_ftw_depth | outrigger_ftw_phys))
+    }
 
     /// The path of what has this name in the folder, or will have.
     public func path(_ name: String) -> String { "\(path)/\(name)" }
 
     /// Writes a file, in folders of the folder's own where the name has some.
     /// - Returns: its path.
-    @discardableResult public func write(_ bytes: some Sequence<UInt8>, to name: String) throws -> String {
-        let file = URL(fileURLWithPath: path(name))
-        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-        try Data(bytes).write(to: file)
-        return file.path
+    @discardableResult public func write(_ bytes: some Sequence<UInt8>, to name: String) throws(FileError) -> String {
+        let bytes = Array(bytes), path = path(name)
+        for slash in name.indices where name[slash] == "/" { mkdir(self.path(String(name[..<slash])), 0o777) }
+        guard let file = fopen(path, "wb") else { throw FileError(path) }
+        let written = fwrite(bytes, 1, bytes.count, file)
+        guard fclose(file) == 0, written == bytes.count else { throw FileError(path) }
+        return path
     }
 
     /// The bytes of a file.
-    public func read(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path(name)))) }
+    public func read(_ name: String) throws(FileError) -> [UInt8] {
+        let path = path(name)
+        guard let file = fopen(path, "rb") else { throw FileError(path) }
+        defer { fclose(file) }
+        fseek(file, 0, SEEK_END)
+        var bytes = [UInt8](repeating: 0, count: ftell(file))
+        rewind(file)
+        guard fread(&bytes, 1, bytes.count, file) == bytes.count else { throw FileError(path) }
+        return bytes
+    }
+
+    /// What the system says of a file or a folder.
+    public struct FileError: Error, CustomStringConvertible {
+        public let description: String
+
+        fileprivate init(_ path: String) { description = "\(path): \(String(cString: strerror(errno)))" }
+    }
 }
