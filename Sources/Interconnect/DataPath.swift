@@ -98,11 +98,29 @@ public struct Partition: Hashable, Sendable {
     public var weight: UInt16
     /// Service cores set aside for the owner; 0: the owner shares those that nobody has.
     public var serviceCores: UInt8
+    /// Accelerator slots of the two types; likewise.
+    public var gpuSlots: UInt8
+    public var fpgaSlots: UInt8
+    /// Bytes of memory for the payload of its requests in flight; 0: the device's common buffers.
+    public var memory: UInt64
 
-    public init(guarantee: UInt16 = 0, limit: UInt32 = 0, weight: UInt16 = 1, serviceCores: UInt8 = 0) {
+    public init(
+        guarantee: UInt16 = 0, limit: UInt32 = 0, weight: UInt16 = 1, serviceCores: UInt8 = 0, gpuSlots: UInt8 = 0, fpgaSlots: UInt8 = 0,
+        memory: UInt64 = 0
+    ) {
         self.guarantee = guarantee; self.limit = limit; self.weight = weight; self.serviceCores = serviceCores
+        self.gpuSlots = gpuSlots; self.fpgaSlots = fpgaSlots; self.memory = memory
     }
 }
+
+/// Knows what owners have asked of the accelerators: the Resource Manager's counters.
+public protocol SlotUseSource: AnyObject {
+    /// Requests of the owner at slots of a type, served or waiting, integrated over time.
+    func requestCycles(at type: AcceleratorType, of owner: Owner) -> UInt64
+}
+
+/// The types of accelerator slots.
+public enum AcceleratorType: String, Hashable, Sendable, CaseIterable { case gpu, fpga }
 
 /// Is told what the Resource Manager has committed: links and service pools obey it from that cycle on.
 public protocol PartitionSink: AnyObject {

@@ -16,11 +16,24 @@ extension ServicePool: ArchivedModel {
                 try self.archive(&request, &archive)
             }
             try archiveRunning(&archive)
+            if configuration.accelerator != nil { try archiveSlots(&archive) }
             try archive.integer(&state.virtualTime)
             try archive.integer(&state.busy)
             try deadline.archive(&archive)
             if archive.isLoading { state.countCores(of: configuration.cores - reserved) }
         }
+    }
+
+    private func archiveSlots(_ archive: inout StateArchive) throws(SnapshotError) {
+        try archive.elements(&state.flows) { (archive, flow) throws(SnapshotError) in
+            try archive.integer(&flow.present)
+            try archive.integer(&flow.requestCycles)
+            try archive.integer(&flow.counted)
+        }
+        try archive.elements(&state.loaded) { (archive, flow) throws(SnapshotError) in
+            try archive.integer(&flow, in: -1...FlowQueues<Request>.flows - 1)
+        }
+        try archive.integer(&state.loads)
     }
 
     private func archive(_ request: inout Request, _ archive: inout StateArchive) throws(SnapshotError) {
@@ -40,6 +53,7 @@ extension ServicePool: ArchivedModel {
             try archive.integer(&running.flow, in: 0...FlowQueues<Request>.flows - 1)
             try archive.flag(&running.isShared)
             try archive.flag(&running.isAbandoned)
+            if configuration.accelerator != nil { try archive.integer(&running.unit, in: 0...configuration.cores - 1) }
         }
     }
 }

@@ -30,6 +30,8 @@ public enum RM {
     @inlinable public static var MEMORY_CAPACITY: Keys.MEMORY_CAPACITY { .init() }
     /// Link capacity. The whole of the link, in bytes per microsecond: 1000 of guarantee.
     @inlinable public static var LINK_CAPACITY: Keys.LINK_CAPACITY { .init() }
+    /// Memory being cleared. Blocks that have changed hands and are still to be cleared; nobody but the device reaches them.
+    @inlinable public static var CLEARING: Keys.CLEARING { .init() }
     /// Denied accesses. To memory blocks of other owners, since reset.
     @inlinable public static var DENIED: Keys.DENIED { .init() }
     /// Last denied access
@@ -54,6 +56,10 @@ public enum RM {
     @inlinable public static var ACTIVE_REGION: Keys.ACTIVE_REGION { .init() }
     /// Floor. The least that a commit may leave to the owner. Not staged: it holds for every commit from now on.
     @inlinable public static var FLOOR: Keys.FLOOR { .init() }
+    /// At GPU-like slots.
+    @inlinable public static var USE_GPU: Keys.USE_GPU { .init() }
+    /// At FPGA-like slots.
+    @inlinable public static var USE_FPGA: Keys.USE_FPGA { .init() }
 
     public enum Reason: UInt64, Sendable, CaseIterable {
         /// The last commit was accepted.
@@ -93,238 +99,266 @@ public enum RM {
             @inlinable public var rejected: FieldKey<Self> { .init(number: 1, lsb: 1, width: 1) }
             /// An access to another owner's memory block was denied.
             @inlinable public var denied: FieldKey<Self> { .init(number: 2, lsb: 2, width: 1) }
+            /// The last block that had changed hands has been cleared.
+            @inlinable public var cleared: FieldKey<Self> { .init(number: 3, lsb: 3, width: 1) }
         }
         public struct INTR_ENABLE: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 1 }
             @inlinable public static var slot: Int { 1 }
             /// Lets committed drive the interrupt.
-            @inlinable public var committed: FieldKey<Self> { .init(number: 3, lsb: 0, width: 1) }
+            @inlinable public var committed: FieldKey<Self> { .init(number: 4, lsb: 0, width: 1) }
             /// Lets rejected drive the interrupt.
-            @inlinable public var rejected: FieldKey<Self> { .init(number: 4, lsb: 1, width: 1) }
+            @inlinable public var rejected: FieldKey<Self> { .init(number: 5, lsb: 1, width: 1) }
             /// Lets denied drive the interrupt.
-            @inlinable public var denied: FieldKey<Self> { .init(number: 5, lsb: 2, width: 1) }
+            @inlinable public var denied: FieldKey<Self> { .init(number: 6, lsb: 2, width: 1) }
+            /// Lets cleared drive the interrupt.
+            @inlinable public var cleared: FieldKey<Self> { .init(number: 7, lsb: 3, width: 1) }
         }
         public struct INTR_TEST: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 2 }
             @inlinable public static var slot: Int { 2 }
-            @inlinable public var committed: FieldKey<Self> { .init(number: 6, lsb: 0, width: 1) }
-            @inlinable public var rejected: FieldKey<Self> { .init(number: 7, lsb: 1, width: 1) }
-            @inlinable public var denied: FieldKey<Self> { .init(number: 8, lsb: 2, width: 1) }
+            @inlinable public var committed: FieldKey<Self> { .init(number: 8, lsb: 0, width: 1) }
+            @inlinable public var rejected: FieldKey<Self> { .init(number: 9, lsb: 1, width: 1) }
+            @inlinable public var denied: FieldKey<Self> { .init(number: 10, lsb: 2, width: 1) }
+            @inlinable public var cleared: FieldKey<Self> { .init(number: 11, lsb: 3, width: 1) }
         }
         public struct COMMAND: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 3 }
             @inlinable public static var slot: Int { 3 }
             /// Checks the staged tables and makes them the active ones, at COMMIT_AT.
-            @inlinable public var commit: FieldKey<Self> { .init(number: 9, lsb: 0, width: 1) }
+            @inlinable public var commit: FieldKey<Self> { .init(number: 12, lsb: 0, width: 1) }
             /// Copies the active tables over the staged ones.
-            @inlinable public var revert: FieldKey<Self> { .init(number: 10, lsb: 1, width: 1) }
+            @inlinable public var revert: FieldKey<Self> { .init(number: 13, lsb: 1, width: 1) }
             /// Drops a commit that waits for its cycle.
-            @inlinable public var cancel: FieldKey<Self> { .init(number: 11, lsb: 2, width: 1) }
+            @inlinable public var cancel: FieldKey<Self> { .init(number: 14, lsb: 2, width: 1) }
         }
         public struct COMMIT_AT_LO: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 4 }
             @inlinable public static var slot: Int { 4 }
-            @inlinable public var cycle: FieldKey<Self> { .init(number: 12, lsb: 0, width: 32) }
+            @inlinable public var cycle: FieldKey<Self> { .init(number: 15, lsb: 0, width: 32) }
         }
         public struct COMMIT_AT_HI: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 5 }
             @inlinable public static var slot: Int { 5 }
-            @inlinable public var cycle: FieldKey<Self> { .init(number: 13, lsb: 0, width: 32) }
+            @inlinable public var cycle: FieldKey<Self> { .init(number: 16, lsb: 0, width: 32) }
         }
         public struct RESULT: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 6 }
             @inlinable public static var slot: Int { 6 }
             /// Why it was rejected.
-            @inlinable public var reason: FieldKey<Self> { .init(number: 14, lsb: 0, width: 8) }
+            @inlinable public var reason: FieldKey<Self> { .init(number: 17, lsb: 0, width: 8) }
             /// The first owner that broke the rule.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 15, lsb: 8, width: 8) }
+            @inlinable public var owner: FieldKey<Self> { .init(number: 18, lsb: 8, width: 8) }
             /// The first region that broke the rule, for overlap, range and owner.
-            @inlinable public var region: FieldKey<Self> { .init(number: 16, lsb: 16, width: 8) }
+            @inlinable public var region: FieldKey<Self> { .init(number: 19, lsb: 16, width: 8) }
             /// A commit waits for its cycle.
-            @inlinable public var pending: FieldKey<Self> { .init(number: 17, lsb: 31, width: 1) }
+            @inlinable public var pending: FieldKey<Self> { .init(number: 20, lsb: 31, width: 1) }
         }
         public struct GENERATION: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 7 }
             @inlinable public static var slot: Int { 7 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 18, lsb: 0, width: 32) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 21, lsb: 0, width: 32) }
         }
         public struct COMMITTED_AT: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 8 }
             @inlinable public static var slot: Int { 8 }
-            @inlinable public var cycle: FieldKey<Self> { .init(number: 19, lsb: 0, width: 64) }
+            @inlinable public var cycle: FieldKey<Self> { .init(number: 22, lsb: 0, width: 64) }
         }
         public struct CAPACITY: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 9 }
             @inlinable public static var slot: Int { 9 }
             /// Service cores.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 20, lsb: 0, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 23, lsb: 0, width: 8) }
             /// GPU-like accelerator slots.
-            @inlinable public var gpu: FieldKey<Self> { .init(number: 21, lsb: 8, width: 8) }
+            @inlinable public var gpu: FieldKey<Self> { .init(number: 24, lsb: 8, width: 8) }
             /// FPGA-like accelerator slots.
-            @inlinable public var fpga: FieldKey<Self> { .init(number: 22, lsb: 16, width: 8) }
+            @inlinable public var fpga: FieldKey<Self> { .init(number: 25, lsb: 16, width: 8) }
         }
         public struct MEMORY_CAPACITY: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 10 }
             @inlinable public static var slot: Int { 10 }
             /// Blocks of shared memory, from its start.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 23, lsb: 0, width: 16) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 26, lsb: 0, width: 16) }
             /// log2 of a block's bytes.
-            @inlinable public var block_shift: FieldKey<Self> { .init(number: 24, lsb: 16, width: 8) }
+            @inlinable public var block_shift: FieldKey<Self> { .init(number: 27, lsb: 16, width: 8) }
         }
         public struct LINK_CAPACITY: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 11 }
             @inlinable public static var slot: Int { 11 }
-            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 25, lsb: 0, width: 32) }
+            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 28, lsb: 0, width: 32) }
         }
-        public struct DENIED: SingleRegisterKey {
+        public struct CLEARING: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 12 }
             @inlinable public static var slot: Int { 12 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 26, lsb: 0, width: 32) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 29, lsb: 0, width: 16) }
         }
-        public struct DENIED_OWNER: SingleRegisterKey {
+        public struct DENIED: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 13 }
             @inlinable public static var slot: Int { 13 }
-            /// Who tried.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 27, lsb: 0, width: 8) }
-            /// Whose block it was.
-            @inlinable public var holder: FieldKey<Self> { .init(number: 28, lsb: 8, width: 8) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 30, lsb: 0, width: 32) }
         }
-        public struct DENIED_ADDRESS: SingleRegisterKey {
+        public struct DENIED_OWNER: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 14 }
             @inlinable public static var slot: Int { 14 }
-            @inlinable public var address: FieldKey<Self> { .init(number: 29, lsb: 0, width: 64) }
+            /// Who tried.
+            @inlinable public var owner: FieldKey<Self> { .init(number: 31, lsb: 0, width: 8) }
+            /// Whose block it was.
+            @inlinable public var holder: FieldKey<Self> { .init(number: 32, lsb: 8, width: 8) }
         }
-        public struct STAGED_BANDWIDTH: RegisterArrayKey {
+        public struct DENIED_ADDRESS: SingleRegisterKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 15 }
             @inlinable public static var slot: Int { 15 }
+            @inlinable public var address: FieldKey<Self> { .init(number: 33, lsb: 0, width: 64) }
+        }
+        public struct STAGED_BANDWIDTH: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 16 }
+            @inlinable public static var slot: Int { 16 }
             @inlinable public static var count: Int { 65 }
             /// Guaranteed, in 1/1000 of the link.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 30, lsb: 0, width: 16) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 34, lsb: 0, width: 16) }
             /// Weight among owners that want more than their guarantee.
-            @inlinable public var weight: FieldKey<Self> { .init(number: 31, lsb: 16, width: 16) }
+            @inlinable public var weight: FieldKey<Self> { .init(number: 35, lsb: 16, width: 16) }
         }
         public struct STAGED_LIMIT: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 16 }
-            @inlinable public static var slot: Int { 80 }
+            @inlinable public static var index: Int { 17 }
+            @inlinable public static var slot: Int { 81 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 32, lsb: 0, width: 32) }
+            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 36, lsb: 0, width: 32) }
         }
         public struct STAGED_SLOTS: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 17 }
-            @inlinable public static var slot: Int { 145 }
+            @inlinable public static var index: Int { 18 }
+            @inlinable public static var slot: Int { 146 }
             @inlinable public static var count: Int { 65 }
             /// Service cores; 0: shares those that nobody has.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 33, lsb: 0, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 37, lsb: 0, width: 8) }
             /// GPU-like slots.
-            @inlinable public var gpu: FieldKey<Self> { .init(number: 34, lsb: 8, width: 8) }
+            @inlinable public var gpu: FieldKey<Self> { .init(number: 38, lsb: 8, width: 8) }
             /// FPGA-like slots.
-            @inlinable public var fpga: FieldKey<Self> { .init(number: 35, lsb: 16, width: 8) }
+            @inlinable public var fpga: FieldKey<Self> { .init(number: 39, lsb: 16, width: 8) }
         }
         public struct STAGED_REGION: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 18 }
-            @inlinable public static var slot: Int { 210 }
+            @inlinable public static var index: Int { 19 }
+            @inlinable public static var slot: Int { 211 }
             @inlinable public static var count: Int { 128 }
             /// 0...64 or 255, the device.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 36, lsb: 0, width: 8) }
+            @inlinable public var owner: FieldKey<Self> { .init(number: 40, lsb: 0, width: 8) }
             /// First block.
-            @inlinable public var first: FieldKey<Self> { .init(number: 37, lsb: 8, width: 12) }
+            @inlinable public var first: FieldKey<Self> { .init(number: 41, lsb: 8, width: 12) }
             /// How many blocks.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 38, lsb: 20, width: 12) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 42, lsb: 20, width: 12) }
         }
         public struct ACTIVE_BANDWIDTH: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 19 }
-            @inlinable public static var slot: Int { 338 }
+            @inlinable public static var index: Int { 20 }
+            @inlinable public static var slot: Int { 339 }
             @inlinable public static var count: Int { 65 }
             /// Guaranteed, in 1/1000 of the link.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 39, lsb: 0, width: 16) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 43, lsb: 0, width: 16) }
             /// Weight among owners that want more than their guarantee.
-            @inlinable public var weight: FieldKey<Self> { .init(number: 40, lsb: 16, width: 16) }
+            @inlinable public var weight: FieldKey<Self> { .init(number: 44, lsb: 16, width: 16) }
         }
         public struct ACTIVE_LIMIT: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 20 }
-            @inlinable public static var slot: Int { 403 }
+            @inlinable public static var index: Int { 21 }
+            @inlinable public static var slot: Int { 404 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 41, lsb: 0, width: 32) }
+            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 45, lsb: 0, width: 32) }
         }
         public struct ACTIVE_SLOTS: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 21 }
-            @inlinable public static var slot: Int { 468 }
+            @inlinable public static var index: Int { 22 }
+            @inlinable public static var slot: Int { 469 }
             @inlinable public static var count: Int { 65 }
             /// Service cores.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 42, lsb: 0, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 46, lsb: 0, width: 8) }
             /// GPU-like slots.
-            @inlinable public var gpu: FieldKey<Self> { .init(number: 43, lsb: 8, width: 8) }
+            @inlinable public var gpu: FieldKey<Self> { .init(number: 47, lsb: 8, width: 8) }
             /// FPGA-like slots.
-            @inlinable public var fpga: FieldKey<Self> { .init(number: 44, lsb: 16, width: 8) }
+            @inlinable public var fpga: FieldKey<Self> { .init(number: 48, lsb: 16, width: 8) }
         }
         public struct ACTIVE_DENIED: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 22 }
-            @inlinable public static var slot: Int { 533 }
+            @inlinable public static var index: Int { 23 }
+            @inlinable public static var slot: Int { 534 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 45, lsb: 0, width: 32) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 49, lsb: 0, width: 32) }
         }
         public struct ACTIVE_REGION: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 23 }
-            @inlinable public static var slot: Int { 598 }
+            @inlinable public static var index: Int { 24 }
+            @inlinable public static var slot: Int { 599 }
             @inlinable public static var count: Int { 128 }
             /// 0...64 or 255, the device.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 46, lsb: 0, width: 8) }
+            @inlinable public var owner: FieldKey<Self> { .init(number: 50, lsb: 0, width: 8) }
             /// First block.
-            @inlinable public var first: FieldKey<Self> { .init(number: 47, lsb: 8, width: 12) }
+            @inlinable public var first: FieldKey<Self> { .init(number: 51, lsb: 8, width: 12) }
             /// How many blocks.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 48, lsb: 20, width: 12) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 52, lsb: 20, width: 12) }
         }
         public struct FLOOR: RegisterArrayKey {
             @inlinable public init() {}
-            @inlinable public static var index: Int { 24 }
-            @inlinable public static var slot: Int { 726 }
+            @inlinable public static var index: Int { 25 }
+            @inlinable public static var slot: Int { 727 }
             @inlinable public static var count: Int { 65 }
             /// Guarantee, in 1/1000 of the link.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 49, lsb: 0, width: 12) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 53, lsb: 0, width: 12) }
             /// Service cores.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 50, lsb: 12, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 54, lsb: 12, width: 8) }
             /// Memory blocks.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 51, lsb: 20, width: 12) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 55, lsb: 20, width: 12) }
+        }
+        public struct USE_GPU: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 26 }
+            @inlinable public static var slot: Int { 792 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var request_cycles: FieldKey<Self> { .init(number: 56, lsb: 0, width: 64) }
+        }
+        public struct USE_FPGA: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 27 }
+            @inlinable public static var slot: Int { 857 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var request_cycles: FieldKey<Self> { .init(number: 57, lsb: 0, width: 64) }
         }
     }
 
     private static let text = #"""
-        block RM 0x3104 # Resource Manager. Partitions link bandwidth, service cores, memory blocks and accelerator slots between owners; committed atomically.
+        block RM 0x4410 # Resource Manager. Partitions link bandwidth, service cores, memory blocks and accelerator slots between owners; committed atomically.
         register INTR_STATE 0x0 32 # Interrupt state. Causes that have come up; write one to clear.
         field committed 0 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:committed # A commit took effect.
         field rejected 1 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:rejected # A commit was rejected; RESULT says why.
         field denied 2 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:denied # An access to another owner's memory block was denied.
+        field cleared 3 1 rw rw reset=0x0 onwrite=woclr intr=level stickybit enable=INTR_ENABLE:cleared # The last block that had changed hands has been cleared.
         register INTR_ENABLE 0x4 32 # Interrupt enable
         field committed 0 1 rw r reset=0x0 # Lets committed drive the interrupt.
         field rejected 1 1 rw r reset=0x0 # Lets rejected drive the interrupt.
         field denied 2 1 rw r reset=0x0 # Lets denied drive the interrupt.
+        field cleared 3 1 rw r reset=0x0 # Lets cleared drive the interrupt.
         register INTR_TEST 0x8 32 # Interrupt test. A one sets the cause of the same name, as if it had happened.
         field committed 0 1 w r reset=0x0 singlepulse
         field rejected 1 1 w r reset=0x0 singlepulse
         field denied 2 1 w r reset=0x0 singlepulse
+        field cleared 3 1 w r reset=0x0 singlepulse
         register COMMAND 0xc 32 # Command
         field commit 0 1 w r reset=0x0 singlepulse # Checks the staged tables and makes them the active ones, at COMMIT_AT.
         field revert 1 1 w r reset=0x0 singlepulse # Copies the active tables over the staged ones.
@@ -363,6 +397,8 @@ public enum RM {
         field block_shift 16 8 r w reset=0x0 # log2 of a block's bytes.
         register LINK_CAPACITY 0x30 32 # Link capacity. The whole of the link, in bytes per microsecond: 1000 of guarantee.
         field bytes_per_us 0 32 r w reset=0x0
+        register CLEARING 0x34 32 # Memory being cleared. Blocks that have changed hands and are still to be cleared; nobody but the device reaches them.
+        field blocks 0 16 r w reset=0x0
         register DENIED 0x38 32 # Denied accesses. To memory blocks of other owners, since reset.
         field count 0 32 r w reset=0x0
         register DENIED_OWNER 0x3c 32 # Last denied access
@@ -402,5 +438,9 @@ public enum RM {
         field guarantee 0 12 rw r reset=0x0 # Guarantee, in 1/1000 of the link.
         field cores 12 8 rw r reset=0x0 # Service cores.
         field blocks 20 12 rw r reset=0x0 # Memory blocks.
+        register USE[65:0x10].GPU 0x4000 64 access=32 rbuf # At GPU-like slots.
+        field request_cycles 0 64 r w reset=0x0
+        register USE[65:0x10].FPGA 0x4008 64 access=32 rbuf # At FPGA-like slots.
+        field request_cycles 0 64 r w reset=0x0
         """#
 }

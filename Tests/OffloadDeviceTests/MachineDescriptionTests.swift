@@ -12,7 +12,7 @@ private func message(_ text: String) -> String {
 
 private let topKeys = "clock, harts, quantum, memory, latency, link, medium, wire, service, accelerators, virtual_functions, "
     + "physical_functions"
-private let diskKeys = "size, file, read_only, discard, queues, serial"
+private let diskKeys = "size, file, read_only, discard, queues, serial, transform, transform_cost"
 
 @Suite struct MachineDescriptionTests {
     @Test func anEmptyFileIsTheDefaultDevice() throws {
@@ -27,13 +27,14 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         description.memory.host = 1 << 24
         description.latency.sharedMemory = 3
         description.link.bandwidth = 7_000_001
-        description.accelerators.fpga = 9
+        (description.accelerators.fpga, description.accelerators.fpgaLoading) = (9, 123)
         description.virtualFunctions.total = 5
         description.virtualFunctions.enabled = 0
         var disk = MachineDescription.Disk()
         disk.size = 512
         disk.serial = "a \"b\" \\ \u{7}\u{e9}"
         disk.isReadOnly = true
+        (disk.transform, disk.transformCost) = (.fpga, 77)
         description.virtualFunctions.disks[3] = disk
         (disk.file, disk.size) = ("/some where/disk: #1.img", nil)
         description.virtualFunctions.disks[2] = disk
@@ -55,14 +56,14 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
                 link: {bandwidth: 200 MB/s, latency: 5}
                 medium: {bandwidth: 2 GB/s, latency: 6}
                 service: {cores: 7, cost: 8}
-                accelerators: {gpu: 3, fpga: 255}
+                accelerators: {gpu: 3, fpga: 255, gpu_loading: 9, fpga_loading: 10}
                 virtual_functions:
                   total: 16
                   enabled: 2
                   disk: {size: 16 MiB, queues: 2}
                   disks:
                     - {vf: 2, size: 1 MiB, read_only: true, serial: second}
-                    - {vf: 3, file: /tmp/disk, discard: false}
+                    - {vf: 3, file: /tmp/disk, discard: false, transform: gpu, transform_cost: 11}
                 physical_functions:
                   - {function: 7, size: 2 MiB, queues: 8}
                   - {function: 1, file: /tmp/legacy, read_only: true}
@@ -75,12 +76,14 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         (expected.medium.bandwidth, expected.medium.latency) = (2_000_000_000, 6)
         (expected.service.cores, expected.service.cost) = (7, 8)
         (expected.accelerators.gpu, expected.accelerators.fpga) = (3, 255)
+        (expected.accelerators.gpuLoading, expected.accelerators.fpgaLoading) = (9, 10)
         (expected.virtualFunctions.total, expected.virtualFunctions.enabled) = (16, 2)
         expected.virtualFunctions.disk.size = 16 << 20
         expected.virtualFunctions.disk.queues = 2
         var second = expected.virtualFunctions.disk, third = second
         (second.size, second.isReadOnly, second.serial) = (1 << 20, true, "second")
         (third.size, third.file, third.discards) = (nil, "/tmp/disk", false)
+        (third.transform, third.transformCost) = (.gpu, 11)
         expected.virtualFunctions.disks = [2: second, 3: third]
         // Their disks begin with the defaults, not with those of the virtual functions.
         expected.physicalFunctions = [.init(number: 7), .init(number: 1)]
@@ -104,7 +107,11 @@ private let diskKeys = "size, file, read_only, discard, queues, serial"
         ("virtual_functions:\n  disks:\n    - {vf: 1}\n    - {vf: 1}\n",
          "m.yaml:4: virtual_functions.disks[1].vf: virtual function 1 has a disk already"),
         ("accelerators: {gpu: 256}\n", "m.yaml:1: accelerators.gpu: a number from 0 to 255 expected, '256' found"),
-        ("accelerators: {tpu: 1}\n", "m.yaml:1: accelerators.tpu: unknown key; expected one of gpu, fpga"),
+        ("accelerators: {tpu: 1}\n", "m.yaml:1: accelerators.tpu: unknown key; expected one of gpu, fpga, gpu_loading, "
+             + "fpga_loading"),
+        ("virtual_functions: {disk: {transform: tpu}}\n", "m.yaml:1: virtual_functions.disk.transform: gpu or fpga expected, 'tpu' found"),
+        ("accelerators: {gpu: 1}\nvirtual_functions: {total: 1, disk: {transform: fpga}}\n",
+         "m.yaml:1: accelerators: slots of type fpga expected, which the disk of virtual function 1 needs; none found"),
         ("physical_functions: {function: 1}\n", "m.yaml:1: physical_functions: a list expected, keys and values found"),
         ("physical_functions:\n  - {size: 1 MiB}\n", "m.yaml:2: physical_functions[0]: a key 'function' expected"),
         ("physical_functions:\n  - {function: 8}\n", "m.yaml:2: physical_functions[0].function: a number from 1 to 7 expected, '8' found"),

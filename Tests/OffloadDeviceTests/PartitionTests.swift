@@ -15,7 +15,7 @@ import Testing
         program.poke(try address("RM.COMMAND"), 1)
         program.wait()
         try machine.loadFirmware(program.elf)
-        machine.advance(by: 10_000)
+        machine.advance(by: 30_000)
 
         for offset in [blocks.lowerBound, blocks.upperBound - 3] {
             #expect(machine.readBAR(function: 0, bar: 2, offset: offset, size: 4, origin: 1) == (0xffff_ffff, .denied))
@@ -26,7 +26,7 @@ import Testing
             #expect(machine.read(0, 2, offset) == 77)
         }
         machine.inspect { device in
-            #expect(device.peek(.firmware, 0x4000_0000 + blocks.lowerBound, size: 4) == 0x1234_5678, "the refused writes changed nothing")
+            #expect(device.peek(.firmware, 0x4000_0000 + blocks.lowerBound, size: 4) == 0, "cleared as it changed hands")
             #expect(device.resourceManager.registers[RM.DENIED] == 4)
             #expect(device.resourceManager.registers[RM.ACTIVE_DENIED, 0] == 4)
         }

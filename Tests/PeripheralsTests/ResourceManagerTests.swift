@@ -10,6 +10,22 @@ private final class Sink: PartitionSink {
     func partitionsCommitted(_ table: [Partition], at cycle: Cycle) { tables.append((table, cycle)) }
 }
 
+/// The memory that is shared out.
+private final class Memory: DMAPort {
+    var bytes: [UInt8]
+    init(bytes count: Int) { bytes = [UInt8](repeating: 0, count: count) }
+
+    func read(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> BusStatus { .unmapped }
+    func write(_ address: UInt64, from source: UnsafeRawBufferPointer) -> BusStatus {
+        bytes.replaceSubrange(Int(address - 0x4000_0000)..<Int(address - 0x4000_0000) + source.count, with: source)
+        return .ok
+    }
+    func peek(_ address: UInt64, into bytes: UnsafeMutableRawBufferPointer) -> Bool { false }
+    func check(_ address: UInt64, count: Int, writing: Bool) -> BusStatus { .unmapped }
+    func pointer(to address: UInt64, count: Int, writing: Bool) -> UnsafeMutableRawPointer? { nil }
+    func wrote(_ address: UInt64, count: Int) {}
+}
+
 private struct Bench {
     let scheduler = Scheduler()
     let sink = Sink()
@@ -61,7 +77,8 @@ private struct Bench {
         #expect(bench.commit().reason == RM.Reason.none)
         #expect(bench.sink.tables.count == 2 && bench.sink.tables[1].cycle == 700)
         #expect(bench.sink.tables[1].table[0] == Partition(guarantee: 100, limit: 0, weight: 2, serviceCores: 0))
-        #expect(bench.sink.tables[1].table[64] == Partition(guarantee: 900, limit: 27_000, weight: 7, serviceCores: 8))
+        #expect(bench.sink.tables[1].table[64] == Partition(
+            guarantee: 900, limit: 27_000, weight: 7, serviceCores: 8, gpuSlots: 4, fpgaSlots: 2))
         #expect(bench.probe.read(RM.ACTIVE_BANDWIDTH, 64) == 900 | 7 << 16)
         #expect(bench.probe.read(RM.ACTIVE_SLOTS, 64) == 8 | 4 << 8 | 2 << 16)
         #expect(bench.probe.read(RM.GENERATION) == 1 && bench.probe.read(RM.COMMITTED_AT) == 700)
@@ -200,7 +217,9 @@ private struct Bench {
         bench.stageRegion(1, owner: 2, first: 2, blocks: 1)
         bench.stageRegion(2, owner: 255, first: 3, blocks: 1)
         bench.commit()
-        bench.probe.write(RM.INTR_STATE, 7)
+        // Until all that has changed hands is cleared.
+        bench.scheduler.advance(to: 100_000)
+        bench.probe.write(RM.INTR_STATE, 15)
         return bench
     }
 
@@ -231,11 +250,45 @@ private struct Bench {
     @Test func ownershipChangesWithTheCommitAndNotBefore() {
         let bench = bench()
         bench.stageRegion(1, owner: 1, first: 2, blocks: 1)
-        bench.commit(at: 500)
-        bench.scheduler.advance(to: 499)
-        #expect(bench.manager.permits(.virtualMachine(2), offset: 0x20000, count: 1, at: 499))
-        bench.scheduler.advance(to: 500)
-        #expect(!bench.manager.permits(.virtualMachine(2), offset: 0x20000, count: 1, at: 500))
-        #expect(bench.manager.permits(.virtualMachine(1), offset: 0, count: 0x30000, at: 500))
+        bench.commit(at: 100_500)
+        bench.scheduler.advance(to: 100_499)
+        #expect(bench.manager.permits(.virtualMachine(2), offset: 0x20000, count: 1, at: 100_499))
+        bench.scheduler.advance(to: 100_500)
+        #expect(!bench.manager.permits(.virtualMachine(2), offset: 0x20000, count: 1, at: 100_500))
+        #expect(!bench.manager.permits(.virtualMachine(1), offset: 0, count: 0x30000, at: 100_500), "it isn't clear yet")
+        #expect(bench.manager.permits(.virtualMachine(1), offset: 0, count: 0x20000, at: 100_500))
+        bench.scheduler.advance(to: 100_500 + 4096)
+        #expect(bench.manager.permits(.virtualMachine(1), offset: 0, count: 0x30000, at: 104_596))
+    }
+
+    /// What changes hands is cleared before anybody else sees it, in whichever way it goes; what stays with its holder stays as it is.
+    @Test func whatChangesHandsIsCleared() {
+        let bench = bench()
+        let memory = Memory(bytes: 256 << 16)
+        bench.manager.connect(memory, at: 0x4000_0000)
+        for block in 0..<8 { memory.bytes[block << 16 + 77] = 1 }
+        // Block 0 goes to nobody, 1 stays, 2 goes to VM 3, 3 from the device to VM 3, 4 and 5 from nobody to the host and the device.
+        bench.stageRegion(0, owner: 1, first: 1, blocks: 1)
+        bench.stageRegion(1, owner: 3, first: 2, blocks: 2)
+        bench.stageRegion(2, owner: 0, first: 4, blocks: 1)
+        bench.stageRegion(3, owner: 255, first: 5, blocks: 1)
+        bench.probe.write(RM.INTR_ENABLE, 8)
+        bench.commit()
+        #expect(bench.probe.read(RM.CLEARING) == 3)
+        #expect(bench.sink.tables.last!.table[3].memory == 0 && bench.sink.tables.last!.table[1].memory == 0x10000)
+        for owner in [0, 3] as [UInt8] {
+            for block in [0, 2, 3] as [UInt64] {
+                #expect(!bench.manager.permits(Owner(rawValue: owner), offset: block << 16 + 77, count: 1, at: 0), "block \(block)")
+            }
+        }
+        #expect(bench.manager.permits(.device, offset: 0, count: 0x4_0000, at: 0))
+        bench.scheduler.advance(to: 100_000 + 3 * 4096 - 1)
+        #expect(bench.probe.read(RM.CLEARING) == 1 && !bench.manager.interrupt.level)
+        bench.scheduler.advance(to: 100_000 + 3 * 4096)
+        #expect(bench.probe.read(RM.CLEARING) == 0 && bench.manager.interrupt.level)
+        #expect((0..<8).map { memory.bytes[$0 << 16 + 77] } == [0, 1, 0, 0, 1, 1, 1, 1])
+        #expect(bench.sink.tables.last!.table[3].memory == 0x20000)
+        #expect(bench.manager.permits(.virtualMachine(3), offset: 0x2_0000, count: 0x2_0000, at: 0))
+        #expect(bench.manager.permits(.host, offset: 77, count: 1, at: 0))
     }
 }

@@ -173,6 +173,22 @@ import Testing
         #expect(!canHaveFour, "there are three")
     }
 
+    /// Who is late for want of cores gets some of its own, and keeps them; who isn't late needs none.
+    @Test(arguments: [(900, 3), (400, 0)] as [(UInt32, UInt32)]) func whoIsLateGetsCores(latency: UInt32, cores: UInt32) {
+        var engine = engine()
+        engine.setCapacity(7, of: .cores)
+        var terms = ServiceTerms()
+        terms.latencyMicroseconds = 500
+        engine.setTerms(terms, of: 1)
+        for number in 0..<40 {
+            for owner in 1...2 { engine.observe(400, of: .cores, by: owner) }
+            let context = engine.contexts[1]
+            (context[.latency99], context[.bottleneck]) = (number < 20 ? latency : 100, 1)
+            decide(&engine, [1, 2], policy: PolicyNumber.latencyFirst)
+        }
+        #expect(grants(engine.contexts, .cores, 1...2) == [cores, 0])
+    }
+
     @Test func whoseComponentIsAwayNeedsNoCores() {
         var engine = engine()
         engine.setCapacity(7, of: .cores)

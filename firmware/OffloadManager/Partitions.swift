@@ -52,7 +52,7 @@ public struct Partitions {
         return switch resource {
         case .bandwidth: 1000
         case .cores: max(capacity.cores, 1) &- 1
-        case .memory: 0
+        case .memory: UInt32(truncatingIfNeeded: memoryArea.count)
         case .gpu: max(capacity.gpu, 1) &- 1
         case .fpga: max(capacity.fpga, 1) &- 1
         }
@@ -78,6 +78,63 @@ public struct Partitions {
         staged.bandwidth = bandwidth
         staged.slots = .init(
             cores: policy.target(of: owner, .cores), gpu: policy.target(of: owner, .gpu), fpga: policy.target(of: owner, .fpga))
+    }
+
+    // MARK: Memory
+
+    /// Blocks that are divided. Below are the host's rings, above images of components and logs (firmware/README.md).
+    private var memoryArea: Range<Int> {
+        let blocks = Int(truncatingIfNeeded: manager.memoryCapacity.blocks)
+        return blocks / 8..<min(blocks &* 7 / 16, blocks / 8 &+ BlockMap.limit)
+    }
+
+    /// Finds places for the memory of those whose targets have changed, and stages them. One run of blocks for each owner: it stays where
+    /// it is if it can. Who finds no run that is long enough gets the longest one, and that as its target.
+    public func stageMemory(_ policy: inout PolicyEngine) {
+        let area = memoryArea
+        var shrinking = OwnerSet(), growing = OwnerSet()
+        var rest = policy.changing
+        while let owner = rest.popFirst() {
+            let target = policy.target(of: owner, .memory), now = policy.contexts[owner][.grant, .memory]
+            if target < now { shrinking.insert(owner) } else if target > now { growing.insert(owner) }
+        }
+        guard !shrinking.union(growing).isEmpty else { return }
+        var map = BlockMap()
+        for entry in 0..<128 {
+            let region = manager.stagedRegion[entry]
+            if region.blocks != 0 { map.mark(Self.blocks(region).clamped(to: area), in: area, isUsed: true) }
+        }
+        while let owner = shrinking.popFirst() {
+            let target = Int(truncatingIfNeeded: policy.target(of: owner, .memory)), blocks = Self.blocks(manager.stagedRegion[owner])
+            let kept = blocks.lowerBound..<blocks.lowerBound &+ target
+            map.mark(blocks.clamped(to: area), in: area, isUsed: false)
+            map.mark(kept.clamped(to: area), in: area, isUsed: true)
+            stage(kept, of: owner)
+        }
+        while let owner = growing.popFirst() {
+            let target = Int(truncatingIfNeeded: policy.target(of: owner, .memory)), blocks = Self.blocks(manager.stagedRegion[owner])
+            map.mark(blocks.clamped(to: area), in: area, isUsed: false)
+            var place = blocks.lowerBound..<blocks.lowerBound &+ target
+            if blocks.isEmpty || place.clamped(to: area) != place || !map.isFree(place, in: area) {
+                let found = map.firstRun(of: target, in: area)
+                place = found.count > blocks.count ? found : blocks
+            }
+            map.mark(place.clamped(to: area), in: area, isUsed: true)
+            stage(place, of: owner)
+            policy.limitTarget(of: owner, .memory, to: UInt32(truncatingIfNeeded: place.count))
+        }
+    }
+
+    private static func blocks(_ region: RM.STAGED_REGION) -> Range<Int> {
+        let first = Int(truncatingIfNeeded: region.first)
+        return first..<first &+ Int(truncatingIfNeeded: region.blocks)
+    }
+
+    private func stage(_ blocks: Range<Int>, of owner: Int) {
+        let isEmpty = blocks.isEmpty
+        manager.stagedRegion[owner] = .init(
+            owner: UInt32(truncatingIfNeeded: owner), first: isEmpty ? 0 : UInt32(truncatingIfNeeded: blocks.lowerBound),
+            blocks: UInt32(truncatingIfNeeded: blocks.count))
     }
 
     // MARK: Floors

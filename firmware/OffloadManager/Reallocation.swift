@@ -25,8 +25,8 @@ extension OffloadManager {
 
     /// Tells the policies what only they need of the latest window, and what hardware has measured since the last decision.
     private mutating func describeOwners() {
-        let turn = policy.turn, pageShift = hw.rm.memoryCapacity.blockShift &- 12
-        use.begin(turn, upTo: hw.wa.windowEnd.rawValue)
+        let turn = policy.turn, blockShift = hw.rm.memoryCapacity.blockShift
+        use.begin(turn, upTo: hw.wa.windowEnd.rawValue, interrupts.now)
         // Somebody else has committed: a component that moves gives its cores back, or takes them along.
         if partitions.generation != knownGeneration { readGrants() }
         var rest = policy.concerned
@@ -35,8 +35,8 @@ extension OffloadManager {
             if component.present, component.location == .host { policy.away.insert(owner) } else { policy.away.remove(owner) }
             let summary = hw.wa.summary[owner], context = policy.contexts[owner]
             if turn == .memory {
-                policy.observe((summary.dirtyPages.count &<< 8) &>> pageShift, of: .memory, by: owner)
-            } else if let wanted = use.measure(owner, hw.wa) {
+                policy.observe(memoryWanted(by: owner, blockShift), of: .memory, by: owner)
+            } else if let wanted = use.measure(owner, hw.wa, hw.rm) {
                 policy.observe(wanted, of: turn, by: owner)
             }
             let requests = summary.requests.count
@@ -47,6 +47,15 @@ extension OffloadManager {
             context[.bottleneck] = UInt32(analysis.report(of: owner).bottleneck)
             context[.sequential] = min(summary.sequential.count, requests &* 2) &* 1000 / requests
         }
+    }
+
+    /// Memory blocks that hold the payload in flight, in 1/256; or the pages that the device writes, if their number holds the owner up.
+    private func memoryWanted(by owner: Int, _ blockShift: UInt32) -> UInt32 {
+        let summary = hw.wa.summary[owner]
+        let bytes = UInt64(summary.depthMean.value) &* UInt64(policy.contexts[owner][.requestBytes])
+        let inFlight = UInt32(clamping: bytes &>> UInt64(blockShift))
+        guard analysis.report(of: owner).bottleneck == BindingResource.memory.rawValue else { return inFlight }
+        return max(inFlight, (summary.dirtyPages.count &<< 8) &>> (blockShift &- 12))
     }
 
     /// Takes over what the Resource Manager has in force.
@@ -64,9 +73,10 @@ extension OffloadManager {
     }
 
     /// Stages what the last decision changes.
-    func stageTargets() {
+    mutating func stageTargets() {
         var rest = policy.changing
         while let owner = rest.popFirst() { partitions.stage(policy, of: owner) }
+        partitions.stageMemory(&policy)
     }
 
     /// Commits the new allocation as a whole. If the Resource Manager refuses it, all stays as it was.

@@ -25,19 +25,31 @@ enum BuiltInPolicies {
         }
     }
 
-    /// Who sends small requests, or has been promised a latency, waits for nobody: it comes first with what it needs and room for bursts.
-    /// But only to a certain share of the link: what it moves beyond that is no longer what people wait for, and counts like others'. Room
-    /// for bursts costs the others nothing while there is none: the hardware lends it.
+    /// Who sends small requests, or is to have a latency, waits for nobody: it comes first with what it needs and room for bursts. But
+    /// only to a certain share of the link, if no latency is asked for: what it moves beyond that is no longer what people wait for, and
+    /// counts like others'. Room for bursts costs the others nothing while there is none: the hardware lends it.
     private static func latencyFirst(_ contexts: PolicyContexts, _ owners: OwnerSet, _ values: TuningValues) {
         var rest = owners
         while let owner = rest.popFirst() {
-            let context = contexts[owner]
-            guard context[.latencyTarget] != 0 || (context[.requestBytes] != 0 && context[.requestBytes] <= values.value0) else { continue }
-            guard context[.need, .bandwidth] <= values.value1 else { continue }
+            let context = contexts[owner], need = context[.need, .bandwidth], target = context[.latencyTarget]
+            if target == 0 {
+                guard context[.requestBytes] != 0, context[.requestBytes] <= values.value0, need <= values.value1 else { continue }
+            } else if context[.isActive] != 0 {
+                setAside(context, isLate: context[.latency99] > target)
+            }
             context[.weight] = weight(context, times: values.value2)
-            let need = context[.need, .bandwidth]
             context[.claim, .bandwidth] = min(need &+ need &* min(values.value3, 100_000) / 1000, max(values.value1, need))
         }
+    }
+
+    /// Who is late for want of cores or memory gets some of its own, even while they aren't scarce, and then keeps them.
+    private static func setAside(_ context: PolicyContext, isLate: Bool) {
+        func claim(_ resource: Resource, _ bound: UInt32) {
+            guard (isLate && context[.bottleneck] == bound) || context[.grant, resource] != 0 else { return }
+            context[.claim, resource] = max(context[.need, resource], context[.expected, resource] &+ 1)
+        }
+        claim(.cores, PolicyContext.boundByCores)
+        claim(.memory, PolicyContext.boundByMemory)
     }
 
     /// Large requests cost the device least for each byte: who sends them goes first.

@@ -48,6 +48,10 @@ public struct PolicyContext {
     public static let heaviest: UInt32 = 255
     public static let greatestClaim: UInt32 = 65535
 
+    /// Values of ``Field/bottleneck``.
+    static let boundByCores: UInt32 = 1
+    static let boundByMemory: UInt32 = 5
+
     /// Words; those in brackets have one for each ``Resource``.
     public enum Field: Int {
         /// ``PolicyContext/version``; decisions since the start; the owner; owners that are active.

@@ -292,6 +292,11 @@ public struct PolicyEngine: ~Copyable {
     public func target(of owner: Int, _ resource: Resource = .bandwidth) -> UInt32 {
         targets[owner &* Resource.count &+ resource.rawValue]
     }
+    /// Less of a resource than was decided can be had for an owner.
+    public func limitTarget(of owner: Int, _ resource: Resource, to units: UInt32) {
+        let place = owner &* Resource.count &+ resource.rawValue
+        targets[place] = min(targets[place], units)
+    }
     /// What the last `set` of the owner said, with the share that is in force.
     public func grant(of owner: Int) -> (share: UInt32, weight: UInt32, most: UInt32, isPinned: Bool) {
         (share(of: owner), contexts[owner][.ownerWeight], UInt32(states[owner].most), pinned.contains(owner))

@@ -1,3 +1,4 @@
+import Interconnect
 import Virtio
 
 // The functions' parts of a description: which keys each kind has.
@@ -116,6 +117,15 @@ extension MachineDescription {
             + (0..<virtualFunctions.total).map { ("virtual function \($0 + 1)", virtualFunctions.settings(of: $0 + 1)) }
     }
 
+    /// The first function whose disk needs an accelerator that isn't there.
+    func firstWithoutAccelerator() -> (name: String, type: AcceleratorType)? {
+        for (name, settings) in named where settings.kind == .block {
+            guard let type = settings.disk.transform else { continue }
+            if (type == .gpu ? accelerators.gpu : accelerators.fpga) == 0 { return (name, type) }
+        }
+        return nil
+    }
+
     /// What two functions would both write to: a file, an interface. nil if there is nothing.
     func firstSharedOutput() -> String? {
         var seen: [String: String] = [:]
@@ -135,7 +145,7 @@ extension MachineDescription {
 
 extension MachineDescription.Disk {
     mutating func read(_ section: Section, alsoAllowed: [String] = []) throws(DescriptionError) {
-        try section.allow(["size", "file", "read_only", "discard", "queues", "serial"] + alsoAllowed)
+        try section.allow(["size", "file", "read_only", "discard", "queues", "serial", "transform", "transform_cost"] + alsoAllowed)
         file = try section.string("file") ?? file
         if let size = try section.quantity("size", .bytes, in: 512...1 << 50) {
             guard file == nil else { throw section.error("size", "no size expected beside a file, which has its own; \(size) found") }
@@ -147,6 +157,13 @@ extension MachineDescription.Disk {
         isReadOnly = try section.boolean("read_only") ?? isReadOnly
         discards = try section.boolean("discard") ?? discards
         queues = try section.integer("queues", in: 1...8) ?? queues
+        if let name = try section.string("transform") {
+            guard let type = AcceleratorType(rawValue: name) else {
+                throw section.error("transform", "gpu or fpga expected, '\(name)' found")
+            }
+            transform = type
+        }
+        transformCost = try section.number("transform_cost", in: 1...1_000_000_000) ?? transformCost
         if let serial = try section.string("serial") {
             guard serial.utf8.count <= 20 else {
                 throw section.error("serial", "at most 20 characters expected, \(serial.utf8.count) found")

@@ -73,9 +73,11 @@ extension MachineDescription {
             service.pollInterval = try section.number("poll_interval", in: 1...1_000_000_000) ?? service.pollInterval
         }
         if let section = try top.section("accelerators") {
-            try section.allow(["gpu", "fpga"])
+            try section.allow(["gpu", "fpga", "gpu_loading", "fpga_loading"])
             accelerators.gpu = try section.integer("gpu", in: 0...255) ?? accelerators.gpu
             accelerators.fpga = try section.integer("fpga", in: 0...255) ?? accelerators.fpga
+            accelerators.gpuLoading = try section.number("gpu_loading", in: 0...1_000_000_000) ?? accelerators.gpuLoading
+            accelerators.fpgaLoading = try section.number("fpga_loading", in: 0...1_000_000_000) ?? accelerators.fpgaLoading
         }
         if let section = try top.section("virtual_functions") { try virtualFunctions.read(section) }
         for item in try top.sections("physical_functions") {
@@ -86,6 +88,9 @@ extension MachineDescription {
             var function = PhysicalFunction(number: number)
             try function.settings.read(item, alsoAllowed: ["function", "kind"])
             physicalFunctions.append(function)
+        }
+        if let (name, type) = firstWithoutAccelerator() {
+            throw top.error("accelerators", "slots of type \(type.rawValue) expected, which the disk of \(name) needs; none found")
         }
     }
 

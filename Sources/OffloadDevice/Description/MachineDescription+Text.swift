@@ -14,7 +14,9 @@ extension MachineDescription {
             "service:",
             "  {cores: \(service.cores), cost: \(service.cost), packet_cost: \(service.packetCost), polling: \(service.polling), "
                 + "poll_interval: \(service.pollInterval)}",
-            "accelerators: {gpu: \(accelerators.gpu), fpga: \(accelerators.fpga)}",
+            "accelerators:",
+            "  {gpu: \(accelerators.gpu), fpga: \(accelerators.fpga), gpu_loading: \(accelerators.gpuLoading), "
+                + "fpga_loading: \(accelerators.fpgaLoading)}",
             "virtual_functions:",
             "  total: \(virtualFunctions.total)",
             "  enabled: \(virtualFunctions.enabled)",
@@ -81,6 +83,7 @@ extension MachineDescription.Disk {
         if let file { settings.append("file: \(quoted(file))") } else if let size { settings.append("size: \(size)") }
         settings += ["read_only: \(isReadOnly)", "discard: \(discards)", "queues: \(queues)"]
         if let serial { settings.append("serial: \(quoted(serial))") }
+        if let transform { settings.append("transform: \(transform.rawValue), transform_cost: \(transformCost)") }
         return settings.joined(separator: ", ")
     }
 }

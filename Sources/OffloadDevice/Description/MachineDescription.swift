@@ -1,3 +1,4 @@
+import Interconnect
 import Virtio
 
 /// Everything about a device that can differ from one to another. The defaults are the device that `outrigger run` makes
@@ -76,6 +77,9 @@ public struct MachineDescription: Sendable, Equatable {
     public struct Accelerators: Sendable, Equatable {
         public var gpu = 0
         public var fpga = 0
+        /// Cycles that it takes to load a slot for another owner.
+        public var gpuLoading: UInt64 = 20_000
+        public var fpgaLoading: UInt64 = 1_000_000
         public init() {}
     }
 
@@ -196,6 +200,9 @@ public struct MachineDescription: Sendable, Equatable {
         public var queues = 1
         /// Up to 20 characters.
         public var serial: String?
+        /// The accelerator through which its data passes, and slot cycles for 4 KiB.
+        public var transform: AcceleratorType?
+        public var transformCost: UInt64 = 4_000
         public init() {}
     }
 }

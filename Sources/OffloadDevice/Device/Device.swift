@@ -40,6 +40,10 @@ public final class Device {
     public let toHost: Link
     public let fromHost: Link
     public let cores: ServicePool
+    public let buffers = BufferMemory()
+    /// Accelerator slots of the types that there are.
+    public let gpu: ServicePool?
+    public let fpga: ServicePool?
 
     // The host's side.
     public let hierarchy: PCIHierarchy
@@ -102,6 +106,13 @@ public final class Device {
         fromHost = Link(.init(name: "link.from-host", rate: linkRate, latency: description.link.latency), on: scheduler)
         cores = ServicePool(.init(name: "service-cores", cores: description.service.cores), on: scheduler)
 
+        func slots(_ type: AcceleratorType, _ count: Int, _ loading: UInt64) -> ServicePool? {
+            let name = "\(type.rawValue)-slots"
+            return count == 0 ? nil : ServicePool(.init(name: name, cores: count, accelerator: type, loading: loading), on: scheduler)
+        }
+        gpu = slots(.gpu, description.accelerators.gpu, description.accelerators.gpuLoading)
+        fpga = slots(.fpga, description.accelerators.fpga, description.accelerators.fpgaLoading)
+
         // Blocks. Each takes the number by which the recorder knows it.
         func number(_ name: String) -> Int { recorder.addBlock(bus: .firmware, named: name) }
         crossbar = Crossbar(.init(hopLatency: description.latency.hop, cyclesPerMicrosecond: cyclesPerMicrosecond))
@@ -153,7 +164,8 @@ public final class Device {
         let dmaObservers = DMAFanOut(analyzer, log)
         let utilisation = Utilisation(cores: cores, toDevice: fromHost, toHost: toHost, crossbar: crossbar)
         analyzer.utilisation = utilisation
-        let path = DataPath(cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer)
+        let path = DataPath(
+            cores: cores, fromHost: fromHost, toHost: toHost, observer: analyzer, buffers: buffers, gpu: gpu, fpga: fpga)
         var functions: [VirtioFunction] = []
         for (index, settings) in Self.functions(description) {
             let isRecorded = recordedDisks.contains(index)
@@ -176,7 +188,8 @@ public final class Device {
         let relay = MemoryErrorRelay(systemController) { sramRegion.allowsDirectAccess = $0 }
         let codeWatch = CodeWatch(map, rom: rom, at: UInt32(bus.memory("ROM").offset), sharedAt: UInt32(Self.sharedBase))
         let messages = FunctionInterrupts(hierarchy.physicalFunction)
-        keptAlive = [dmaObservers, utilisation, relay, codeWatch, messages, sharedPort]
+        let slotUse = SlotUse(gpu: gpu, fpga: fpga)
+        keptAlive = [slotUse, dmaObservers, utilisation, relay, codeWatch, messages, sharedPort]
 
         attachTargets()
         connectInterrupts()
@@ -186,7 +199,10 @@ public final class Device {
         systemController.memory = sram
         systemController.resets = core
         watchdog.bite.connect(to: systemController, input: SystemController.biteInput)
-        for sink in [toHost, fromHost, cores, fabric] as [any PartitionSink] { resourceManager.connect(sink) }
+        resourceManager.connect(sharedPort, at: Self.sharedBase)
+        resourceManager.slotUse = slotUse
+        for sink in [toHost, fromHost, cores, fabric, buffers] as [any PartitionSink] { resourceManager.connect(sink) }
+        for slots in [gpu, fpga].compactMap({ $0 }) { resourceManager.connect(slots) }
         for function in functions { function.connect(to: componentController) }
         mailbox.messages = messages
         componentController.messages = messages

@@ -61,3 +61,13 @@ final class Utilisation: UtilisationSource {
         resource == 0 ? cores.busyCycles(of: owner) : links[resource - 1].bytes(of: owner)
     }
 }
+
+/// Answers the Resource Manager's question of who uses the accelerators.
+final class SlotUse: SlotUseSource {
+    private let gpu: ServicePool?
+    private let fpga: ServicePool?
+
+    init(gpu: ServicePool?, fpga: ServicePool?) { self.gpu = gpu; self.fpga = fpga }
+
+    func requestCycles(at type: AcceleratorType, of owner: Owner) -> UInt64 { (type == .gpu ? gpu : fpga)?.requestCycles(of: owner) ?? 0 }
+}

@@ -124,6 +124,7 @@ public final class VirtioFunction {
         configuration.queues = disk.queues
         configuration.discards = disk.discards
         configuration.requestCost = description.service.cost
+        configuration.transform = disk.transform.map { Transform(type: $0, cost: disk.transformCost) }
         configuration.medium.readLatency = description.medium.latency
         configuration.medium.writeLatency = description.medium.latency
         configuration.medium.flushLatency = description.medium.latency

@@ -9,7 +9,8 @@ extension Device: ArchivedModel {
     /// The models in the order of the format's sections. Device time comes first, since deadlines are armed in it; what a model looks at
     /// while it loads comes before it.
     private var models: [any ArchivedModel] {
-        var models: [any ArchivedModel] = [core, crossbar, toHost, fromHost, cores]
+        var models: [any ArchivedModel] = [core, crossbar, toHost, fromHost, cores, buffers]
+        for slots in [gpu, fpga].compactMap({ $0 }) { models.append(slots) }
         for hart in harts { models.append(hart) }
         let blocks: [any ArchivedModel] = [
             aclint, plic, uart, watchdog, systemController, fabric, analyzer, resourceManager, componentController, mailbox, log, sram,
@@ -29,7 +30,8 @@ extension Device: ArchivedModel {
 
     /// Everything but the contents of memories and disks.
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.section("device") { (archive, _) throws(SnapshotError) in
+        try archive.section("device", version: 2) { (archive, version) throws(SnapshotError) in
+            try archive.require(version == 2, "expected version 2, found \(version)")
             try scheduler.archive(&archive)
             try archive.flag(&hasFirmware)
             for model in models { try model.archive(&archive) }

@@ -29,11 +29,14 @@ struct PartitionTable: Sendable, Equatable {
     func firstBlock(ofRegion region: Int) -> Int { Int(RM.STAGED_REGION.first.value(in: regions[region])) }
     func blocks(ofRegion region: Int) -> Int { Int(RM.STAGED_REGION.blocks.value(in: regions[region])) }
 
-    /// For links and service pools, by owner.
-    var partitions: [Partition] {
-        entries.map {
+    /// For links and pools, by owner.
+    /// - Parameter memory: bytes that an owner has for itself.
+    func partitions(memory: (UInt8) -> UInt64) -> [Partition] {
+        entries.enumerated().map { owner, entry in
             Partition(
-                guarantee: UInt16($0.guarantee), limit: UInt32($0.limit), weight: UInt16($0.weight), serviceCores: UInt8($0.cores))
+                guarantee: UInt16(entry.guarantee), limit: UInt32(entry.limit), weight: UInt16(entry.weight),
+                serviceCores: UInt8(entry.cores), gpuSlots: UInt8(entry.gpu), fpgaSlots: UInt8(entry.fpga),
+                memory: memory(UInt8(owner)))
         }
     }
 }
@@ -163,4 +166,11 @@ struct BlockHolders: Sendable, Equatable {
     }
 
     func count(of owner: UInt8) -> Int { holders.count { $0 == owner } }
+
+    /// Whether a block that one has had may not be seen by another before it is cleared. The device may see all, and what the host had
+    /// without a region it may see with one.
+    static func hasSecrets(_ old: UInt8, from new: UInt8) -> Bool {
+        func isHost(_ holder: UInt8) -> Bool { holder == nobody || holder == Owner.host.rawValue }
+        return old != new && new != Owner.device.rawValue && !(isHost(old) && isHost(new))
+    }
 }

@@ -12,7 +12,17 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
         var holders: BlockHolders
         /// A checked table that waits for its cycle.
         var pending: PartitionTable?
+        /// Blocks that have changed hands and are still to be cleared, lowest first: 1.
+        var unclean: [UInt8]
+
+        init(blocks: Int) {
+            holders = BlockHolders(blocks: blocks)
+            unclean = [UInt8](repeating: 0, count: blocks)
+        }
     }
+
+    /// Bytes that are cleared in a cycle.
+    static let clearingRate: UInt64 = 16
 
     public let registers: RegisterBlock
     public let resources: DeviceResources
@@ -22,29 +32,39 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
 
     private let scheduler: Scheduler
     private var commit: Deadline!
+    private var clearing: Deadline!
     private var sinks: [any PartitionSink] = []
+    /// The way to the memory that is shared out, and its first address.
+    private var memory: (port: any DMAPort, base: UInt64)?
+    /// Who knows of the use of slots.
+    public weak var slotUse: (any SlotUseSource)?
 
     /// - Parameter number: the number of the first register, for traces.
     public init(_ resources: DeviceResources, on scheduler: Scheduler, number: Int = 0) {
         self.resources = resources
         self.scheduler = scheduler
-        state = State(holders: BlockHolders(blocks: resources.memoryBlocks))
+        state = State(blocks: resources.memoryBlocks)
         registers = RegisterBlock(RM.map, number: number)
         commit = Deadline("rm.commit", on: scheduler, target: self)
+        clearing = Deadline("rm.clearing", on: scheduler, target: self, tag: 1)
         showCapacity()
     }
 
     /// Adds a link or pool that obeys the active table, and tells it that at once.
     public func connect(_ sink: any PartitionSink) {
         sinks.append(sink)
-        sink.partitionsCommitted(state.active.partitions, at: scheduler.now)
+        sink.partitionsCommitted(partitions, at: scheduler.now)
     }
+
+    /// Connects the memory that is shared out.
+    public func connect(_ port: any DMAPort, at base: UInt64) { memory = (port, base) }
 
     /// A reset of the device: every owner is back to weight 1 and nothing else, from now on.
     public func reset(_ kind: ResetKind) {
         commit.cancel()
+        clearing.cancel()
         registers.reset(kind)
-        state = State(holders: BlockHolders(blocks: resources.memoryBlocks))
+        state = State(blocks: resources.memoryBlocks)
         showCapacity()
         tellSinks(at: scheduler.now)
         settle()
@@ -99,6 +119,15 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
         }
     }
 
+    public func willRead(_ register: RegisterIndex, _ element: Int, _ access: BusAccess) {
+        let owner = Owner(rawValue: UInt8(truncatingIfNeeded: element))
+        switch register {
+        case RM.USE_GPU: registers[RM.USE_GPU, element] = slotUse?.requestCycles(at: .gpu, of: owner) ?? 0
+        case RM.USE_FPGA: registers[RM.USE_FPGA, element] = slotUse?.requestCycles(at: .fpga, of: owner) ?? 0
+        default: break
+        }
+    }
+
     private var staged: PartitionTable {
         var table = PartitionTable()
         for owner in 0..<PartitionTable.owners {
@@ -139,6 +168,7 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
     }
 
     public func deadlineReached(_ tag: Int, at cycle: Cycle) {
+        if tag == 1 { return clearNext(at: cycle) }
         guard let table = state.pending else { return }
         cancel()
         activate(table, at: cycle)
@@ -148,8 +178,11 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
     private func activate(_ table: PartitionTable, at cycle: Cycle) {
         // The table was checked when it was taken, against capacities that never change.
         guard case .success(let holders) = table.blockHolders(resources.memoryBlocks) else { return }
+        let before = state.holders
         state.active = table
         state.holders = holders
+        for block in 0..<holders.blocks where BlockHolders.hasSecrets(before[block], from: holders[block]) { state.unclean[block] = 1 }
+        beginClearing(at: cycle)
         for owner in 0..<PartitionTable.owners {
             registers[RM.ACTIVE_BANDWIDTH, owner] = table.entries[owner].bandwidth
             registers[RM.ACTIVE_LIMIT, owner] = table.entries[owner].limit
@@ -171,8 +204,50 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
         for region in 0..<PartitionTable.regions { registers[RM.STAGED_REGION, region] = state.active.regions[region] }
     }
 
+    // MARK: Clearing
+
+    private func beginClearing(at cycle: Cycle) {
+        let left = state.unclean.reduce(0) { $0 + Int($1) }
+        registers[RM.CLEARING] = UInt64(left)
+        if left != 0, clearing.due == nil { clearing.arm(at: cycle &+ cyclesPerBlock) }
+    }
+
+    private var cyclesPerBlock: Cycle { max((1 << UInt64(resources.memoryBlockShift)) / Self.clearingRate, 1) }
+
+    /// A block has been cleared; the next one follows.
+    private func clearNext(at cycle: Cycle) {
+        guard let block = state.unclean.firstIndex(of: 1) else { return }
+        if let memory {
+            let piece = [UInt8](repeating: 0, count: min(1 << resources.memoryBlockShift, 1 << 16))
+            let start = memory.base &+ UInt64(block) << UInt64(resources.memoryBlockShift)
+            for offset in stride(from: 0, to: 1 << resources.memoryBlockShift, by: piece.count) {
+                _ = piece.withUnsafeBytes { memory.port.write(start &+ UInt64(offset), from: $0) }
+            }
+        }
+        state.unclean[block] = 0
+        beginClearing(at: cycle)
+        guard registers[RM.CLEARING] == 0 else { return }
+        registers.raise(RM.INTR_STATE.cleared)
+        tellSinks(at: cycle)
+        settle()
+    }
+
+    /// Bytes of an owner's blocks that it can use.
+    private func memory(of owner: UInt8) -> UInt64 {
+        var blocks: UInt64 = 0
+        for block in 0..<state.holders.blocks where state.holders[block] == owner && state.unclean[block] == 0 { blocks += 1 }
+        return blocks << UInt64(resources.memoryBlockShift)
+    }
+
+    private var partitions: [Partition] {
+        // Most owners have none.
+        var owners = [Bool](repeating: false, count: 256)
+        for block in 0..<state.holders.blocks { owners[Int(state.holders[block])] = true }
+        return state.active.partitions { owners[Int($0)] ? memory(of: $0) : 0 }
+    }
+
     private func tellSinks(at cycle: Cycle) {
-        let partitions = state.active.partitions
+        let partitions = partitions
         for sink in sinks { sink.partitionsCommitted(partitions, at: cycle) }
     }
 
@@ -188,6 +263,10 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
         let last = min((overflow ? .max : end) >> shift, memory)
         for block in first...last {
             let holder = block < memory ? state.holders[Int(block)] : BlockHolders.nobody
+            if block < memory, state.unclean[Int(block)] != 0 {
+                deny(owner, holder: Owner.device.rawValue, address: max(offset, block << shift))
+                return false
+            }
             if holder == owner.rawValue || holder == BlockHolders.nobody && owner == .host { continue }
             deny(owner, holder: holder == BlockHolders.nobody ? Owner.device.rawValue : holder, address: max(offset, block << shift))
             return false
@@ -213,7 +292,10 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
     // MARK: Snapshots
 
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.section("rm") { (archive, _) throws(SnapshotError) in
+        // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
+        for owner in 0..<PartitionTable.owners { (registers[RM.USE_GPU, owner], registers[RM.USE_FPGA, owner]) = (0, 0) }
+        try archive.section("rm", version: 2) { (archive, version) throws(SnapshotError) in
+            try archive.require(version == 2, "expected version 2, found \(version)")
             try registers.archive(&archive)
             try archive.state(&state.active)
             try archive.optional(&state.pending, blank: PartitionTable()) { (archive, table) throws(SnapshotError) in
@@ -225,6 +307,8 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
                 try archive.require(fault == nil, "expected a table that can be committed, found that of owner \(fault?.owner ?? 0)")
             }
             if archive.isLoading, case .success(let holders) = state.active.blockHolders(resources.memoryBlocks) { state.holders = holders }
+            try archive.elements(&state.unclean) { (archive, mark) throws(SnapshotError) in try archive.integer(&mark, in: 0...1) }
+            try clearing.archive(&archive)
             try commit.archive(&archive)
             try interrupt.archive(&archive)
         }

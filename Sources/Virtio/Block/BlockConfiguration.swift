@@ -27,8 +27,19 @@ public struct BlockConfiguration: Sendable {
     public var requestCost: Cycle = 500
     public var segmentCost: Cycle = 20
     public var medium = Medium()
+    /// What data passes through on its way to the medium and back, such as a cipher or compression; nil: nothing.
+    public var transform: Transform?
 
     public init() {}
+}
+
+/// Work of an accelerator on the data of reads and writes. How long it takes is modelled; the data stays as it is.
+public struct Transform: Hashable, Sendable {
+    public var type: AcceleratorType
+    /// Slot cycles for 4 KiB.
+    public var cost: Cycle
+
+    public init(type: AcceleratorType, cost: Cycle) { self.type = type; self.cost = cost }
 }
 
 /// How long the medium behind a backend takes: requests share its bandwidth one after the other, latencies overlap.

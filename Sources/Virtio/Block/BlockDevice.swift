@@ -8,10 +8,20 @@ public struct DataPath {
     public var fromHost: Link
     public var toHost: Link
     public var observer: (any DataPathObserver)?
+    public var buffers: BufferMemory
+    /// Accelerator slots of the two types, where there are some.
+    public var gpu: ServicePool?
+    public var fpga: ServicePool?
 
-    public init(cores: ServicePool, fromHost: Link, toHost: Link, observer: (any DataPathObserver)? = nil) {
+    public init(
+        cores: ServicePool, fromHost: Link, toHost: Link, observer: (any DataPathObserver)? = nil, buffers: BufferMemory = BufferMemory(),
+        gpu: ServicePool? = nil, fpga: ServicePool? = nil
+    ) {
         self.cores = cores; self.fromHost = fromHost; self.toHost = toHost; self.observer = observer
+        self.buffers = buffers; self.gpu = gpu; self.fpga = fpga
     }
+
+    func slots(_ type: AcceleratorType) -> ServicePool? { type == .gpu ? gpu : fpga }
 }
 
 /// A virtio block device (virtio 1.2 section 5.2) on a backend.
@@ -63,6 +73,9 @@ public final class BlockDevice: DeviceType {
     var now: Cycle { scheduler.now }
     var owner = Owner.device
     private var corePort = SubmitterPort(rawValue: 0)
+    /// The slots through which data passes, if it does.
+    private var slots: ServicePool?
+    private var slotPort = SubmitterPort(rawValue: 0)
     var fetchPort = SubmitterPort(rawValue: 0)
     var deliverPort = SubmitterPort(rawValue: 0)
 
@@ -129,6 +142,8 @@ public final class BlockDevice: DeviceType {
         scheduler = device.scheduler
         owner = device.configuration.owner
         corePort = path.cores.attach(device)
+        slots = configuration.transform.flatMap { path.slots($0.type) }
+        if let slots { slotPort = slots.attach(device) }
         fetchPort = path.fromHost.attach(device)
         deliverPort = path.toHost.attach(device)
     }
@@ -188,8 +203,10 @@ public final class BlockDevice: DeviceType {
     /// Drops all requests, wherever they wait.
     private func forget() {
         path.cores.abandon(owner: owner, port: corePort)
+        slots?.abandon(owner: owner, port: slotPort)
         path.fromHost.abandon(owner: owner, port: fetchPort)
         path.toHost.abandon(owner: owner, port: deliverPort)
+        for request in state.requests.slots where request.stage != .free { path.buffers.giveBack(request.bytes, of: owner) }
         state.requests.releaseAll()
         state.stalled = 0
     }
@@ -200,7 +217,7 @@ public final class BlockDevice: DeviceType {
     private func scan(_ state: inout State, _ queue: Int, _ queues: inout QueueSet, at cycle: Cycle) {
         repeat {
             while true {
-                guard let slot = state.requests.allocate() else {
+                guard hasRoom(state), let slot = state.requests.allocate() else {
                     // The queue is looked at again when a slot comes free; doorbells until then tell nothing new.
                     state.stalled |= 1 &<< UInt64(queue)
                     queues.disableNotifications(queue, in: memory)
@@ -213,6 +230,11 @@ public final class BlockDevice: DeviceType {
                 }
             }
         } while queues.enableNotifications(queue, in: memory)
+    }
+
+    /// Whether the owner's memory has room. A request that is alone in its function always begins: nothing else would end its wait.
+    @inline(__always) private func hasRoom(_ state: borrowing State) -> Bool {
+        path.buffers.hasRoom(owner) || state.requests.inFlight == 0
     }
 
     /// Reads the header and starts the request; false if there is no room for header and status.
@@ -236,6 +258,7 @@ public final class BlockDevice: DeviceType {
         request.type = UInt32(truncatingIfNeeded: UInt64(littleEndian: header.0))
         examine(&request, sector: UInt64(littleEndian: header.1), slot, &state)
         state.requests[slot] = request
+        path.buffers.take(request.bytes, of: owner)
         path.observer?.requestArrived(report(request))
         path.cores.submit(
             cost: configuration.requestCost &+ configuration.segmentCost &* UInt64(chain.segments), owner: owner,
@@ -268,7 +291,7 @@ public final class BlockDevice: DeviceType {
     private func step(_ state: inout State, _ id: UInt64, _ queues: inout QueueSet, at cycle: Cycle) {
         guard let slot = state.requests.slot(of: id) else { return }
         let request = state.requests[slot]
-        // Only these two stages don't wait for a completion.
+        // These two don't wait for a completion.
         guard request.stage != .free, request.stage != .medium else { return }
         guard !request.isDropped else { return end(&state, slot, &queues, at: cycle) }
         switch request.stage {
@@ -279,9 +302,17 @@ public final class BlockDevice: DeviceType {
             let bytes = Self.descriptorBytes &* UInt64(request.chain.segments) &+ Self.headerBytes &+ data
             path.fromHost.submit(bytes: bytes, owner: owner, id: id, port: fetchPort)
         case .fetch:
-            state.requests[slot].stage = .medium
             state.requests[slot].fetched = cycle
+            if request.type == BlockType.write, transform(&state, slot) { return }
+            state.requests[slot].stage = .medium
             state.requests.insert(slot, due: mediumEnd(&state, request, at: cycle))
+        case .transform where request.type == BlockType.write:
+            state.requests[slot].stage = .medium
+            state.requests.insert(slot, due: mediumEnd(&state, request, at: cycle))
+        case .transform:
+            // To the observers it is part of the medium's stage.
+            state.requests[slot].due = cycle
+            submitDelivery(&state, slot)
         case .deliver:
             finish(&state, slot, &queues, at: cycle)
             if queues.failure == nil { end(&state, slot, &queues, at: cycle) }
@@ -312,17 +343,35 @@ public final class BlockDevice: DeviceType {
                 end(&state, slot, &queues, at: cycle)
                 continue
             }
-            state.requests[slot].stage = .deliver
-            let data = request.type == BlockType.read && request.status == .ok ? request.bytes : 0
-            path.toHost.submit(bytes: data &+ Self.answerBytes, owner: owner, id: state.requests.id(of: slot), port: deliverPort)
+            if request.type == BlockType.read, transform(&state, slot) { continue }
+            submitDelivery(&state, slot)
         }
+    }
+
+    private func submitDelivery(_ state: inout State, _ slot: Int) {
+        let request = state.requests[slot]
+        state.requests[slot].stage = .deliver
+        let data = request.type == BlockType.read && request.status == .ok ? request.bytes : 0
+        path.toHost.submit(bytes: data &+ Self.answerBytes, owner: owner, id: state.requests.id(of: slot), port: deliverPort)
+    }
+
+    /// Sends a request's data through an accelerator, on its way to the medium or back.
+    /// - Returns: false, with nothing done, if it doesn't pass any.
+    private func transform(_ state: inout State, _ slot: Int) -> Bool {
+        let request = state.requests[slot]
+        guard let slots, let transform = configuration.transform, request.status == .ok, request.bytes != 0 else { return false }
+        state.requests[slot].stage = .transform
+        slots.submit(
+            cost: transform.cost &* ((request.bytes &+ 4095) &>> 12), owner: owner, id: state.requests.id(of: slot), port: slotPort)
+        return true
     }
 
     /// Frees the slot and lets queues that waited for one go on, those after the one that was served first.
     private func end(_ state: inout State, _ slot: Int, _ queues: inout QueueSet, at cycle: Cycle) {
         let served = state.requests[slot].queue
+        path.buffers.giveBack(state.requests[slot].bytes, of: owner)
         state.requests.release(slot)
-        while state.stalled != 0, !state.requests.isFull {
+        while state.stalled != 0, !state.requests.isFull, hasRoom(state) {
             let later = state.stalled & ~((2 &<< UInt64(served)) &- 1)
             let queue = (later != 0 ? later : state.stalled).trailingZeroBitCount
             state.stalled &= ~(1 &<< UInt64(queue))

@@ -30,6 +30,8 @@ struct BlockRequest: Sendable {
         case medium
         /// Data and status to the host.
         case deliver
+        /// An accelerator slot: before the medium with a write, after it with a read.
+        case transform
     }
 
     var stage = Stage.free

@@ -52,6 +52,9 @@ public struct RM: RegisterGroup {
     /// Link capacity. The whole of the link, in bytes per microsecond: 1000 of guarantee.
     @inline(__always) public var linkCapacity: LINK_CAPACITY { .init(rawValue: .load(baseAddress &+ 0x30)) }
 
+    /// Memory being cleared. Blocks that have changed hands and are still to be cleared; nobody but the device reaches them.
+    @inline(__always) public var clearing: CLEARING { .init(rawValue: .load(baseAddress &+ 0x34)) }
+
     /// Denied accesses. To memory blocks of other owners, since reset.
     @inline(__always) public var denied: DENIED { .init(rawValue: .load(baseAddress &+ 0x38)) }
 
@@ -74,6 +77,8 @@ public struct RM: RegisterGroup {
 
     @inline(__always) public var active: RegisterGroupArray<ACTIVE> { .init(address: baseAddress &+ 0x2000, stride: 0x10, count: 65) }
 
+    @inline(__always) public var use: RegisterGroupArray<USE> { .init(address: baseAddress &+ 0x4000, stride: 0x10, count: 65) }
+
     public struct INTR_STATE: RegisterValue {
         public var rawValue: UInt32
         @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -92,12 +97,18 @@ public struct RM: RegisterGroup {
             get { rawValue.field(2, 1) != 0 }
             set { rawValue.setField(2, 1, newValue ? 1 : 0) }
         }
+        /// The last block that had changed hands has been cleared.
+        @inline(__always) public var cleared: Bool {
+            get { rawValue.field(3, 1) != 0 }
+            set { rawValue.setField(3, 1, newValue ? 1 : 0) }
+        }
         /// A value to write: what isn't given has its reset value.
-        @inline(__always) public init(committed: Bool = false, rejected: Bool = false, denied: Bool = false) {
+        @inline(__always) public init(committed: Bool = false, rejected: Bool = false, denied: Bool = false, cleared: Bool = false) {
             self.init(rawValue: 0x0)
             self.committed = committed
             self.rejected = rejected
             self.denied = denied
+            self.cleared = cleared
         }
     }
 
@@ -119,12 +130,18 @@ public struct RM: RegisterGroup {
             get { rawValue.field(2, 1) != 0 }
             set { rawValue.setField(2, 1, newValue ? 1 : 0) }
         }
+        /// Lets cleared drive the interrupt.
+        @inline(__always) public var cleared: Bool {
+            get { rawValue.field(3, 1) != 0 }
+            set { rawValue.setField(3, 1, newValue ? 1 : 0) }
+        }
         /// A value to write: what isn't given has its reset value.
-        @inline(__always) public init(committed: Bool = false, rejected: Bool = false, denied: Bool = false) {
+        @inline(__always) public init(committed: Bool = false, rejected: Bool = false, denied: Bool = false, cleared: Bool = false) {
             self.init(rawValue: 0x0)
             self.committed = committed
             self.rejected = rejected
             self.denied = denied
+            self.cleared = cleared
         }
     }
 
@@ -143,12 +160,17 @@ public struct RM: RegisterGroup {
             get { rawValue.field(2, 1) != 0 }
             set { rawValue.setField(2, 1, newValue ? 1 : 0) }
         }
+        @inline(__always) public var cleared: Bool {
+            get { rawValue.field(3, 1) != 0 }
+            set { rawValue.setField(3, 1, newValue ? 1 : 0) }
+        }
         /// A value to write: what isn't given has its reset value.
-        @inline(__always) public init(committed: Bool = false, rejected: Bool = false, denied: Bool = false) {
+        @inline(__always) public init(committed: Bool = false, rejected: Bool = false, denied: Bool = false, cleared: Bool = false) {
             self.init(rawValue: 0x0)
             self.committed = committed
             self.rejected = rejected
             self.denied = denied
+            self.cleared = cleared
         }
     }
 
@@ -256,6 +278,12 @@ public struct RM: RegisterGroup {
         public var rawValue: UInt32
         @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
         @inline(__always) public var bytesPerUs: UInt32 { rawValue.field(0, 32) }
+    }
+
+    public struct CLEARING: RegisterValue {
+        public var rawValue: UInt32
+        @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inline(__always) public var blocks: UInt32 { rawValue.field(0, 16) }
     }
 
     public struct DENIED: RegisterValue {
@@ -473,6 +501,29 @@ public struct RM: RegisterGroup {
             public var rawValue: UInt32
             @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
             @inline(__always) public var count: UInt32 { rawValue.field(0, 32) }
+        }
+    }
+
+    public struct USE: RegisterGroup {
+        public let baseAddress: UInt
+        @inline(__always) public init(at address: UInt) { baseAddress = address }
+
+        /// At GPU-like slots.
+        @inline(__always) public var gpu: GPU { .init(rawValue: .load(baseAddress &+ 0x0)) }
+
+        /// At FPGA-like slots.
+        @inline(__always) public var fpga: FPGA { .init(rawValue: .load(baseAddress &+ 0x8)) }
+
+        public struct GPU: RegisterValue {
+            public var rawValue: UInt64
+            @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+            @inline(__always) public var requestCycles: UInt64 { rawValue.field(0, 64) }
+        }
+
+        public struct FPGA: RegisterValue {
+            public var rawValue: UInt64
+            @inline(__always) public init(rawValue: UInt64) { self.rawValue = rawValue }
+            @inline(__always) public var requestCycles: UInt64 { rawValue.field(0, 64) }
         }
     }
 

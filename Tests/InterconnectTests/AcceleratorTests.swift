@@ -1,0 +1,130 @@
+import Interconnect
+import Simulation
+import Testing
+
+private final class Work: CompletionSink {
+    let scheduler = Scheduler()
+    let pool: ServicePool
+    private(set) var port = SubmitterPort(rawValue: 0)
+    var done: [(id: UInt64, cycle: Cycle)] = []
+    var endless: [UInt8: Cycle] = [:]
+
+    init(slots: Int, type: AcceleratorType = .fpga, loading: Cycle) {
+        pool = ServicePool(.init(name: "slots", cores: slots, accelerator: type, loading: loading), on: scheduler)
+        port = pool.attach(self)
+    }
+
+    func submit(_ owner: UInt8, _ cost: Cycle) {
+        pool.submit(cost: cost, owner: Owner(rawValue: owner), id: UInt64(owner), port: port)
+    }
+
+    func completed(_ id: UInt64, at cycle: Cycle) {
+        done.append((id, cycle))
+        if let cost = endless[UInt8(truncatingIfNeeded: id)] { submit(UInt8(truncatingIfNeeded: id), cost) }
+    }
+
+    func flood(_ owner: UInt8, cost: Cycle, depth: Int = 20) {
+        endless[owner] = cost
+        for _ in 0..<depth { submit(owner, cost) }
+    }
+
+    func grant(_ slots: [Int: Int], _ type: AcceleratorType = .fpga) {
+        var table = [Partition](repeating: Partition(), count: 65)
+        for (owner, count) in slots {
+            if type == .fpga { table[owner].fpgaSlots = UInt8(count) } else { table[owner].gpuSlots = UInt8(count) }
+        }
+        pool.partitionsCommitted(table, at: scheduler.now)
+    }
+
+    func share(_ owner: UInt8) -> Double { Double(pool.busyCycles(of: Owner(rawValue: owner))) / Double(scheduler.now) }
+}
+
+@Suite struct AcceleratorTests {
+    @Test func anotherOwnersSlotIsLoadedFirst() {
+        let work = Work(slots: 1, loading: 1000)
+        for owner in [1, 1, 2, 2, 1] as [UInt8] { work.submit(owner, 100) }
+        work.scheduler.advance(to: 100_000)
+        #expect(work.pool.loads >= 2)
+        #expect(work.done.first!.cycle == 1100)
+        #expect(work.done.last!.cycle == 500 + 1000 * work.pool.loads)
+    }
+
+    /// Whoever floods the slots has those that are granted to him, and others have theirs.
+    @Test(arguments: AcceleratorType.allCases) func aGrantIsALimit(type: AcceleratorType) {
+        let work = Work(slots: 8, type: type, loading: 500)
+        work.grant([1: 2, 2: 4], type)
+        for owner in [1, 2, 3, 4] as [UInt8] { work.flood(owner, cost: 700) }
+        work.scheduler.advance(to: 5_000_000)
+        #expect(work.share(1) <= 2 * 1.02 && work.share(1) >= 1.98)
+        #expect(work.share(2) <= 4 * 1.02 && work.share(2) >= 3.98)
+        #expect(work.share(3) + work.share(4) <= 2 * 1.02)
+    }
+
+    @Test func onesOwnSlotsStayLoadedWhileTheyRest() {
+        let work = Work(slots: 3, loading: 10_000)
+        work.grant([1: 1])
+        work.submit(1, 100)
+        work.scheduler.advance(to: 20_000)
+        for owner in [2, 3, 4] as [UInt8] { work.flood(owner, cost: 300) }
+        work.scheduler.advance(to: 500_000)
+        let before = work.scheduler.now
+        work.submit(1, 100)
+        work.scheduler.advance(to: before + 100)
+        #expect(work.done.last?.id == 1 && work.done.last?.cycle == before + 100, "nothing to load")
+    }
+
+    /// Work that waits counts like work that is served.
+    @Test func demandIsMeasured() {
+        let work = Work(slots: 2, loading: 0)
+        work.flood(5, cost: 1000, depth: 7)
+        work.submit(6, 50_000)
+        work.scheduler.advance(to: 1_000_000)
+        #expect(work.pool.requestCycles(of: Owner(rawValue: 5)) == 7_000_000)
+        let other = work.pool.requestCycles(of: Owner(rawValue: 6))
+        #expect((50_000...60_000).contains(other), "\(other)")
+        work.pool.abandon(owner: Owner(rawValue: 5), port: work.port)
+        work.endless = [:]
+        work.scheduler.advance(to: 2_000_000)
+        #expect(work.pool.requestCycles(of: Owner(rawValue: 5)) <= 7_004_000, "two ran on to their end")
+    }
+
+    @Test func stateGoesOn() throws {
+        let work = Work(slots: 3, loading: 700), other = Work(slots: 3, loading: 700)
+        work.grant([1: 1])
+        for owner in [1, 2, 3] as [UInt8] { work.flood(owner, cost: 900) }
+        work.scheduler.advance(to: 123_456)
+        var saved = StateArchive()
+        try work.scheduler.archive(&saved)
+        try work.pool.archive(&saved)
+        var loading = StateArchive(loading: saved.bytes)
+        try other.scheduler.archive(&loading)
+        try other.pool.archive(&loading)
+        other.endless = work.endless
+        work.done = []
+        for one in [work, other] { one.scheduler.advance(to: 300_000) }
+        #expect(work.done.map(\.cycle) == other.done.map(\.cycle) && work.done.map(\.id) == other.done.map(\.id))
+        #expect(work.pool.loads == other.pool.loads && work.done.count > 100)
+        #expect((1...3).allSatisfy { work.pool.requestCycles(of: Owner(rawValue: $0)) == other.pool.requestCycles(of: Owner(rawValue: $0)) })
+    }
+}
+
+@Suite struct BufferMemoryTests {
+    @Test func whoHasMemoryOfItsOwnHasNoMore() {
+        let buffers = BufferMemory()
+        let (first, second) = (Owner.virtualMachine(1), Owner.virtualMachine(2))
+        var table = [Partition](repeating: Partition(), count: 65)
+        table[1].memory = 0x10000
+        buffers.partitionsCommitted(table, at: 0)
+        for _ in 0..<16 {
+            #expect(buffers.hasRoom(first))
+            buffers.take(4096, of: first)
+        }
+        #expect(!buffers.hasRoom(first) && buffers.used(by: first) == 0x10000)
+        for _ in 0..<1000 { buffers.take(1 << 20, of: second) }
+        #expect(buffers.hasRoom(second), "the common buffers")
+        buffers.giveBack(4096, of: first)
+        #expect(buffers.hasRoom(first))
+        buffers.giveBack(.max, of: first)
+        #expect(buffers.used(by: first) == 0)
+    }
+}
