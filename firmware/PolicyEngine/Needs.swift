@@ -250,11 +250,11 @@ extension PolicyEngine {
         var expected = demand.wanted, high = expected
         if isForecasting {
             let forecast = states[owner].forecast
-            expected = max(expected, demand.wanted &* forecast.load >> 8)
-            high = max(expected, demand.wanted &* forecast.loadHigh >> 8)
+            expected = max(expected, (demand.wanted &* forecast.load) >> 8)
+            high = max(expected, (demand.wanted &* forecast.loadHigh) >> 8)
         }
         return (withHeadroom(min(expected, UnitDemand.most)), withHeadroom(min(high, UnitDemand.most)))
     }
 
-    private func withHeadroom(_ use: UInt32) -> UInt32 { use &+ use &* headroom >> 8 }
+    private func withHeadroom(_ use: UInt32) -> UInt32 { use &+ (use &* headroom) >> 8 }
 }
