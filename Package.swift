@@ -129,6 +129,12 @@ let package = Package(
         // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.
         module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Simulation"], path: "Tests/ComponentLoad"),
         .executableTarget(
+            name: "admin-fuzz", dependencies: ["AdminProtocol", "ComponentLoad"], path: "tools/experiments/admin-fuzz",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "component-placement", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation"], path: "tools/experiments/e9",
+            swiftSettings: strict),
+        .executableTarget(
             name: "component-moves", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation", histogram],
             path: "tools/experiments/e11", swiftSettings: strict),
 

@@ -76,6 +76,7 @@ extension PCIFunction {
         default: .unsupportedRequest
         }
         hierarchy.detector(of: self, forwarded: forwarded).report(error, header)
+        hierarchy.violations?.refused(.access, to: owner, holder: .device, address: address, at: access.time)
         return status
     }
 }

@@ -75,6 +75,11 @@ extension PCIFunction {
             return UInt16(truncatingIfNeeded: wide >> UInt64(8 * (word - register)))
         }
         if isLocked(register) { return }
+        // Where a virtual function answers is the physical function's to say (9.3.4.1.11).
+        if isVirtual, (Header.bar0..<Header.bar0 + 0x18).contains(register), value != 0 {
+            hierarchy.violations?.refused(
+                .configuration, to: owner, holder: .host, address: UInt64(offset), at: hierarchy.scheduler.now)
+        }
         state.space.write(offset, size: size, value)
 
         if let pm = offsets.powerManagement, register == pm + PowerManagement.control {
@@ -153,6 +158,7 @@ extension PCIFunction {
         if isAwake, decoders.indices.contains(bar), let decoder = decoders[bar], offset % UInt64(size) == 0, offset < decoder.bar.size {
             status = reach(decoder, &access)
         }
+        if status != .ok { hierarchy.violations?.refused(.access, to: owner, holder: .device, address: offset, at: now) }
         guard !isWrite else { return }
         let value = status == .ok ? UInt32(truncatingIfNeeded: access.value) : .max
         state.space.set(window + 16, size: 4, data & ~mask | value & mask)

@@ -272,7 +272,8 @@ public final class DMADomain: DMAPort {
         state.faultCount &+= 1
         trace?.faultMet(.iommu(function: function, address: address, cause: "\(cause)"))
         iommu.record(DMAFault(
-            function: function, address: address, count: count, isWrite: writing, cause: cause, cycle: iommu.scheduler.now))
+            function: function, address: address, count: count, isWrite: writing, cause: cause, cycle: iommu.scheduler.now),
+            by: owner)
         if cause != .busMasterDisabled, !writing { onReadFault?() }
         return .denied
     }

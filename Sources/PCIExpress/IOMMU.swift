@@ -19,9 +19,14 @@ public final class IOMMU {
     }
     /// Hears of every byte range that a function wrote. Its owner has the IOMMU, too; each transfer passes here, so that it isn't counted.
     @exclusivity(unchecked) public unowned(unsafe) var observer: (any DMAObserver)?
+    /// Hears of every fault.
+    weak var violations: (any IsolationObserver)?
     let scheduler: Scheduler
     /// All that there are; each is in here for as long as it lives.
     var domains: [Unmanaged<DMADomain>] = []
+
+    /// Where writes are interrupt messages and no memory (Intel 64 and IA-32 Architectures SDM 3, 11.11.1).
+    static let messageAddresses: Range<UInt64> = 0xfee0_0000..<0xfef0_0000
 
     init(scheduler: Scheduler) {
         self.scheduler = scheduler
@@ -32,7 +37,9 @@ public final class IOMMU {
         state.faults.removeAll()
     }
 
-    func record(_ fault: DMAFault) {
+    func record(_ fault: DMAFault, by owner: Owner) {
+        let isMessage = fault.isWrite && Self.messageAddresses.contains(fault.address)
+        violations?.refused(isMessage ? .interrupt : .dma, to: owner, holder: .device, address: fault.address, at: fault.cycle)
         if state.faults.count == Self.recordLimit { state.faults.removeFirst() }
         state.faults.append(fault)
         state.faultCount &+= 1

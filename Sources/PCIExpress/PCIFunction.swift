@@ -97,6 +97,8 @@ public final class PCIFunction {
 
     public var space: ConfigurationSpace { state.space }
 
+    /// Whose accesses come through it.
+    var owner: Owner { domain?.owner ?? .host }
     public var isVirtual: Bool { if case .virtual = role { true } else { false } }
     public var isBridge: Bool { role == .rootPort }
 

@@ -31,6 +31,8 @@ public final class PCIHierarchy {
     public let iommu: IOMMU
     public weak var interrupts: (any InterruptSink)?
     public weak var delegate: (any HierarchyDelegate)?
+    /// Hears of what was refused.
+    public weak var violations: (any IsolationObserver)? { didSet { iommu.violations = violations } }
     /// While somebody records.
     public unowned(unsafe) var trace: (any TraceSink)? {
         didSet {

@@ -6,6 +6,7 @@ extension RegisterMap {
     public static var all: [RegisterMap] {
         [
             ACLINT.map,
+            AUDIT.map,
             FABRIC.map,
             HOSTIF.map,
             LOG.map,

@@ -27,6 +27,9 @@ public enum VIC_HOST {
     @inlinable public static var COMPONENT_REQUEST: Keys.COMPONENT_REQUEST { .init() }
     /// A write is the agent's reply.
     @inlinable public static var COMPONENT_REPLY: Keys.COMPONENT_REPLY { .init() }
+    @inlinable public static var KEY_LO: Keys.KEY_LO { .init() }
+    /// A write hands the key over.
+    @inlinable public static var KEY_HI: Keys.KEY_HI { .init() }
 
     public enum Keys {
         public struct AGENT: SingleRegisterKey {
@@ -106,10 +109,24 @@ public enum VIC_HOST {
             @inlinable public var ticket: FieldKey<Self> { .init(number: 17, lsb: 8, width: 8) }
             @inlinable public var bytes: FieldKey<Self> { .init(number: 18, lsb: 16, width: 16) }
         }
+        public struct KEY_LO: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 10 }
+            @inlinable public static var slot: Int { 268 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var key: FieldKey<Self> { .init(number: 19, lsb: 0, width: 32) }
+        }
+        public struct KEY_HI: RegisterArrayKey {
+            @inlinable public init() {}
+            @inlinable public static var index: Int { 11 }
+            @inlinable public static var slot: Int { 333 }
+            @inlinable public static var count: Int { 65 }
+            @inlinable public var key: FieldKey<Self> { .init(number: 20, lsb: 0, width: 32) }
+        }
     }
 
     private static let text = #"""
-        block VIC_HOST 0x810 # Virtual I/O component controller, host's side. What a host agent needs to serve components: who they are, their doorbells, requests of the firmware, interrupts.
+        block VIC_HOST 0xb08 # Virtual I/O component controller, host's side. What a host agent needs to serve components: who they are, their doorbells, requests of the firmware, interrupts.
         register AGENT 0x0 32 # Host agent
         field attached 0 1 rw rw reset=0x0 # An agent is there. Clearing it gives up all components that it serves.
         field vector 8 8 rw r reset=0x3 # MSI-X vector of its messages; 255: none.
@@ -139,5 +156,9 @@ public enum VIC_HOST {
         field verdict 0 4 rw r reset=0x0
         field ticket 8 8 rw r reset=0x0
         field bytes 16 16 rw r reset=0x0
+        register KEY[65:0x8].LO 0x900 32
+        field key 0 32 w r reset=0x0
+        register KEY[65:0x8].HI 0x904 32 # A write hands the key over.
+        field key 0 32 w r reset=0x0
         """#
 }

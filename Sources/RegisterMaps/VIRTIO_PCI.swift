@@ -45,7 +45,7 @@ public enum VIRTIO_PCI {
     @inlinable public static var QUEUE_RESET: Keys.QUEUE_RESET { .init() }
     /// ISR status. A read clears it and takes back the function's INTx interrupt.
     @inlinable public static var ISR_STATUS: Keys.ISR_STATUS { .init() }
-    /// Notification. A write notifies the device of buffers in the queue of this place, whatever it says.
+    /// Notification. A write notifies the device of buffers in the queue of this place; one that names another queue is refused.
     @inlinable public static var NOTIFY: Keys.NOTIFY { .init() }
     /// Device configuration
     @inlinable public static var DEVICE_CONFIG: WindowKey { .init(index: 0) }
@@ -281,7 +281,7 @@ public enum VIRTIO_PCI {
         register ISR_STATUS 0x1000 8 # ISR status. A read clears it and takes back the function's INTx interrupt.
         field queue 0 1 r rw reset=0x0 onread=rclr # A queue has used buffers. Only without MSI-X.
         field configuration 1 1 r rw reset=0x0 onread=rclr # The device configuration or the status has changed.
-        register NOTIFY[64:0x4] 0x3000 32 access=16 # Notification. A write notifies the device of buffers in the queue of this place, whatever it says.
+        register NOTIFY[64:0x4] 0x3000 32 access=16 # Notification. A write notifies the device of buffers in the queue of this place; one that names another queue is refused.
         field queue 0 16 w r reset=0x0 # The queue's number.
         field next 16 16 w r reset=0x0 # With VIRTIO_F_NOTIFICATION_DATA: the next available index.
         window DEVICE_CONFIG 0x2000 0x1000 rw # Device configuration

@@ -15,13 +15,13 @@ extension BusMap {
         Block(name: "VIC", base: 0x10060000, map: VIC.map),
         Block(name: "MAILBOX", base: 0x10070000, map: MAILBOX.map),
         Block(name: "LOG", base: 0x10080000, map: LOG.map),
+        Block(name: "AUDIT", base: 0x100d0000, map: AUDIT.map),
     ], memories: [
         WindowDescription(name: "ROM", offset: 0x10000, size: 0x10000, software: .r, doc: "Boot ROM"),
         WindowDescription(name: "MIG", offset: 0x10090000, size: 0x10000, software: .na, doc: "Reserved: migration engine"),
         WindowDescription(name: "INFER", offset: 0x100a0000, size: 0x10000, software: .na, doc: "Reserved: inference engine"),
         WindowDescription(name: "DRM", offset: 0x100b0000, size: 0x10000, software: .na, doc: "Reserved: table of virtual resources"),
         WindowDescription(name: "LINK", offset: 0x100c0000, size: 0x10000, software: .na, doc: "Reserved: link to a peer device"),
-        WindowDescription(name: "AUDIT", offset: 0x100d0000, size: 0x10000, software: .na, doc: "Reserved: audit log"),
         WindowDescription(name: "SHARED", offset: 0x40000000, size: 0x1000000, software: .rw, doc: "Shared memory: the host's BAR2"),
         WindowDescription(name: "SRAM", offset: 0x80000000, size: 0x400000, software: .rw, doc: "SRAM"),
     ])

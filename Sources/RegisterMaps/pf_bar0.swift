@@ -3,7 +3,7 @@ import Registers
 
 extension BusMap {
     /// Physical function, BAR0
-    public static let pfBar0 = BusMap(name: "pf-bar0", size: 0x3810, blocks: [
+    public static let pfBar0 = BusMap(name: "pf-bar0", size: 0x3b08, blocks: [
         Block(name: "HOSTIF", base: 0x0, map: HOSTIF.map),
         Block(name: "LOG_HOST", base: 0x1000, map: LOG_HOST.map),
         Block(name: "VIC_HOST", base: 0x3000, map: VIC_HOST.map),

@@ -14,7 +14,7 @@ struct Agent: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Identify.self, Stats.self, Watch.self, Analysis.self, Metrics.self, PolicyCommand.self, Set.self, ReplayCommand.self,
-            BaselineCommand.self, Log.self, Fault.self, Component.self, Serve.self,
+            BaselineCommand.self, Log.self, Fault.self, Component.self, Serve.self, Audit.self, Key.self,
         ])
 
     /// Here, too, so that the option may stand before the command.
@@ -29,11 +29,25 @@ struct DeviceOption: ParsableArguments {
         completion: .directory)
     var path: String?
 
+    @Option(
+        name: .customLong("keys"),
+        help: ArgumentHelp("Keys of virtual machines: lines of a number and a key in hexadecimal.", valueName: "file"), completion: .file())
+    var keysPath: String?
+
+    func keys() throws -> OwnerKeys {
+        guard let keysPath else { return OwnerKeys() }
+        return try OwnerKeys(path: keysPath)
+    }
+
     func open() throws -> PCIDevice {
         guard let path else { throw ValidationError("--device: the physical function's folder expected, none given") }
         return try PCIDevice(path)
     }
-    func client() throws -> AdminClient { try AdminClient(open()) }
+    func client() throws -> AdminClient {
+        var client = try AdminClient(open())
+        client.keys = try keys()
+        return client
+    }
 }
 
 /// A mistake of the person who called: one line on standard error, exit code 1.

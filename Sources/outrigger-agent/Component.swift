@@ -18,7 +18,7 @@ struct Serve: ParsableCommand {
     var buffer: Int?
 
     func run() throws {
-        let service = try ComponentService(device.open(), buffer: buffer)
+        let service = try ComponentService(device.open(), buffer: buffer, keys: device.keys())
         print("serving")
         fflush(nil)
         var shown = service.components
@@ -34,7 +34,7 @@ struct Serve: ParsableCommand {
 
 struct Component: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show virtual I/O components, and move them between device and host.", subcommands: [List.self, Move.self])
+        abstract: "Show virtual I/O components, and move them between device and host.", subcommands: [List.self, Move.self, Place.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Where the components are, and how their last moves ended.")

@@ -53,7 +53,7 @@ private struct SplitMix: RandomNumberGenerator {
 
 @Suite struct LayoutTests {
     @Test func everyLayoutRoundTripsAndZeroesWhatIsReserved() {
-        roundTrips(AdminCommand.self, reserved: [4..<16])
+        roundTrips(AdminCommand.self, reserved: [4..<8])
         roundTrips(AdminResult.self, reserved: [])
         roundTrips(OpcodeList.self, reserved: [])
         roundTrips(Identity.self, reserved: [29..<32])
@@ -75,11 +75,16 @@ private struct SplitMix: RandomNumberGenerator {
         roundTrips(StatisticsEntry.self, reserved: [7..<8, 112..<128])
         roundTrips(DeviceEvent.self, reserved: [])
         roundTrips(LatencyHistogram.self, reserved: [])
+        roundTrips(OwnerKey.self, reserved: [])
+        roundTrips(AuditHeader.self, reserved: [12..<32])
+        roundTrips(AuditEntry.self, reserved: [4..<8, 44..<48])
+        roundTrips(PlacementParameters.self, reserved: [1..<2, 10..<16])
+        roundTrips(PlacementStatus.self, reserved: [1..<2, 10..<16, 60..<64])
     }
 
     @Test func commandAndResultLieAsVirtioAdminCommandsDo() {
-        #expect(encoded(AdminCommand(.setAllocation, group: .virtualFunction, member: 0x0102_0304_0506_0708))
-            == layout(24, [(0, 2, 0x31), (2, 2, 1), (16, 8, 0x0102_0304_0506_0708)]))
+        #expect(encoded(AdminCommand(.setAllocation, group: .virtualFunction, member: 0x0102_0304_0506_0708, key: 9))
+            == layout(24, [(0, 2, 0x31), (2, 2, 1), (8, 8, 9), (16, 8, 0x0102_0304_0506_0708)]))
         #expect(encoded(AdminResult(.invalid, .member, resultBytes: 0x11223344)) == layout(8, [(0, 2, 22), (2, 2, 5), (4, 4, 0x11223344)]))
     }
 
@@ -169,9 +174,9 @@ private struct SplitMix: RandomNumberGenerator {
         #expect(opcodes.filter { $0.accepts(.virtualFunction) }
             == [
                 .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getTerms, .setTerms, .startLog, .stopLog,
-                .harvestLog, .getLatency, .migrateComponent, .getComponent,
+                .harvestLog, .getLatency, .migrateComponent, .getComponent, .setKey,
             ])
-        #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent])
+        #expect(opcodes.filter { !$0.accepts(.device) } == [.startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent, .setKey])
         #expect(AdminOpcode.startLog.dataByteCount == 32 && AdminOpcode.startLog.resultByteCount == 48)
         #expect(AdminOpcode.getLatency.dataByteCount == 0 && AdminOpcode.getLatency.resultByteCount == 256)
         #expect(AdminOpcode.getAnalysis.dataByteCount == 8 && AdminOpcode.getAnalysis.resultByteCount == 32)

@@ -88,16 +88,21 @@ public final class DiskLoad {
     // MARK: Requests
 
     /// Takes what was answered, and submits new requests up to the depth.
-    /// - Parameter submits: false lets the requests in flight come to their end.
-    public func pump(submits: Bool = true) throws {
+    /// - Parameters:
+    ///   - submits: false lets the requests in flight come to their end.
+    ///   - most: new requests at most.
+    /// - Returns: new requests.
+    @discardableResult
+    public func pump(submits: Bool = true, most: Int = .max) throws -> Int {
         try harvest()
-        guard submits else { return }
+        guard submits else { return 0 }
         let before = available
-        for slot in requests.indices where requests[slot] == nil { submit(slot) }
-        guard available != before else { return }
+        for slot in requests.indices where requests[slot] == nil && Int(available &- before) < most { submit(slot) }
+        guard available != before else { return 0 }
         (memory + Self.rings.available).storeBytes(of: available, toByteOffset: 2, as: UInt16.self)
         // VIRTQ_USED_F_NO_NOTIFY.
         if (memory + Self.rings.used).load(as: UInt16.self) & 1 == 0 { write(0x3000, 0, 2) }
+        return Int(available &- before)
     }
 
     private func submit(_ slot: Int) {

@@ -25,6 +25,10 @@ public final class MoveRig {
 
     /// The agent's images are damaged on their way to the device.
     public var damagesReturn = false
+    /// Or replaced by others.
+    public var changesReturn: ((inout ComponentImage) -> Void)?
+    /// The key that comes with commands about the component.
+    public var key: UInt64 = 0
 
     struct AgentEnded: Error {}
 
@@ -44,11 +48,18 @@ public final class MoveRig {
     // MARK: Time
 
     /// One look of everybody at the world, then a little device time.
-    public func turn(submits: Bool = true, cycles: UInt64 = turnCycles) throws {
-        try load.pump(submits: submits)
+    /// - Returns: requests that the load has submitted, `most` of them at most.
+    @discardableResult
+    public func turn(submits: Bool = true, most: Int = .max, cycles: UInt64 = turnCycles) throws -> Int {
+        let submitted = try load.pump(submits: submits, most: most)
         try stepAgent()
         machine.advance(by: cycles)
+        return submitted
     }
+
+    /// Cycles for which the service cores have been busy, and how many there are.
+    public var coresBusy: UInt64 { machine.inspect { $0.cores.busyCycles } }
+    public var cores: UInt64 { machine.inspect { UInt64($0.description.service.cores) } }
 
     /// Lets the agent work, as a process that runs until it has to wait.
     public func stepAgent(limit: Int = 4) throws {
@@ -106,7 +117,10 @@ public final class MoveRig {
             buffer: memory.size - ComponentAgent.bufferBytes, medium: { [unowned self] in Medium(rig: self, function: $0) })
         try agent.attach(vector: 3)
         agent.willAct = { [unowned self] in if endsAgent() { throw AgentEnded() } }
-        agent.wroteImage = { [unowned self] in if damagesReturn { damageImage(at: 0) } }
+        agent.wroteImage = { [unowned self] in
+            if damagesReturn { damageImage(at: 0) }
+            if let change = changesReturn { var image = returnedImage; change(&image) }
+        }
         self.agent = agent
     }
 
@@ -121,6 +135,11 @@ public final class MoveRig {
         let place = machine.hostMemory.bytes.baseAddress! + machine.hostMemory.size - ComponentAgent.bufferBytes
         let bit = Int(number % UInt64(8 * ComponentImage.headerBytes))
         place.storeBytes(of: place.load(fromByteOffset: bit / 8, as: UInt8.self) ^ 1 << UInt8(bit % 8), toByteOffset: bit / 8, as: UInt8.self)
+    }
+
+    private var returnedImage: ComponentImage {
+        let place = machine.hostMemory.bytes.baseAddress! + machine.hostMemory.size - ComponentAgent.bufferBytes
+        return ComponentImage(UnsafeMutableRawBufferPointer(start: place, count: ComponentAgent.bufferBytes))
     }
 
     /// The link takes no DMA of the physical function (or does again).
@@ -149,7 +168,10 @@ public final class MoveRig {
 
     /// Sends a command and waits for its answer; nobody else does anything meanwhile.
     private func send(_ opcode: AdminOpcode, _ data: [UInt8] = []) -> AdminResult {
-        let command = AdminCommand(opcode, group: .virtualFunction, member: UInt64(Self.function))
+        send(AdminCommand(opcode, group: .virtualFunction, member: UInt64(Self.function), key: key), data)
+    }
+
+    private func send(_ command: AdminCommand, _ data: [UInt8]) -> AdminResult {
         command.encode(to: shared + Self.rings.command)
         for (index, byte) in data.enumerated() {
             shared.storeBytes(of: byte, toByteOffset: Self.rings.command + AdminCommand.byteCount + index, as: UInt8.self)
@@ -171,6 +193,15 @@ public final class MoveRig {
         }
         return AdminResult(decoding: shared + Self.rings.result)
     }
+
+    /// Sends a command with data of some layout, or none; the result is in ``result()``.
+    public func command(_ command: AdminCommand) -> AdminStatus? { AdminStatus(rawValue: send(command, []).status) }
+    public func command<Data: WireLayout>(_ command: AdminCommand, _ data: Data) -> AdminStatus? {
+        var bytes = [UInt8](repeating: 0, count: Data.byteCount)
+        bytes.withUnsafeMutableBytes { data.encode(to: $0.baseAddress!) }
+        return AdminStatus(rawValue: send(command, bytes).status)
+    }
+    public func result<Value: WireLayout>() -> Value { Value(decoding: shared + Self.rings.result + AdminResult.byteCount) }
 
     /// Asks the firmware to begin a move.
     public func ask(for destination: ComponentPlace, stopAndCopy: Bool = false) -> AdminStatus? {

@@ -8,7 +8,7 @@ import struct
 from harness import OUTRIGGER, Opened, complaint, run
 
 BLOCKS = {
-    "ACLINT", "PLIC", "UART", "WDT", "SYSCTL", "FABRIC", "WA", "RM", "VIC", "MAILBOX", "LOG",  # the firmware's bus
+    "ACLINT", "PLIC", "UART", "WDT", "SYSCTL", "FABRIC", "WA", "RM", "VIC", "MAILBOX", "LOG", "AUDIT",  # the firmware's bus
     "HOSTIF", "LOG_HOST", "VIC_HOST", "VIRTIO", "VIRTIO_LEGACY",  # the host's
 }
 

@@ -24,7 +24,7 @@ enum Image {
 /// SRAM with something written into it.
 final class FakeMemory: FirmwareMemory {
     static let base: UInt32 = 0x8000_0000
-    private var sram = [UInt8](repeating: 0, count: 1 << 20)
+    private var sram = [UInt8](repeating: 0, count: 4 << 20)
     var hartViews: [HartView] = []
     var registers: [String: UInt64] = [:]
 

@@ -13,11 +13,11 @@ struct LookingInsideTests {
     @Test func theTraceIsReadWithTheImagesOwnNames() throws {
         let ring = try address("offload_trace")
         memory.write([0x6f74_7263, 2, 512, 4], at: ring)
-        // boot; two windows alike; a command: opcode 1 of AdminOpcode's cases, status 4, qualifier 3.
+        // boot; two windows alike; a command: opcode 1 of AdminOpcode's cases, status 5 of AdminStatus's, qualifier 3.
         memory.write([100, 0, 5, 7], at: ring + 16)
         memory.write([200, 4, 9, 1000], at: ring + 32)
         memory.write([300, 4, 9, 1000], at: ring + 48)
-        memory.write([400, 1, 0x03_04_01, 0], at: ring + 64)
+        memory.write([400, 1, 0x03_05_01, 0], at: ring + 64)
         let trace = try FirmwareTrace(information, memory)
         #expect(trace.written == 4)
         let lines = trace.records.map { record in

@@ -50,7 +50,10 @@ struct BlockDriver {
     var completed: UInt16 { memory.load(fromByteOffset: 0x802, as: UInt16.self) }
     var status: UInt8 { memory.load(fromByteOffset: 0x1100, as: UInt8.self) }
 
-    mutating func submit(type: UInt32, sector: UInt64, count: Int) {
+    /// - Parameters:
+    ///   - target: DMA address of the data, if not this driver's buffer.
+    ///   - queue: what the doorbell says.
+    mutating func submit(type: UInt32, sector: UInt64, count: Int, target: UInt64? = nil, queue: UInt64 = 0) {
         memory.storeBytes(of: type, toByteOffset: 0x1000, as: UInt32.self)
         memory.storeBytes(of: sector, toByteOffset: 0x1008, as: UInt64.self)
         memory.storeBytes(of: 0xff, toByteOffset: 0x1100, as: UInt8.self)
@@ -58,7 +61,7 @@ struct BlockDriver {
             (0x1000, 16, 1), (0x2000, count, type == 0 ? 3 : 1), (0x1100, 1, 2),
         ]
         for (index, part) in parts.enumerated() {
-            memory.storeBytes(of: address + part.place, toByteOffset: 16 * index, as: UInt64.self)
+            memory.storeBytes(of: index == 1 ? target ?? address + part.place : address + part.place, toByteOffset: 16 * index, as: UInt64.self)
             memory.storeBytes(of: UInt32(part.length), toByteOffset: 16 * index + 8, as: UInt32.self)
             memory.storeBytes(of: part.flags, toByteOffset: 16 * index + 12, as: UInt16.self)
             memory.storeBytes(of: UInt16(index + 1), toByteOffset: 16 * index + 14, as: UInt16.self)
@@ -66,7 +69,7 @@ struct BlockDriver {
         memory.storeBytes(of: 0, toByteOffset: 0x404 + 2 * Int(submitted % Self.entries), as: UInt16.self)
         submitted &+= 1
         memory.storeBytes(of: submitted, toByteOffset: 0x402, as: UInt16.self)
-        machine.write(function, bar, 0x3000, 0, 2)
+        machine.write(function, bar, 0x3000, queue, 2)
     }
 
     var data: UnsafeMutableRawBufferPointer { .init(start: memory + 0x2000, count: 0x4000) }

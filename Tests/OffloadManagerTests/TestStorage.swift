@@ -7,7 +7,8 @@ final class TestStorage {
     init() {
         value = Storage(
             trace: .allocate(capacity: 4 + 512 * 4), counters: .allocate(capacity: 32),
-            arena: .allocate(byteCount: 896 * 1024, alignment: 8))
+            arena: .allocate(byteCount: 896 * 1024, alignment: 8), kept: .allocate(byteCount: 33 * 1024, alignment: 8))
+        value.kept.initializeMemory(as: UInt8.self, repeating: 0)
         value.trace.initialize(repeating: 0)
         value.counters.initialize(repeating: 0)
     }
@@ -16,5 +17,6 @@ final class TestStorage {
         value.trace.deallocate()
         value.counters.deallocate()
         value.arena.deallocate()
+        value.kept.deallocate()
     }
 }

@@ -228,4 +228,6 @@ public struct AnalysisEntry: WireLayout {
     public static let established: UInt8 = 2
     /// In ``flags``: the bottleneck has room; the owner's own share or limit binds.
     public static let ownShare: UInt8 = 4
+    /// In ``flags``: the owner has a key, which was not given; nothing else is shown.
+    public static let withheld: UInt8 = 8
 }

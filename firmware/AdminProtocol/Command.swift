@@ -30,15 +30,19 @@ public enum AdminOpcode: UInt16, Sendable {
     case getAnalysis = 0x0052
     case migrateComponent = 0x0062
     case getComponent = 0x0065
+    case getPlacement = 0x0066
+    case setPlacement = 0x0067
     case uploadPolicy = 0x0070
     case installPolicy = 0x0071
     case removePolicy = 0x0072
+    case getAudit = 0x00a0
+    case setKey = 0x00a1
 
     /// Bytes of data that have to follow the command header.
     public var dataByteCount: Int {
         switch self {
         case .listOpcodes, .identify, .getPolicy, .getSelection, .getAllocation, .releaseAllocation, .getTerms, .stopLog, .harvestLog,
-            .getLatency, .getComponent: 0
+            .getLatency, .getComponent, .getPlacement: 0
         case .migrateComponent: ComponentMove.byteCount
         case .getFeature: FeatureSelect.byteCount
         case .setFeature: FeatureValue.byteCount
@@ -47,11 +51,13 @@ public enum AdminOpcode: UInt16, Sendable {
         case .setAllocation: Allocation.byteCount
         case .setTerms: ServiceTerms.byteCount
         case .startLog: LogRequest.byteCount
-        case .getStatistics, .getAnalysis: StatisticsRequest.byteCount
+        case .getStatistics, .getAnalysis, .getAudit: StatisticsRequest.byteCount
         case .describePolicy, .removePolicy: PolicySelect.byteCount
         case .tunePolicy: PolicyValues.byteCount
         case .uploadPolicy: PolicyPiece.byteCount
         case .installPolicy: PolicyInstallation.byteCount
+        case .setKey: OwnerKey.byteCount
+        case .setPlacement: PlacementParameters.byteCount
         }
     }
 
@@ -59,8 +65,9 @@ public enum AdminOpcode: UInt16, Sendable {
     public var resultByteCount: Int {
         switch self {
         case .setFeature, .reportBaseline, .setPolicy, .tunePolicy, .setAllocation, .releaseAllocation, .setTerms: 0
-        case .uploadPolicy, .removePolicy, .migrateComponent: 0
+        case .uploadPolicy, .removePolicy, .migrateComponent, .setKey, .setPlacement: 0
         case .getComponent: ComponentStatus.byteCount
+        case .getPlacement: PlacementStatus.byteCount
         case .installPolicy: PolicyRefusal.byteCount
         case .describePolicy: PolicyEntry.byteCount
         case .listOpcodes: OpcodeList.byteCount
@@ -74,6 +81,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .getStatistics: StatisticsHeader.byteCount
         case .getLatency: LatencyHistogram.byteCount
         case .getAnalysis: AnalysisHeader.byteCount
+        case .getAudit: AuditHeader.byteCount
         }
     }
 
@@ -81,9 +89,10 @@ public enum AdminOpcode: UInt16, Sendable {
     public func accepts(_ group: AdminGroup) -> Bool {
         switch self {
         case .reportBaseline, .getAllocation, .setAllocation, .releaseAllocation, .getTerms, .setTerms, .getLatency: true
-        case .startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent: group == .virtualFunction
+        case .startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent, .setKey: group == .virtualFunction
         case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis, .describePolicy,
-            .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy, .getSelection:
+            .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy, .getSelection, .getAudit, .getPlacement,
+            .setPlacement:
             group == .device
         }
     }
@@ -104,6 +113,8 @@ public enum AdminStatus: UInt16, Error, Sendable {
     case again = 11
     /// The firmware has no room for it.
     case noMemory = 12
+    /// The owner has a key, and the command hasn't.
+    case denied = 13
     /// What it concerns is being changed by another command.
     case busy = 16
     /// The command is wrong; the qualifier says where.
@@ -132,6 +143,8 @@ public enum AdminQualifier: UInt16, Sendable {
     case result = 8
     /// The program can't be taken; the result is a ``PolicyRefusal``.
     case program = 9
+    /// The owner's key.
+    case key = 10
 }
 
 /// The beginning of a command's device-readable part; its data follows.
@@ -144,25 +157,29 @@ public struct AdminCommand: WireLayout {
     public var group: UInt16
     /// 0 in the device group, 1...64 among the virtual functions.
     public var member: UInt64
+    /// The key of the owner that it concerns, if that has one.
+    public var key: UInt64
 
-    public init(opcode: UInt16, group: UInt16, member: UInt64) {
-        self.opcode = opcode; self.group = group; self.member = member
+    public init(opcode: UInt16, group: UInt16, member: UInt64, key: UInt64 = 0) {
+        self.opcode = opcode; self.group = group; self.member = member; self.key = key
     }
 
-    public init(_ opcode: AdminOpcode, group: AdminGroup = .device, member: UInt64 = 0) {
-        self.init(opcode: opcode.rawValue, group: group.rawValue, member: member)
+    public init(_ opcode: AdminOpcode, group: AdminGroup = .device, member: UInt64 = 0, key: UInt64 = 0) {
+        self.init(opcode: opcode.rawValue, group: group.rawValue, member: member, key: key)
     }
 
     public init(decoding bytes: UnsafeRawPointer) {
         opcode = bytes.number(0)
         group = bytes.number(2)
+        key = bytes.number(8)
         member = bytes.number(16)
     }
 
     public func encode(to bytes: UnsafeMutableRawPointer) {
         bytes.put(opcode, 0)
         bytes.put(group, 2)
-        bytes.zero(4, count: 12)
+        bytes.zero(4, count: 4)
+        bytes.put(key, 8)
         bytes.put(member, 16)
     }
 }

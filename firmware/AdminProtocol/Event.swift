@@ -56,7 +56,7 @@ public struct DeviceEvent: WireLayout {
         case logError = 6
         /// Cause, program counter.
         case fault = 7
-        /// Address, holder.
+        /// Address; holder, and from bit 32 the kind (``AuditEntry/Kind``).
         case isolationDenied = 8
         /// Window number, latency bucket of the 99th percentile.
         case thresholdCrossed = 9

@@ -211,6 +211,8 @@ public struct StatisticsEntry: WireLayout {
     public static let logging: UInt8 = 4
     /// In ``flags``: the host has reported the owner's baseline.
     public static let reported: UInt8 = 8
+    /// In ``flags``: the owner has a key, which was not given; nothing else is shown.
+    public static let withheld: UInt8 = 16
 }
 
 /// How long an owner's requests took since power-on, up to the end of the latest window.

@@ -46,7 +46,8 @@ public enum Hart {
         Storage(
             trace: .init(start: runtime_trace(), count: runtime_trace_words),
             counters: .init(start: runtime_counters(), count: runtime_counter_words),
-            arena: .init(start: runtime_arena(), count: runtime_arena_bytes))
+            arena: .init(start: runtime_arena(), count: runtime_arena_bytes),
+            kept: .init(start: runtime_kept(), count: runtime_kept_bytes))
     }
 
     /// Where the linker has put the sections.
@@ -94,10 +95,13 @@ public struct Storage {
     /// Zero at start, like the arena.
     public var counters: UnsafeMutableBufferPointer<UInt32>
     public var arena: UnsafeMutableRawBufferPointer
+    /// Survives a restart.
+    public var kept: UnsafeMutableRawBufferPointer
 
     public init(
-        trace: UnsafeMutableBufferPointer<UInt32>, counters: UnsafeMutableBufferPointer<UInt32>, arena: UnsafeMutableRawBufferPointer
+        trace: UnsafeMutableBufferPointer<UInt32>, counters: UnsafeMutableBufferPointer<UInt32>, arena: UnsafeMutableRawBufferPointer,
+        kept: UnsafeMutableRawBufferPointer
     ) {
-        self.trace = trace; self.counters = counters; self.arena = arena
+        self.trace = trace; self.counters = counters; self.arena = arena; self.kept = kept
     }
 }

@@ -20,6 +20,8 @@ struct Request {
     var opcode: AdminOpcode
     /// The owner it concerns: 0 for the device group.
     var owner: Int
+    /// The key that came with it.
+    var key: UInt64
     /// Its data, as many bytes as the opcode needs.
     var data: UnsafeRawPointer
     /// Where the answer goes, and how much of it.
@@ -67,10 +69,11 @@ extension OffloadManager {
         guard let group = AdminGroup(rawValue: command.group), opcode.accepts(group) else { return Answer(.invalid, .group) }
         let members: ClosedRange<UInt64> = group == .device ? 0...0 : 1...max(UInt64(hw.sysctl.config.vfs), 1)
         guard members.contains(command.member) else { return Answer(.invalid, .member) }
+        guard group == .device || audit.permits(Int(command.member), command.key) else { return Answer(.denied, .key) }
         guard readable >= UInt32(header &+ opcode.dataByteCount) else { return Answer(.invalid, .command) }
         guard room >= UInt32(AdminResult.byteCount &+ opcode.resultByteCount) else { return Answer(.invalid, .result) }
         return perform(Request(
-            opcode: opcode, owner: Int(command.member), data: UnsafeRawPointer(base + header), chain: chain,
+            opcode: opcode, owner: Int(command.member), key: command.key, data: UnsafeRawPointer(base + header), chain: chain,
             room: room &- UInt32(AdminResult.byteCount)))
     }
 
@@ -96,6 +99,7 @@ extension OffloadManager {
             let values = PolicyValues(decoding: request.data)
             guard policy.registry.contains(values.number) else { return Answer(.invalid, .field) }
             policy.setValues(values)
+            vault.keep(values.number, of: policy.registry)
             return Answer(.ok)
         case .getSelection: return result(selectionStatus(), request)
         case .uploadPolicy: return uploadPolicy(PolicyPiece(decoding: request.data), request)
@@ -124,6 +128,12 @@ extension OffloadManager {
         case .getAnalysis: return analysisPage(StatisticsRequest(decoding: request.data), request)
         case .migrateComponent: return move(ComponentMove(decoding: request.data), request)
         case .getComponent: return result(mover.status(of: owner), request)
+        case .getPlacement: return result(placement.status, request)
+        case .setPlacement: return setPlacement(PlacementParameters(decoding: request.data))
+        case .getAudit: return auditPage(StatisticsRequest(decoding: request.data), request)
+        case .setKey:
+            audit.set(OwnerKey(decoding: request.data).key, of: owner)
+            return Answer(.ok)
         }
     }
 

@@ -25,7 +25,11 @@ extension OffloadManager {
         header.fabricPermille = analysis.utilisation[3]
         put(header, at: start, in: request.chain)
         for index in 0..<entries {
-            put(analysisEntry(of: first &+ Int(index)), at: start &+ headerBytes &+ index &* entryBytes, in: request.chain)
+            let owner = first &+ Int(index)
+            var entry = AnalysisEntry()
+            (entry.owner, entry.flags) = (UInt8(truncatingIfNeeded: owner), AnalysisEntry.withheld)
+            if mayShow(owner, select, request) { entry = analysisEntry(of: owner) }
+            put(entry, at: start &+ headerBytes &+ index &* entryBytes, in: request.chain)
         }
         return Answer(.ok, resultBytes: headerBytes &+ wanted &* entryBytes, written: headerBytes &+ entries &* entryBytes)
     }

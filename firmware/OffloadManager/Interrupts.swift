@@ -5,7 +5,7 @@ import Hardware
 /// Interrupts are polled: `waitForInterrupt` wakes the hart, `claim` says who it was. Only the watchdog's bark has a priority above
 /// the threshold that holds while the event loop works, and so is taken as a trap: out of a loop that hangs.
 public struct Interrupts {
-    public enum Source: UInt32 { case uart = 1, watchdog, fabric, analyzer, resources, components, mailbox, logging, system }
+    public enum Source: UInt32 { case uart = 1, watchdog, fabric, analyzer, resources, components, mailbox, logging, system, audit }
 
     private let context: PLIC.CONTEXT
     private let aclint: ACLINT
@@ -13,7 +13,7 @@ public struct Interrupts {
     public init(_ plic: PLIC, _ aclint: ACLINT) {
         context = plic.context[0]
         self.aclint = aclint
-        let served: [6 of Source] = [.uart, .analyzer, .resources, .components, .mailbox, .logging]
+        let served: [6 of Source] = [.uart, .analyzer, .components, .mailbox, .logging, .audit]
         var enabled: UInt32 = 1 &<< Source.watchdog.rawValue
         for index in served.indices {
             enabled |= 1 &<< served[index].rawValue

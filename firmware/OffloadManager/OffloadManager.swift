@@ -20,9 +20,15 @@ public struct OffloadManager: ~Copyable {
     var events: EventRing
     var sampler: Sampler
     var policy: PolicyEngine
+    let vault: PolicyVault
     var analysis: WorkloadAnalysis
     var use: UseMeter
     var mover: ComponentMover
+    var audit: Audit
+    var placement: Placement
+    /// Of the service cores at the last look: busy cycles, and the cycle; and the interval that it was about.
+    var placementMark = (busy: UInt64(0), cycle: UInt64(0))
+    var placedInterval: UInt32 = 0
     /// Shares as the host has been told, in 1/1000, and owners of whom there may be news.
     private let announced: Table<UInt16>
     var unannounced = OwnerSet()
@@ -64,8 +70,11 @@ public struct OffloadManager: ~Copyable {
         var arena = Arena(storage.arena)
         console = Console(hw.uart, in: &arena)
         policy = PolicyEngine(in: &arena)
+        vault = PolicyVault(storage.kept)
         analysis = WorkloadAnalysis(hw.wa, in: &arena)
         use = UseMeter(in: &arena)
+        audit = Audit(hw.audit, in: &arena)
+        placement = Placement(in: &arena)
         announced = arena.table(of: PolicyEngine.owners, repeating: 0)
         let system = hw.sysctl
         resetCause = system.resetCause.rawValue
@@ -115,10 +124,11 @@ public struct OffloadManager: ~Copyable {
         let isFirstStart = SYSCTL.RESET_CAUSE(rawValue: resetCause).powerOn || !Sampler.lengths.contains(sampler.length)
         sampler.start(length: isFirstStart ? Self.defaultWindowMicroseconds &* cyclesPerMicrosecond : sampler.length)
         var parameters = settings.policy
-        // What the host has uploaded didn't outlive the restart.
+        let lost = vault.restore(to: &policy)
+        if lost != 0 { console.log("uploaded policies lost", lost) }
         if !policy.isValid(parameters) { parameters.policy = PolicyNumber.fair }
         setPolicy(parameters)
-        partitions.enableInterrupts()
+        audit.enableInterrupts()
         logs.enableInterrupts()
         hw.mailbox.intrEnable = .init(adminQueue: true, configuration: true, hostReset: true)
         tickCycles = UInt64(Self.tickMicroseconds) * UInt64(cyclesPerMicrosecond)
@@ -171,14 +181,9 @@ public struct OffloadManager: ~Copyable {
         case .analyzer: sampleWindow()
         case .mailbox: serveMailbox()
         case .logging: logs.service(&events, at: interrupts.now)
-        case .resources:
-            if let denial = partitions.takeDenial() {
-                events.post(
-                    .isolationDenied, owner: Int(denial.owner), severity: .warning, at: interrupts.now, denial.address,
-                    UInt64(denial.holder))
-            }
+        case .audit: audit.service(&events)
         case .components: mover.service(at: interrupts.now)
-        case .watchdog, .fabric, .system: counters.count(.strayInterrupts)
+        case .watchdog, .fabric, .resources, .system: counters.count(.strayInterrupts)
         }
     }
 
@@ -251,6 +256,7 @@ public struct OffloadManager: ~Copyable {
         counters[.windowCyclesMax] = max(counters[.windowCyclesMax], cycles)
         trace.record(TraceRing.Window(number: window.number, cycles: cycles), at: start)
         if isDue { reallocateResources() }
+        placeComponents()
     }
 
     /// One owner's turn of the analysis, if the window hasn't been dear already.
@@ -304,6 +310,7 @@ public struct OffloadManager: ~Copyable {
         counters.count(.ticks)
         if isHealthy() { watchdog.pat() }
         mover.tick(at: now)
+        audit.tick(&events)
         let elapsed = now &- loadMark.cycle
         if elapsed >= tickCycles &* 100 {
             busyPermille = UInt16(clamping: (busyCycles &- loadMark.busy) &* 1000 / elapsed)

@@ -171,14 +171,4 @@ public struct Partitions {
         if result.reason != .none { manager.write(RM.COMMAND(revert: true)) }
         return result
     }
-
-    /// An access that another owner's region has refused, if one was.
-    public func takeDenial() -> (owner: UInt32, holder: UInt32, address: UInt64)? {
-        guard manager.intrState.denied else { return nil }
-        manager.write(RM.INTR_STATE(denied: true))
-        let denied = manager.deniedOwner
-        return (denied.owner, denied.holder, manager.deniedAddress.address)
-    }
-
-    public func enableInterrupts() { manager.intrEnable = .init(denied: true) }
 }

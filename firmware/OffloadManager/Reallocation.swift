@@ -124,6 +124,7 @@ extension OffloadManager {
             .policyFault, severity: .error, at: interrupts.now, UInt64(rollback.replacement) | UInt64(rollback.policy) << 32,
             UInt64(rollback.fault.rawValue) | UInt64(rollback.instruction) << 32)
         Settings(hw.sysctl).save(policy.parameters)
+        vault.keep(rollback.policy, of: policy.registry)
     }
 
     // MARK: Policies
@@ -162,7 +163,10 @@ extension OffloadManager {
     /// Makes a policy of what was uploaded.
     mutating func installPolicy(_ installation: PolicyInstallation, _ request: Request) -> Answer {
         guard PolicyNumber.uploaded.contains(installation.number) else { return Answer(.invalid, .field) }
-        guard let refusal = policy.install(installation) else { return Answer(.ok) }
+        guard let refusal = policy.install(installation) else {
+            vault.keep(installation.number, of: policy.registry)
+            return Answer(.ok)
+        }
         put(refusal, at: UInt32(AdminResult.byteCount), in: request.chain)
         let count = UInt32(PolicyRefusal.byteCount)
         return Answer(.invalid, .program, resultBytes: count, written: count)
@@ -172,6 +176,7 @@ extension OffloadManager {
         guard PolicyNumber.uploaded.contains(number), policy.registry.contains(number) else { return Answer(.invalid, .field) }
         guard policy.parameters.policy != number else { return Answer(.busy, .tryAgain) }
         policy.remove(number)
+        vault.keep(number, of: policy.registry)
         return Answer(.ok)
     }
 

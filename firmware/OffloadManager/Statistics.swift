@@ -19,12 +19,19 @@ extension OffloadManager {
         let logging = OwnerSet(hw.log.active[0].owners, hw.log.active[1].owners, hw.log.active[2].owners)
         for index in 0..<entries {
             let owner = first &+ Int(index)
+            let place = start &+ headerBytes &+ index &* entryBytes
+            guard mayShow(owner, select, request) else {
+                var withheld = StatisticsEntry()
+                (withheld.owner, withheld.flags) = (UInt8(truncatingIfNeeded: owner), StatisticsEntry.withheld)
+                put(withheld, at: place, in: request.chain)
+                continue
+            }
             var entry = entry(of: owner)
             entry.flags = (active.contains(owner) ? StatisticsEntry.active : 0)
                 | (policy.pinned.contains(owner) ? StatisticsEntry.pinned : 0)
                 | (logging.contains(owner) ? StatisticsEntry.logging : 0)
                 | (reported.contains(owner) ? StatisticsEntry.reported : 0)
-            put(entry, at: start &+ headerBytes &+ index &* entryBytes, in: request.chain)
+            put(entry, at: place, in: request.chain)
         }
         return Answer(.ok, resultBytes: headerBytes &+ wanted &* entryBytes, written: headerBytes &+ entries &* entryBytes)
     }

@@ -91,6 +91,18 @@ public struct PolicyRegistry {
         return entry
     }
 
+    /// Bytes of the longest program.
+    public static let longestProgram = Verifier.longest * 8
+
+    /// Copies an uploaded policy's program to where there is room for the longest one.
+    /// - Returns: its bytes.
+    public func copyProgram(_ number: UInt32, to place: UnsafeMutableRawPointer) -> Int {
+        let slot = slots[Int(number)]
+        let bytes = Int(slot.count) &* 8
+        place.copyMemory(from: banks.part(Int(slot.bank), of: Verifier.longest), byteCount: bytes)
+        return bytes
+    }
+
     /// Sets the values that tune a policy.
     public func set(_ values: TuningValues, of number: UInt32) { slots[Int(number)].values = values }
     public func values(of number: UInt32) -> TuningValues { slots[Int(number)].values }

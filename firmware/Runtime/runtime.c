@@ -12,6 +12,8 @@ uint32_t offload_trace[runtime_trace_words] NOINIT;
 uint32_t offload_counters[runtime_counter_words];
 uint32_t *runtime_trace(void) { return offload_trace; }
 uint32_t *runtime_counters(void) { return offload_counters; }
+uint64_t offload_kept[runtime_kept_bytes / 8] NOINIT;
+void *runtime_kept(void) { return offload_kept; }
 static uint64_t arena[runtime_arena_bytes / 8] __attribute__((section(".arena")));
 void *runtime_arena(void) { return arena; }
 

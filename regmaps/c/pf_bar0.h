@@ -595,6 +595,24 @@ typedef struct __attribute__ ((__packed__)) {
     uint32_t REPLY;
 } vic_host__COMPONENT_t;
 
+// reg - vic_host::KEY::LO
+#define VIC_HOST__KEY__LO__KEY_bm 0xffffffff
+#define VIC_HOST__KEY__LO__KEY_bp 0
+#define VIC_HOST__KEY__LO__KEY_bw 32
+#define VIC_HOST__KEY__LO__KEY_reset 0x0
+
+// reg - vic_host::KEY::HI
+#define VIC_HOST__KEY__HI__KEY_bm 0xffffffff
+#define VIC_HOST__KEY__HI__KEY_bp 0
+#define VIC_HOST__KEY__HI__KEY_bw 32
+#define VIC_HOST__KEY__HI__KEY_reset 0x0
+
+// regfile - vic_host::KEY
+typedef struct __attribute__ ((__packed__)) {
+    uint32_t LO;
+    uint32_t HI;
+} vic_host__KEY_t;
+
 // addrmap - vic_host
 typedef struct __attribute__ ((__packed__)) {
     uint32_t AGENT;
@@ -606,6 +624,8 @@ typedef struct __attribute__ ((__packed__)) {
     uint32_t INTERRUPT;
     uint8_t RESERVED_24_3ff[0x3dc];
     vic_host__COMPONENT_t COMPONENT[65];
+    uint8_t RESERVED_810_8ff[0xf0];
+    vic_host__KEY_t KEY[65];
 } vic_host_t;
 
 // addrmap - pf_bar0
@@ -618,7 +638,7 @@ typedef struct __attribute__ ((__packed__)) {
 } pf_bar0_t;
 
 
-static_assert(sizeof(pf_bar0_t) == 0x3810, "Packing error");
+static_assert(sizeof(pf_bar0_t) == 0x3b08, "Packing error");
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,8 @@ import AdminProtocol
 /// The firmware's services, one method for each.
 public struct AdminClient {
     private let queue: AdminQueue
+    /// What the commands' senders know of owners that have keys.
+    public var keys = OwnerKeys()
 
     /// Commands through a queue that is set up already.
     public init(_ queue: AdminQueue) { self.queue = queue }
@@ -132,7 +134,7 @@ public struct AdminClient {
         request.firstOwner = UInt16(first)
         request.owners = UInt16(owners)
         let room = StatisticsHeader.byteCount + owners * StatisticsEntry.byteCount
-        let bytes = try queue.send(AdminCommand(.getStatistics), data: Self.bytes(of: request), room: room)
+        let bytes = try queue.send(page(.getStatistics, first, owners), data: Self.bytes(of: request), room: room)
         let header: StatisticsHeader = try Self.decode(bytes)
         var entries: [StatisticsEntry] = []
         for index in 0..<Int(header.entries) {
@@ -147,7 +149,7 @@ public struct AdminClient {
         request.firstOwner = UInt16(first)
         request.owners = UInt16(owners)
         let room = AnalysisHeader.byteCount + owners * AnalysisEntry.byteCount
-        let bytes = try queue.send(AdminCommand(.getAnalysis), data: Self.bytes(of: request), room: room)
+        let bytes = try queue.send(page(.getAnalysis, first, owners), data: Self.bytes(of: request), room: room)
         let header: AnalysisHeader = try Self.decode(bytes)
         var entries: [AnalysisEntry] = []
         for index in 0..<Int(header.entries) {
@@ -162,6 +164,15 @@ public struct AdminClient {
     /// Where a virtual machine's component is, and what has become of its moves.
     public func component(of member: Int) throws -> ComponentStatus { try send(.getComponent, member: member) }
 
+    /// How components move by themselves, and how often they did.
+    public func placement() throws -> PlacementStatus { try send(.getPlacement) }
+
+    /// Has components move by themselves, or no longer.
+    /// - Throws: when a value is out of range; then all stay as they were.
+    public func setPlacement(_ parameters: PlacementParameters) throws {
+        _ = try queue.send(AdminCommand(.setPlacement), data: Self.bytes(of: parameters), room: 0)
+    }
+
     /// Moves a component and waits for the end of the move, whatever it is.
     public func moveComponent(_ member: Int, to destination: ComponentPlace, stopAndCopy: Bool = false) throws -> ComponentStatus {
         var move = ComponentMove()
@@ -174,8 +185,32 @@ public struct AdminClient {
         }
     }
 
+    /// Gives a virtual machine a key, without which no command concerns it any more, or takes it away (0).
+    public func setKey(_ key: UInt64, of member: Int) throws {
+        _ = try queue.send(command(.setKey, member), data: Self.bytes(of: OwnerKey(key: key)), room: 0)
+    }
+
+    /// What isolation has refused the owners from `first` on.
+    public func audit(first: Int = 0, owners: Int = 65) throws -> (header: AuditHeader, entries: [AuditEntry]) {
+        var request = StatisticsRequest()
+        request.firstOwner = UInt16(first)
+        request.owners = UInt16(owners)
+        let room = AuditHeader.byteCount + owners * AuditEntry.byteCount
+        let bytes = try queue.send(AdminCommand(.getAudit), data: Self.bytes(of: request), room: room)
+        let header: AuditHeader = try Self.decode(bytes)
+        let entries = try (0..<Int(header.entries)).map { index in
+            try Self.decode(Array(bytes.dropFirst(AuditHeader.byteCount + index * AuditEntry.byteCount))) as AuditEntry
+        }
+        return (header, entries)
+    }
+
     private func command(_ opcode: AdminOpcode, _ member: Int) -> AdminCommand {
-        AdminCommand(opcode, group: member == 0 ? .device : .virtualFunction, member: UInt64(member))
+        AdminCommand(opcode, group: member == 0 ? .device : .virtualFunction, member: UInt64(member), key: keys[member])
+    }
+
+    /// A page shows an owner that has a key only to who asks for it alone.
+    private func page(_ opcode: AdminOpcode, _ first: Int, _ owners: Int) -> AdminCommand {
+        AdminCommand(opcode, key: owners == 1 ? keys[first] : 0)
     }
 
     private func send<Result: WireLayout>(_ opcode: AdminOpcode, member: Int = 0, data: [UInt8] = []) throws -> Result {

@@ -16,6 +16,7 @@ public final class ComponentAgent {
     private enum Register {
         static let agent = 0x00, bufferSize = 0x04, bufferLow = 0x08, bufferHigh = 0x0c, attention = 0x10, interrupt = 0x20
         static let status = 0x400, waiting = 0x404, request = 0x408, reply = 0x40c, stride = 0x10
+        static let keyLow = 0x900, keyHigh = 0x904, keyStride = 8
     }
 
     private enum Request: UInt32 { case none = 0, prepare, activate, stop }
@@ -68,13 +69,19 @@ public final class ComponentAgent {
     }
 
     /// Says that the agent is there.
-    /// - Parameter vector: the MSI-X vector of its messages.
-    public func attach(vector: UInt32) throws(AgentError) {
+    /// - Parameters:
+    ///   - vector: the MSI-X vector of its messages.
+    ///   - keys: of the owners whose components it may serve, if these have keys.
+    public func attach(vector: UInt32, keys: OwnerKeys = OwnerKeys()) throws(AgentError) {
         let address = memory.busAddress + UInt64(buffer)
         try registers.write(UInt32(truncatingIfNeeded: address), at: Register.bufferLow)
         try registers.write(UInt32(truncatingIfNeeded: address >> 32), at: Register.bufferHigh)
         try registers.write(UInt32(Self.bufferBytes), at: Register.bufferSize)
         try registers.write(vector << 8 | 1, at: Register.agent)
+        for entry in 1...64 where keys[entry] != 0 {
+            try registers.write(UInt32(truncatingIfNeeded: keys[entry]), at: Register.keyLow + Register.keyStride * entry)
+            try registers.write(UInt32(truncatingIfNeeded: keys[entry] >> 32), at: Register.keyHigh + Register.keyStride * entry)
+        }
     }
 
     /// Components that this agent serves at present.

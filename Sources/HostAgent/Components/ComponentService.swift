@@ -23,7 +23,8 @@ public final class ComponentService {
     /// - Parameters:
     ///   - device: the physical function.
     ///   - buffer: where in host memory the agent has ``ComponentAgent/bufferBytes`` for itself; nil: at the memory's end.
-    public init(_ device: PCIDevice, buffer: Int? = nil) throws(AgentError) {
+    ///   - keys: of the owners whose components it may serve, if these have keys.
+    public init(_ device: PCIDevice, buffer: Int? = nil, keys: OwnerKeys = OwnerKeys()) throws(AgentError) {
         guard let files = device.deviceFiles else {
             throw AgentError("\(device.address): the files of an Outrigger device expected in dev/outrigger, none found")
         }
@@ -36,7 +37,7 @@ public final class ComponentService {
             Window(file: try device.open("resource0")), memory: memory,
             buffer: buffer ?? memory.window.size - ComponentAgent.bufferBytes,
             medium: { function in try MediumFile("\(files)/media/fn\(function)") })
-        try agent.attach(vector: UInt32(Self.vector))
+        try agent.attach(vector: UInt32(Self.vector), keys: keys)
     }
 
     /// Components that are served at present.

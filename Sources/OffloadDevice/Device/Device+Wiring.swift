@@ -15,7 +15,7 @@ extension Device {
         let latency = description.latency.registers
         let targets: [String: any BusTarget] = [
             "ACLINT": aclint, "PLIC": plic, "UART": uart, "WDT": watchdog, "SYSCTL": systemController, "FABRIC": fabric, "WA": analyzer,
-            "RM": resourceManager, "VIC": componentController, "MAILBOX": mailbox.firmware, "LOG": log, "HOSTIF": mailbox.host,
+            "RM": resourceManager, "VIC": componentController, "MAILBOX": mailbox.firmware, "LOG": log, "AUDIT": audit, "HOSTIF": mailbox.host,
             "LOG_HOST": log.host, "VIC_HOST": componentController.host,
         ]
         for block in firmware.blocks {
@@ -44,6 +44,7 @@ extension Device {
         let sources = [
             uart.interrupt, watchdog.interrupt, fabric.interrupt, analyzer.interrupt, resourceManager.interrupt,
             componentController.interrupt, mailbox.firmware.interrupt, log.interrupt, systemController.interrupt,
+            audit.interrupt,
         ]
         for (index, wire) in sources.enumerated() { wire.connect(to: plic, input: index + 1) }
         for hart in 0..<description.harts {

@@ -35,6 +35,7 @@ public final class Device {
     public let componentController: VirtualIOController
     public let mailbox: HostMailbox
     public let log: LoggingEngine
+    public let audit: AuditUnit
 
     // The data path.
     public let toHost: Link
@@ -152,6 +153,7 @@ public final class Device {
         log = LoggingEngine(
             memory: sharedPort, sharedMemory: sharedRange, on: scheduler, logNumber: number("LOG"),
             hostNumber: recorder.addBlock(bus: .physicalFunction, named: "LOG_HOST"))
+        audit = AuditUnit(number: number("AUDIT"))
         core = ManagementCore(
             harts: description.harts, quantum: description.quantum, memory: map, crossbar: crossbar, recorder: recorder, on: scheduler)
 
@@ -180,7 +182,7 @@ public final class Device {
                 ("ACLINT", aclint.registers), ("PLIC", plic.registers), ("UART", uart.registers), ("WDT", watchdog.registers),
                 ("SYSCTL", systemController.registers), ("FABRIC", fabric.registers), ("WA", analyzer.registers),
                 ("RM", resourceManager.registers), ("VIC", componentController.registers), ("MAILBOX", mailbox.firmware.registers),
-                ("LOG", log.registers),
+                ("LOG", log.registers), ("AUDIT", audit.registers),
             ],
             host: [
                 ("HOSTIF", mailbox.host.registers), ("LOG_HOST", log.host.registers), ("VIC_HOST", componentController.host.registers),
@@ -203,7 +205,10 @@ public final class Device {
         resourceManager.slotUse = slotUse
         for sink in [toHost, fromHost, cores, fabric, buffers] as [any PartitionSink] { resourceManager.connect(sink) }
         for slots in [gpu, fpga].compactMap({ $0 }) { resourceManager.connect(slots) }
-        for function in functions { function.connect(to: componentController) }
+        for function in functions {
+            function.connect(to: componentController)
+            function.device.violations = audit
+        }
         mailbox.messages = messages
         componentController.messages = messages
         if let domain = hierarchy.physicalFunction.domain {
@@ -211,6 +216,10 @@ public final class Device {
         }
         hierarchy.interrupts = interrupts
         hierarchy.delegate = self
+        hierarchy.violations = audit
+        resourceManager.violations = audit
+        componentController.violations = audit
+        componentController.keys = audit
         hierarchy.iommu.observer = dmaObservers
         core.onFirmwareReset = { [unowned self] in resetFirmware($0) }
         recorder.onChange = { [unowned self] in observe($0) }

@@ -105,7 +105,7 @@ extension TraceRecorder: ArchivedModel {
 
 /// The wires on which interrupts travel inside the device, as traces number them: inputs of the PLIC, then the pins of each hart.
 enum TraceWires {
-    private static let sources = ["UART", "WDT", "FABRIC", "WA", "RM", "VIC", "MAILBOX", "LOG", "SYSCTL"]
+    private static let sources = ["UART", "WDT", "FABRIC", "WA", "RM", "VIC", "MAILBOX", "LOG", "SYSCTL", "AUDIT"]
     private static let pins: [InterruptPin] = [.software, .timer, .external]
     private static let harts = 2
 

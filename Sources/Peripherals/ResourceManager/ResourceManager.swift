@@ -29,6 +29,8 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
     /// The block's interrupt.
     public let interrupt = Wire("rm")
     public private(set) var state: State
+    /// Hears of accesses to memory blocks of others.
+    public weak var violations: (any IsolationObserver)?
 
     private let scheduler: Scheduler
     private var commit: Deadline!
@@ -263,18 +265,17 @@ public final class ResourceManager: BusTarget, RegisterModel, DeadlineTarget, Me
         let last = min((overflow ? .max : end) >> shift, memory)
         for block in first...last {
             let holder = block < memory ? state.holders[Int(block)] : BlockHolders.nobody
-            if block < memory, state.unclean[Int(block)] != 0 {
-                deny(owner, holder: Owner.device.rawValue, address: max(offset, block << shift))
-                return false
-            }
-            if holder == owner.rawValue || holder == BlockHolders.nobody && owner == .host { continue }
-            deny(owner, holder: holder == BlockHolders.nobody ? Owner.device.rawValue : holder, address: max(offset, block << shift))
+            let isUnclean = block < memory && state.unclean[Int(block)] != 0
+            if !isUnclean, holder == owner.rawValue || holder == BlockHolders.nobody && owner == .host { continue }
+            let refusing = isUnclean || holder == BlockHolders.nobody ? Owner.device.rawValue : holder
+            deny(owner, holder: refusing, address: max(offset, block << shift), at: cycle)
             return false
         }
         return true
     }
 
-    private func deny(_ owner: Owner, holder: UInt8, address: UInt64) {
+    private func deny(_ owner: Owner, holder: UInt8, address: UInt64, at cycle: Cycle) {
+        violations?.refused(.memory, to: owner, holder: Owner(rawValue: holder), address: address, at: cycle)
         registers[RM.DENIED] = min(registers[RM.DENIED] &+ 1, 0xffff_ffff)
         registers[RM.DENIED_OWNER.owner] = UInt64(owner.rawValue)
         registers[RM.DENIED_OWNER.holder] = UInt64(holder)

@@ -1,6 +1,7 @@
 import Interconnect
 import RegisterMaps
 import Registers
+import Simulation
 
 extension VirtualIOController {
     /// VIC_HOST: what a host agent reads and writes, in the physical function's BAR0.
@@ -39,9 +40,14 @@ extension VirtualIOController {
                 let attached = VIC_HOST.AGENT.attached
                 if attached.isSet(in: new) != attached.isSet(in: old) { controller.agentChanged(isAttached: attached.isSet(in: new)) }
             case VIC_HOST.BUFFER_SIZE: controller.registers[VIC.AGENT.buffer] = VIC_HOST.BUFFER_SIZE.bytes.value(in: new)
-            case VIC_HOST.INTERRUPT: controller.interruptDriver(new)
-            case VIC_HOST.COMPONENT_WAITING: controller.registers[VIC.COMPONENT_WAITING, element] = new
-            case VIC_HOST.COMPONENT_REPLY: controller.agentReplied(element, new)
+            case VIC_HOST.INTERRUPT: controller.interruptDriver(new, at: access.time)
+            case VIC_HOST.COMPONENT_WAITING where controller.agentMayChange(element, at: access.time):
+                controller.registers[VIC.COMPONENT_WAITING, element] = new
+            case VIC_HOST.COMPONENT_REPLY where controller.agentMayChange(element, at: access.time): controller.agentReplied(element, new)
+            case VIC_HOST.KEY_HI:
+                controller.state.keys[element] = new << 32 | registers[VIC_HOST.KEY_LO, element]
+                registers[VIC_HOST.KEY_LO, element] = 0
+                registers[VIC_HOST.KEY_HI, element] = 0
             default: break
             }
         }
@@ -74,8 +80,19 @@ extension VirtualIOController {
 
     func agentChanged(isAttached: Bool) {
         registers[VIC.AGENT.attached] = isAttached ? 1 : 0
-        if !isAttached { cancelTransfer() }
+        if !isAttached {
+            cancelTransfer()
+            for entry in state.keys.indices { state.keys[entry] = 0 }
+        }
         post(.agent, 0, detail: isAttached ? 1 : 0)
+    }
+
+    /// Whether the agent may act for a component: its owner has no key, or the agent has handed it over.
+    func agentMayChange(_ entry: Int, at cycle: Cycle) -> Bool {
+        let owner = Owner(rawValue: UInt8(truncatingIfNeeded: entry))
+        guard let keys, !keys.opens(owner, with: state.keys[entry]) else { return true }
+        violations?.refused(.key, to: .host, holder: owner, address: 0, at: cycle)
+        return false
     }
 
     func detachAgent() {
@@ -89,12 +106,18 @@ extension VirtualIOController {
         post(.reply, entry, detail: VIC_HOST.COMPONENT_REPLY.ticket.value(in: reply))
     }
 
+    private func forged(_ value: UInt64, holder: Owner, at cycle: Cycle) {
+        violations?.refused(.interrupt, to: .host, holder: holder, address: value, at: cycle)
+    }
+
     /// The host has used chains of a queue. Without effect if it doesn't have the component any more.
-    func interruptDriver(_ value: UInt64) {
+    func interruptDriver(_ value: UInt64, at cycle: Cycle) {
         let entry = Int(VIC_HOST.INTERRUPT.entry.value(in: value))
-        guard isOnHost(entry),
-            VIC_HOST.INTERRUPT.generation.value(in: value) == registers[VIC.COMPONENT_GENERATION.count, entry]
-        else { return }
+        guard (0..<Self.entries).contains(entry) else { return forged(value, holder: .device, at: cycle) }
+        // An older generation is no attempt to forge: the component has been taken away from the agent in between.
+        guard VIC_HOST.INTERRUPT.generation.value(in: value) == registers[VIC.COMPONENT_GENERATION.count, entry] else { return }
+        guard isOnHost(entry) else { return forged(value, holder: Owner(rawValue: UInt8(entry)), at: cycle) }
+        guard agentMayChange(entry, at: cycle) else { return }
         components[entry]?.device.interruptDriver(queue: Int(VIC_HOST.INTERRUPT.queue.value(in: value)))
     }
 }

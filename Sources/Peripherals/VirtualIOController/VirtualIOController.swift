@@ -20,6 +20,8 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
         /// The next head that CONTEXT_HEAD gives.
         var headCursor = 0
         var transfer = Transfer()
+        /// The keys that the agent has handed over, by entry.
+        var keys = [UInt64](repeating: 0, count: entries)
     }
 
     public let registers: RegisterBlock
@@ -33,6 +35,9 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     private(set) var components: [Component?] = .init(repeating: nil, count: entries)
     /// Takes the messages for the host agent: the physical function.
     public weak var messages: (any InterruptMessageSink)?
+    /// Compares what the agent has handed over, and hears of what it was refused.
+    public weak var keys: (any KeyGuard)?
+    public weak var violations: (any IsolationObserver)?
     /// The ways of a transfer.
     var paths: TransferPaths?
     var (toHostPort, fromHostPort) = (SubmitterPort(rawValue: 0), SubmitterPort(rawValue: 0))
@@ -311,8 +316,8 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
     public func archive(_ archive: inout StateArchive) throws(SnapshotError) {
         // Shown on demand, also to people who only look: what is saved must not tell whether somebody has.
         if !archive.isLoading { for entry in 0..<Self.entries { showInFlight(entry) } }
-        try archive.section("vic", version: 2) { (archive, version) throws(SnapshotError) in
-            try archive.require(version == 2, "expected version 2, found \(version)")
+        try archive.section("vic", version: 3) { (archive, version) throws(SnapshotError) in
+            try archive.require(version == 3, "expected version 3, found \(version)")
             try registers.archive(&archive)
             let fields = VIC.EVENT.kind.mask | VIC.EVENT.entry.mask | VIC.EVENT.detail.mask
             try archive.array(&state.events, limit: Self.eventCapacity, blank: 0) { (archive, event) throws(SnapshotError) in
@@ -325,6 +330,7 @@ public final class VirtualIOController: BusTarget, RegisterModel, DoorbellRouter
             }
             try archive.integer(&state.headCursor, in: 0...1 << 16)
             try archive.state(&state.transfer)
+            try archive.integers(&state.keys)
             try host.registers.archive(&archive)
             try interrupt.archive(&archive)
         }

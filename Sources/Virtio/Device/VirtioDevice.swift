@@ -101,6 +101,8 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
     /// Takes the notifications while a front-end has the device; nobody does in a replay.
     public weak var frontEnd: (any VirtioTransport)?
     public weak var router: (any DoorbellRouter)?
+    /// Hears of what a driver did that was refused.
+    public weak var violations: (any IsolationObserver)?
     /// While somebody records.
     public var trace: (any TraceSink)? {
         get { state.queues.tap.sink }
@@ -228,10 +230,19 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
 
     /// The driver rings a queue's doorbell: the router first, then the device.
     public func doorbell(queue: Int, at cycle: Cycle) {
-        guard isLive, state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else { return }
+        guard isLive, state.queues.entries.indices.contains(queue), state.queues.entries[queue].isEnabled else {
+            // A driver may not have noticed yet that the device needs a reset.
+            if !state.status.contains(.needsReset) { refused(.doorbell, queue: queue, at: cycle) }
+            return
+        }
         state.queues.tell(queue, .doorbell)
         if let router, !router.doorbellRang(component: configuration.component, queue: queue, at: cycle) { return }
         serve(queue: queue, at: cycle)
+    }
+
+    /// The driver did to a queue what isolation forbids, or what no device can serve.
+    func refused(_ violation: Violation, queue: Int, at cycle: Cycle) {
+        violations?.refused(violation, to: configuration.owner, holder: .device, address: UInt64(queue), at: cycle)
     }
 
     public func serve(queue: Int, at cycle: Cycle) {
@@ -314,6 +325,7 @@ public final class VirtioDevice: DeadlineTarget, CompletionSink {
     /// Section 2.1.2: nothing goes on until the driver resets the device.
     private func needReset(_ failure: QueueSet.Failure) {
         state.lastFailure = failure
+        refused(.queue, queue: failure.queue, at: scheduler.now)
         trace?.faultMet(.queue(function: configuration.component, queue: failure.queue, reason: "\(failure.fault)"))
         state.status.insert(.needsReset)
         type.reset()

@@ -74,6 +74,10 @@ public final class VirtioPCITransport: BusTarget, RegisterModel, VirtioTransport
     public func didWrite(_ register: RegisterIndex, _ element: Int, old: UInt64, new: UInt64, _ access: BusAccess) {
         switch register {
         case VIRTIO_PCI.NOTIFY:
+            // A doorbell that names another queue than its place is no driver's (virtio 1.2, 4.1.5.2).
+            guard Int(VIRTIO_PCI.NOTIFY.queue.value(in: new)) == element else {
+                return device.refused(.doorbell, queue: element, at: access.time)
+            }
             device.doorbell(queue: element, at: access.time)
         case VIRTIO_PCI.DEVICE_STATUS:
             device.writeStatus(UInt8(truncatingIfNeeded: access.value))

@@ -15,6 +15,7 @@ public struct FirmwareBus {
     @inline(__always) public var vic: VIC { .init(at: 0x10060000) }
     @inline(__always) public var mailbox: MAILBOX { .init(at: 0x10070000) }
     @inline(__always) public var log: LOG { .init(at: 0x10080000) }
+    @inline(__always) public var audit: AUDIT { .init(at: 0x100d0000) }
 
     /// Boot ROM
     @inline(__always) public var rom: MemoryRange { .init(address: 0x10000, size: 0x10000) }

@@ -119,6 +119,9 @@ public struct WorkloadAnalysis: ~Copyable {
         return forecastCycles
     }
 
+    /// All owners have had their turn for the latest interval.
+    public var isCaughtUp: Bool { due.isEmpty }
+
     // MARK: Settings
 
     /// - Parameter count: windows in an interval, one of `windowRange`. Forecasts of intervals of another length are forgotten.

@@ -106,6 +106,14 @@ public struct ComponentMover {
         return Answer(.ok)
     }
 
+    /// Whether a move of the component to the host could begin now.
+    func canLeave(_ entry: Int) -> Bool {
+        guard phase == .idle, vic.agent.attached, vic.component[entry].state.state == .running else { return false }
+        vic.contextSelect = .init(entry: UInt32(truncatingIfNeeded: entry))
+        let context = vic.contextDevice
+        return context.portable && context.live && !context.recalled
+    }
+
     private mutating func start(at now: UInt64) {
         begun &+= 1
         outcomes[entry] = ComponentStatus.Outcome.moving.rawValue

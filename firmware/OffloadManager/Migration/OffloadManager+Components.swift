@@ -18,12 +18,20 @@ extension OffloadManager {
     mutating func announceMoves() {
         guard let entry = mover.takeNews() else { return }
         let state = hw.vic.component[entry].state
+        let (outcome, reason) = mover.ending(of: entry)
+        // Below 256 it is what was found in the image; the agent's own component would have fitted.
+        if outcome == .refused, state.location == .host, (1..<256).contains(reason) { audit.reportImage(of: entry, reason: reason) }
         events.post(
             .componentChanged, owner: entry, at: interrupts.now, UInt64(state.state.rawValue), UInt64(state.location.rawValue))
     }
 }
 
 extension ComponentMover {
+    /// How the last move ended, and why it was refused.
+    func ending(of entry: Int) -> (ComponentStatus.Outcome?, reason: UInt16) {
+        (ComponentStatus.Outcome(rawValue: outcomes[entry]), reasons[entry])
+    }
+
     func status(of entry: Int) -> ComponentStatus {
         let component = vic.component[entry]
         let state = component.state

@@ -173,21 +173,9 @@ struct Experiment {
     private func pad(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(1, width - text.count)) }
 }
 
-func contents(_ path: String) throws -> [UInt8] {
-    guard let file = fopen(path, "rb") else { throw DiskLoad.Fault(description: "\(path): \(String(cString: strerror(errno)))") }
-    defer { fclose(file) }
-    fseek(file, 0, SEEK_END)
-    var bytes = [UInt8](repeating: 0, count: ftell(file))
-    rewind(file)
-    guard fread(&bytes, 1, bytes.count, file) == bytes.count else { throw DiskLoad.Fault(description: "\(path) can't be read") }
-    return bytes
-}
-
 do {
-    let arguments = CommandLine.arguments
-    let path = arguments.count > 1 ? arguments[1] : "build/firmware/offload-manager.elf"
-    let moves = arguments.count > 2 ? Int(arguments[2]) ?? 0 : 1000, seed = arguments.count > 3 ? UInt64(arguments[3]) ?? 0 : 11
-    try Experiment(firmware: try contents(path), moves: moves, seed: seed).run()
+    let moves = argument(2, default: 1000), seed = argument(3, default: 11 as UInt64)
+    try Experiment(firmware: try firmwareFile(), moves: moves, seed: seed).run()
 } catch {
     print("component-moves: \(error)")
     exit(1)
