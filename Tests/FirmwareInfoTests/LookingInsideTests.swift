@@ -53,10 +53,10 @@ struct LookingInsideTests {
     }
 
     @Test func countersHaveTheImagesNames() throws {
-        memory.write((0..<18).map { 100 + $0 }, at: try address("offload_counters"))
+        memory.write((0..<20).map { 100 + $0 }, at: try address("offload_counters"))
         let counters = try FirmwareCounters(information, memory)
         #expect(counters.values.map(\.name).prefix(3) == ["passes", "commands", "commandsRefused"])
-        #expect(counters.values.last?.name == "decisionCyclesMax" && counters.values.map(\.value) == (0..<18).map { 100 + $0 })
+        #expect(counters.values.last?.name == "changesUndone" && counters.values.map(\.value) == (0..<20).map { 100 + $0 })
     }
 
     @Test func aCrashIsTracedBackByTheStackThatTheTrapHandlerKept() throws {

@@ -36,8 +36,11 @@ struct HostLoad {
             }
             drivers[index].submit(
                 type: UInt32.random(in: 0...1, using: &random), sector: UInt64.random(in: 0...1000, using: &random), count: count)
-        case 3: machine.write(0, 2, 0x10_0000 + 4 * .random(in: 0...7, using: &random), .random(in: 0...0xffff, using: &random))
-        case 4: _ = machine.read(0, 0, try hostOffset("HOSTIF.TIME"), 8)
+        // Refused by a hostile snapshot's device.
+        case 3:
+            let place = 0x10_0000 + 4 * .random(in: 0...7, using: &random) as UInt64
+            _ = machine.writeBAR(function: 0, bar: 2, offset: place, size: 4, value: .random(in: 0...0xffff, using: &random), origin: 4711)
+        case 4: _ = machine.readBAR(function: 0, bar: 0, offset: try hostOffset("HOSTIF.TIME"), size: 8, origin: 4711)
         case 5: _ = machine.typeAtConsole([UInt8.random(in: 32...126, using: &random)])
         case 6: try machine.injectMemoryError(at: 0x8030_0000 + 4 * .random(in: 0...7, using: &random), isCorrectable: true)
         default: machine.advance(by: .random(in: 1...3000, using: &random))

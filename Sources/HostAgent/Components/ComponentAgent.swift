@@ -113,7 +113,7 @@ public final class ComponentAgent {
         let isNew = tickets[entry] != ticket
         tickets[entry] = ticket
         if isNew, let what = Request(rawValue: request & 0xf), what != .none {
-            try perform(what, entry, ticket: ticket, bytes: Int(request >> 16))
+            try perform(what, entry, generation: UInt16(truncatingIfNeeded: status >> 16), ticket: ticket, bytes: Int(request >> 16))
         }
         if isHere {
             try start(entry, generation: UInt16(truncatingIfNeeded: status >> 16))
@@ -123,7 +123,7 @@ public final class ComponentAgent {
         }
     }
 
-    private func perform(_ what: Request, _ entry: Int, ticket: UInt32, bytes: Int) throws {
+    private func perform(_ what: Request, _ entry: Int, generation: UInt16, ticket: UInt32, bytes: Int) throws {
         try willAct()
         switch what {
         case .none: break
@@ -139,9 +139,8 @@ public final class ComponentAgent {
                 try reply(.refused, entry, ticket, detail: Self.cannotServe)
             }
         case .stop:
-            guard var guest = guests[entry], let generation = guest.generation else {
-                return try reply(.refused, entry, ticket, detail: Self.cannotServe)
-            }
+            // It may have been activated and asked back between two looks.
+            guard var guest = guests[entry] else { return try reply(.refused, entry, ticket, detail: Self.cannotServe) }
             guest.generation = nil
             guests[entry] = guest
             let image = guest.component.writeImage(generation: generation)
