@@ -58,7 +58,7 @@ def address(register):
 def test_attaching(device):
     out = gdb(device, "info threads", "info registers pc sp mstatus mhartid priv", "thread 2", "print $mhartid", "info mem")
     assert re.search(r"\* 1 +Thread 1 \"hart 0\"", out) and re.search(r" 2 +Thread 2 \"hart 1\" \(off\)", out), out
-    assert re.search(r"pc +0x8000[0-9a-f]{4}", out) and re.search(r"sp +0x80[0-9a-f]{6}", out), out
+    assert re.search(r"pc +0x800[0-9a-f]{5}", out) and re.search(r"sp +0x80[0-9a-f]{6}", out), out
     assert "MPP:3" in out or re.search(r"mstatus +0x", out), out
     assert "prv:3 [Machine]" in out, out
     assert "$1 = 1" in out, out

@@ -90,7 +90,7 @@ def test_the_policy_moves_bandwidth_to_the_one_in_need(start, tmp_path):
     # Both want all there is: the link is divided evenly, and the one that was starved waits for less time.
     for vm in (GREEDY, NEEDY):
         assert 400 <= after[vm]["guarantee"] <= 600 and 0.4 <= after[vm]["share"] <= 0.6, (before, after)
-    assert after[NEEDY]["p99"] < before[NEEDY]["p99"] and after[GREEDY]["p99"] >= before[GREEDY]["p99"], (before, after)
+    assert after[NEEDY]["p99"] < before[NEEDY]["p99"], (before, after)
 
     # To the cycle, from the trace: the first decision comes a period after the policy was switched on.
     def cycles(*options):

@@ -44,7 +44,8 @@ private final class Board: DMAPort, MemoryErrorSink {
         for (index, wire) in wires.enumerated() { wire.connect(to: plic, input: index + 1) }
         blocks = [
             (aclint, ACLINT.map), (plic, PLIC.map), (uart, UART.map), (watchdog, WDT.map), (controller, SYSCTL.map), (fabric, FABRIC.map),
-            (analyzer, WA.map), (manager, RM.map), (components, VIC.map), (components.host, VIC_HOST.map), (mailbox.firmware, MAILBOX.map), (mailbox.host, HOSTIF.map),
+            (analyzer, WA.map), (manager, RM.map), (components, VIC.map), (components.host, VIC_HOST.map),
+            (mailbox.firmware, MAILBOX.map), (mailbox.host, HOSTIF.map),
             (log, LOG.map), (log.host, LOG_HOST.map),
         ]
     }

@@ -146,7 +146,8 @@ import Testing
         #expect(first && !second, "eight of seven cores")
         #expect(found == terms)
         decide(&engine, [2])
-        #expect(grants(engine.contexts, .cores, 1...2) == [4, 0] && grants(engine.contexts, .bandwidth, 1...2)[0] == 300, "even to one who does nothing")
+        #expect(grants(engine.contexts, .cores, 1...2) == [4, 0])
+        #expect(grants(engine.contexts, .bandwidth, 1...2)[0] == 300, "even to one who does nothing")
         for _ in 0..<40 {
             engine.observe(30 * 256, of: .cores, by: 2)
             engine.add(OwnerSample(bytes: 100_000, requests: 10, depth: 64), of: 2)
@@ -262,7 +263,8 @@ import Testing
         return reachable.last!
     }
 
-    /// A hundred thousand divisions, over all resources at once: never more than there is, leasts kept, and the sum of all worths within 3 % of the best.
+    /// A hundred thousand divisions, over all resources at once: never more than there is, leasts kept, and the sum of all worths within
+    /// 3 % of the best.
     @Test(arguments: 1...4 as ClosedRange<UInt64>) func theWholeDivisionIsTheBest(seed: UInt64) {
         var engine = engine { $0.hysteresisPermille = 0 }
         let costs: [Resource: UInt32] = [.bandwidth: 0, .cores: 2, .memory: 4, .gpu: 4, .fpga: 16]

@@ -241,6 +241,7 @@ public struct OffloadManager: ~Copyable {
 
     // MARK: Windows and policy
 
+    @inline(never)  // Profiles name it.
     private mutating func sampleWindow() {
         let start = Hart.cycle
         let missedBefore = sampler.missed
@@ -260,6 +261,7 @@ public struct OffloadManager: ~Copyable {
     }
 
     /// One owner's turn of the analysis, if the window hasn't been dear already.
+    @inline(never)  // Profiles name it.
     private mutating func analyseWorkload(_ active: OwnerSet, isBusy: Bool) {
         let start = Hart.cycle
         let manager = hw.rm

@@ -1,7 +1,7 @@
 /// The last stage of a decision: whole units of every resource from what the policies claim.
 extension PolicyEngine {
-    /// Makes targets of the claims on what the decision is about, from the contexts alone: never more than there is, everybody's least kept, and what would change by
-    /// no more than the hysteresis left as it is, unless somebody gives back the last units that he has.
+    /// Makes targets of the claims on what the decision is about, from the contexts alone: never more than there is, everybody's least
+    /// kept, and what would change by no more than the hysteresis left as it is, unless somebody gives back the last units that he has.
     /// - Returns: the largest change, in 1/1000 of the resource's capacity.
     @discardableResult mutating func divide() -> UInt32 {
         var largest: UInt32 = 0

@@ -313,8 +313,8 @@ public final class Device {
     /// Where the device is.
     public var position: Position { core.position }
 
-    /// No hart has anything to execute, no request is on its way and no queue is polled: nothing happens but timers, or not even that while a debugger holds
-    /// the harts.
+    /// No hart has anything to execute, no request is on its way and no queue is polled: nothing happens but timers, or not even that
+    /// while a debugger holds the harts.
     public var isIdle: Bool {
         if core.isHeld { return true }
         guard core.isIdle, !uart.isBusy, cores.requestsInFlight == 0, toHost.transfersInFlight == 0, fromHost.transfersInFlight == 0 else {
