@@ -57,7 +57,7 @@ def test_a_driver_whose_queues_are_polled_is_replayed(start, program, tmp_path):
     """It runs beside the device, which finds most frames by looking at its memory: a recording has what each look found."""
     recording = tmp_path / "net.rec"
     with reserved_huge_pages(4):
-        device = start("--vfs", 0, "--record", recording, "--machine", EXAMPLES / "machine.yaml")
+        device = start("--vfs", 0, "--record", recording, machine=(EXAMPLES / "machine.yaml").read_text() + "\nservice: {polling: 100000}")
         run(*program("c", "net"), device.pci / "0000:01:00.1", 5000)
         counted = frames(device)
         assert device.close() == 0

@@ -98,8 +98,8 @@ def test_the_policy_moves_bandwidth_to_the_one_in_need(start, tmp_path):
         return [json.loads(line)["cycle"] for line in result.stdout.splitlines()]
 
     commits = cycles("--register", "RM.COMMAND", "--initiator", "hart0")
-    # The agent asks for each of the eight policies that there can be, gets the parameters, and sets them: the tenth command.
-    switched_on = cycles("--register", "HOSTIF.DOORBELL")[9]
+    # The agent asks for each of the nine policies that there can be, gets the parameters, and sets them: the eleventh command.
+    switched_on = cycles("--register", "HOSTIF.DOORBELL")[10]
     assert (PERIOD - 1) * WINDOW <= commits[0] - switched_on <= (PERIOD + 1) * WINDOW
     # Nor does it decide more often.
     assert all(later - earlier >= (PERIOD - 1) * WINDOW for earlier, later in zip(commits, commits[1:]))

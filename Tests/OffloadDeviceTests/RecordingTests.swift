@@ -74,6 +74,7 @@ import Tracing
         let folder = try TemporaryFolder()
         var description = MachineDescription.small
         description.virtualFunctions.kind = .net
+        description.service.polling = 100_000
         let machine = try Machine(description, pace: pace)
         machine.startDigest()
         try machine.startRecording(folder: folder.path)

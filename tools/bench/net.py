@@ -24,6 +24,7 @@ BURSTS = 4
 TARGET = 2_000_000
 FUNCTION = "0000:01:00."
 MACHINE = """
+service: {polling: 100000}
 virtual_functions: {total: 1}
 physical_functions:
   - {function: 1, kind: net, packed: false}

@@ -68,7 +68,7 @@ public struct MachineDescription: Sendable, Equatable {
         /// Cycles that each network frame takes of one.
         public var packetCost: UInt64 = 100
         /// How long an empty queue of a network function is polled before its doorbell is waited for, and how often, in cycles.
-        public var polling: UInt64 = 100_000
+        public var polling: UInt64 = 0
         public var pollInterval: UInt64 = 1000
         public init() {}
     }
