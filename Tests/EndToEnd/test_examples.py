@@ -53,15 +53,16 @@ def test_block(device, program, language, count, registers):
     assert said.startswith(f"{count} sectors") and said.endswith("written, read and compared\n")
 
 
-def test_a_driver_whose_queues_are_polled_is_replayed(start, program, tmp_path):
+@pytest.mark.parametrize("language, count", [("c", 5000), ("python", 1000)])
+def test_a_driver_whose_queues_are_polled_is_replayed(start, program, language, count, tmp_path):
     """It runs beside the device, which finds most frames by looking at its memory: a recording has what each look found."""
     recording = tmp_path / "net.rec"
     with reserved_huge_pages(4):
         device = start("--vfs", 0, "--record", recording, machine=(EXAMPLES / "machine.yaml").read_text() + "\nservice: {polling: 100000}")
-        run(*program("c", "net"), device.pci / "0000:01:00.1", 5000)
+        run(*program(language, "net"), device.pci / "0000:01:00.1", count)
         counted = frames(device)
         assert device.close() == 0
-    assert counted == (5000, 5000)
+    assert counted == (count, count)
     assert run(OUTRIGGER, "replay", recording, limit=300).stdout.splitlines()[-1] == "the same"
 
 
