@@ -7,7 +7,8 @@ import Simulation
 /// owner start in their order. At least one core always stays shared, so that nobody starves; a reservation takes effect as cores
 /// become free.
 ///
-/// Accelerator slots are served alike. A slot works for the owner that it is loaded for; serving another one takes the time to load it first.
+/// Accelerator slots are served alike. A slot works for the owner that it is loaded for; serving another one takes the time to load
+/// it first.
 public final class ServicePool: DeadlineTarget, PartitionSink {
     /// What a pool has.
     public struct Configuration: Hashable, Sendable {

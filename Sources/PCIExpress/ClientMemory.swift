@@ -69,7 +69,9 @@ private enum ClientAnswer {
 extension DMAMapping {
     /// A client's memory as a replay has it: an image alone. Nil if that is no range, or there is no address space left.
     init?(imageAt address: UInt64, count: UInt64, isReadable: Bool, isWritable: Bool, isRemote: Bool) {
-        guard count > 0, count <= 1 << 40, address <= UInt64.max - (count - 1), let image = ClientImage(count: Int(count)) else { return nil }
+        guard count > 0, count <= 1 << 40, address <= UInt64.max - (count - 1), let image = ClientImage(count: Int(count)) else {
+            return nil
+        }
         self.init(
             address: address, count: count, memory: isRemote ? nil : image.bytes.baseAddress, isReadable: isReadable,
             isWritable: isWritable, origin: .client)

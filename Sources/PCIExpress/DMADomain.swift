@@ -194,7 +194,8 @@ public final class DMADomain: DMAPort {
             guard let memory = mapping.memory else {
                 let target = UnsafeMutableRawBufferPointer(start: base + offset, count: count)
                 if let image = mapping.image {
-                    target.copyMemory(from: UnsafeRawBufferPointer(rebasing: image.bytes[(mapping.imageStart + Int(start))...].prefix(count)))
+                    let part = image.bytes[(mapping.imageStart + Int(start))...].prefix(count)
+                    target.copyMemory(from: UnsafeRawBufferPointer(rebasing: part))
                     return true
                 }
                 return mapping.client?.read(mapping.address &+ start, into: target) ?? false

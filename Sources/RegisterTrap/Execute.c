@@ -1,6 +1,6 @@
-// Carries out any instruction with one memory operand: the operand's bytes are read from the device, a copy of the instruction that names a
-// buffer in the operand's place runs with the program's registers, and what it wrote goes to the device. So flags, partial registers, vector
-// registers and whatever else an instruction does are the processor's own work.
+// Carries out any instruction with one memory operand: the operand's bytes are read from the device, a copy of the instruction that
+// names a buffer in the operand's place runs with the program's registers, and what it wrote goes to the device. So flags, partial
+// registers, vector registers and whatever else an instruction does are the processor's own work.
 #include "Trap.h"
 #include "Execute.h"
 

@@ -31,8 +31,8 @@ void trap_step_string(ucontext_t *context, const trap_instruction *instruction, 
 }
 
 bool trap_refuse(const ucontext_t *context, const trap_instruction *instruction, const char *why) {
-    trap_complain("outrigger: %s at 0x%llx can't be carried out on a device register: %s", ZydisMnemonicGetString(instruction->code.mnemonic),
-                  (unsigned long long)context->uc_mcontext.gregs[REG_RIP], why);
+    trap_complain("outrigger: %s at 0x%llx can't be carried out on a device register: %s",
+                  ZydisMnemonicGetString(instruction->code.mnemonic), (unsigned long long)context->uc_mcontext.gregs[REG_RIP], why);
     return false;
 }
 

@@ -36,7 +36,8 @@ struct Audit: ParsableCommand {
         print("owner  key" + Self.kinds.map { $0.column(11, right: true) }.joined() + "  latest")
         for entry in shown {
             let counts = Self.kinds.indices.map { "\(entry.counts[$0])".column(11, right: true) }.joined()
-            print(Self.name(entry.owner).column(7) + (entry.flags & AuditEntry.keyed != 0 ? "yes" : "-").column(3) + counts + "  " + latest(entry))
+            let key = entry.flags & AuditEntry.keyed != 0 ? "yes" : "-"
+            print(Self.name(entry.owner).column(7) + key.column(3) + counts + "  " + latest(entry))
         }
     }
 
@@ -53,8 +54,8 @@ struct Key: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Give a virtual machine a key, or take it away.",
         discussion: """
-            From then on no command about the virtual machine is served without the key, no page shows what it does, and no agent serves its \
-            component. '--keys FILE' hands keys over. Only power-on takes away a key that nobody knows.
+            From then on no command about the virtual machine is served without the key, no page shows what it does, and no agent \
+            serves its component. '--keys FILE' hands keys over. Only power-on takes away a key that nobody knows.
             """)
 
     @OptionGroup var device: DeviceOption

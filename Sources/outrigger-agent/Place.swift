@@ -49,7 +49,8 @@ extension Component {
             print("cores busy \(permille(status.load)), expected \(permille(status.expected)), "
                 + "with all components here \(permille(status.demand)); away \(status.away)")
             print("intervals \(status.intervals), overloaded \(status.overloaded); moves out \(status.movesOut), home \(status.movesHome), "
-                + "declined \(status.declined); ahead \(status.ahead), late \(status.late), latest lead \(duration(Double(status.lead) * 1000))")
+                + "declined \(status.declined); ahead \(status.ahead), late \(status.late), "
+                + "latest lead \(duration(Double(status.lead) * 1000))")
         }
 
         private func permille(_ value: UInt16) -> String { decimal(Double(value) / 10, 1) + "%" }

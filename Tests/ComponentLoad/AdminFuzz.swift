@@ -47,7 +47,9 @@ public struct AdminFuzz {
 
     private mutating func enableQueue() throws {
         write(0x60, 0)
-        for place in stride(from: Self.rings.descriptors, to: 0x4000, by: 8) { shared.storeBytes(of: 0, toByteOffset: place, as: UInt64.self) }
+        for place in stride(from: Self.rings.descriptors, to: 0x4000, by: 8) {
+            shared.storeBytes(of: 0, toByteOffset: place, as: UInt64.self)
+        }
         available = 0
         let values: [(UInt64, UInt64)] = [
             (0x64, UInt64(Self.size)), (0x68, Self.sharedBase + UInt64(Self.rings.descriptors)),
@@ -103,7 +105,9 @@ public struct AdminFuzz {
         write(0x50, 1)
         var cycles: UInt64 = 0
         while !holds(self) {
-            guard cycles < 50_000_000 else { throw Fault(description: "message \(sent): no answer in \(cycles) cycles; the firmware hangs") }
+            guard cycles < 50_000_000 else {
+                throw Fault(description: "message \(sent): no answer in \(cycles) cycles; the firmware hangs")
+            }
             machine.advance(by: 2_000)
             cycles += 2_000
         }
@@ -143,9 +147,12 @@ public struct AdminFuzz {
     /// Lays a message into a slot of four descriptors.
     private mutating func lay(_ slot: Int) -> Expectation {
         let (place, answer) = (Self.rings.commands + slot * Self.commandRoom, Self.rings.answers + slot * Self.answerRoom)
-        for offset in stride(from: 0, to: 256, by: 8) { shared.storeBytes(of: random.next(), toByteOffset: place + offset, as: UInt64.self) }
+        for offset in stride(from: 0, to: 256, by: 8) {
+            shared.storeBytes(of: random.next(), toByteOffset: place + offset, as: UInt64.self)
+        }
         let opcode = Self.opcodes[number(Self.opcodes.count)]
-        let group: AdminGroup = opcode.accepts(.device) && (number(2) == 0 || !opcode.accepts(.virtualFunction)) ? .device : .virtualFunction
+        let isOfDevice = opcode.accepts(.device) && (number(2) == 0 || !opcode.accepts(.virtualFunction))
+        let group: AdminGroup = isOfDevice ? .device : .virtualFunction
         let member = group == .device ? 0 : UInt64(1 + number(64))
         var command = AdminCommand(opcode, group: group, member: member)
         var readable = AdminCommand.byteCount + opcode.dataByteCount + number(3)

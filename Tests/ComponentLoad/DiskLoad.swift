@@ -3,8 +3,8 @@ import Simulation
 
 /// A driver of a virtio disk with many requests in flight, which knows what every byte of the disk must be.
 ///
-/// The disk's first regions are written and read at random, never two requests on one region at a time. So a request that is answered twice,
-/// never, or with effects of an earlier one is found at once or at the next read.
+/// The disk's first regions are written and read at random, never two requests on one region at a time. So a request that is answered
+/// twice, never, or with effects of an earlier one is found at once or at the next read.
 public final class DiskLoad {
     /// What a driver must never see.
     public struct Fault: Error, CustomStringConvertible {
@@ -77,7 +77,10 @@ public final class DiskLoad {
         for region in isTaken.indices { isTaken[region] = false }
         write(0x16, 0, 2)
         write(0x18, UInt64(Self.entries), 2)
-        for (register, place) in [(0x20, Self.rings.descriptors), (0x28, Self.rings.available), (0x30, Self.rings.used)] as [(UInt64, Int)] {
+        let areas: [(register: UInt64, place: Int)] = [
+            (0x20, Self.rings.descriptors), (0x28, Self.rings.available), (0x30, Self.rings.used),
+        ]
+        for (register, place) in areas {
             write(register, (address + UInt64(place)) & 0xffff_ffff)
             write(register + 4, (address + UInt64(place)) >> 32)
         }
@@ -186,8 +189,9 @@ public final class DiskLoad {
             let found = data.load(fromByteOffset: 8 * index, as: UInt64.self)
             let wanted = Self.word(stamps[region], region, index)
             guard found == wanted else {
-                throw Fault(description: "region \(region), word \(index): write \(stamps[region]) expected (0x\(String(wanted, radix: 16))), "
-                    + "0x\(String(found, radix: 16)) found")
+                throw Fault(
+                    description: "region \(region), word \(index): write \(stamps[region]) expected (0x\(String(wanted, radix: 16))), "
+                        + "0x\(String(found, radix: 16)) found")
             }
         }
     }

@@ -134,7 +134,8 @@ public final class MoveRig {
     public func damageImage(at number: UInt64) {
         let place = machine.hostMemory.bytes.baseAddress! + machine.hostMemory.size - ComponentAgent.bufferBytes
         let bit = Int(number % UInt64(8 * ComponentImage.headerBytes))
-        place.storeBytes(of: place.load(fromByteOffset: bit / 8, as: UInt8.self) ^ 1 << UInt8(bit % 8), toByteOffset: bit / 8, as: UInt8.self)
+        let byte = place.load(fromByteOffset: bit / 8, as: UInt8.self)
+        place.storeBytes(of: byte ^ 1 << UInt8(bit % 8), toByteOffset: bit / 8, as: UInt8.self)
     }
 
     private var returnedImage: ComponentImage {

@@ -158,6 +158,7 @@ def test_another_user_runs_programs():
 def test_where_namespaces_are_locked_one_line_says_by_what(card):
     """Without CAP_SYS_ADMIN, in a user namespace that may have none below it."""
     script = 'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-sys_admin "$@"'
-    line = complaint("unshare", "--user", "--map-root-user", "sh", "-c", script, "-", OUTRIGGER, "exec", "--mount", card.mount, "--", "true")
+    line = complaint(
+        "unshare", "--user", "--map-root-user", "sh", "-c", script, "-", OUTRIGGER, "exec", "--mount", card.mount, "--", "true")
     assert "a mount namespace of its own is refused (No space left on device): it takes root, or sysctl user.max_user_namespaces=10000" \
         in line

@@ -83,9 +83,10 @@ class Ring:
     def chain(self, *buffers: tuple[int, int, int]) -> None:
         """Describes one chain of buffers (offset in memory, bytes, flags), beginning at descriptor 0."""
         last = len(buffers) - 1
+        link = [(NEXT, place + 1) for place in range(last)] + [(0, 0)]
         self.describe(*(
-            Descriptor(self.memory.bus_address + offset & (1 << 64) - 1, length, flags | (NEXT if place < last else 0), place + 1 if place < last else 0)
-            for place, (offset, length, flags) in enumerate(buffers)))
+            Descriptor(self.memory.bus_address + offset & (1 << 64) - 1, length, flags | more, following)
+            for (offset, length, flags), (more, following) in zip(buffers, link)))
 
     def offer(self, head: int = 0) -> None:
         """Makes the chain at `head` available; the device still has to be told."""

@@ -32,7 +32,9 @@ import Testing
     /// Random runs, some over each other as a page that is mapped twice: whatever is found has the frame.
     @Test func framesAreFound() throws {
         var addresses = PhysicalAddresses()
-        let pages: [(frame: UInt64, address: UInt64)] = [(10, 0x1000), (11, 0x2000), (12, 0x3000), (20, 0x9000), (11, 0x20000), (5, 0x30000)]
+        let pages: [(frame: UInt64, address: UInt64)] = [
+            (10, 0x1000), (11, 0x2000), (12, 0x3000), (20, 0x9000), (11, 0x20000), (5, 0x30000),
+        ]
         for page in pages { addresses.add(page.frame, page.address) }
         addresses.sort()
         for page in pages {

@@ -104,7 +104,9 @@ private final class Work: CompletionSink {
         for one in [work, other] { one.scheduler.advance(to: 300_000) }
         #expect(work.done.map(\.cycle) == other.done.map(\.cycle) && work.done.map(\.id) == other.done.map(\.id))
         #expect(work.pool.loads == other.pool.loads && work.done.count > 100)
-        #expect((1...3).allSatisfy { work.pool.requestCycles(of: Owner(rawValue: $0)) == other.pool.requestCycles(of: Owner(rawValue: $0)) })
+        for owner in (1...3).map(Owner.init(rawValue:)) {
+            #expect(work.pool.requestCycles(of: owner) == other.pool.requestCycles(of: owner))
+        }
     }
 }
 

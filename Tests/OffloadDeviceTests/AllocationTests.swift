@@ -53,7 +53,8 @@ import Testing
                 var table = (0..<65).map { owner in
                     let slots = registers[RM.ACTIVE_SLOTS, owner]
                     return [
-                        Int(registers[RM.ACTIVE_BANDWIDTH, owner] & 0xffff), Int(slots & 0xff), 0, Int(slots >> 8 & 0xff), Int(slots >> 16 & 0xff),
+                        Int(registers[RM.ACTIVE_BANDWIDTH, owner] & 0xffff), Int(slots & 0xff), 0, Int(slots >> 8 & 0xff),
+                        Int(slots >> 16 & 0xff),
                     ]
                 }
                 for region in 0..<128 {
@@ -183,6 +184,7 @@ import Testing
         let denied = bench.rig.machine.readBAR(function: 0, bar: 2, offset: place, size: 4, origin: 1)
         #expect(denied.1 == .denied)
         bench.rig.send(AdminCommand(.getTerms, group: .virtualFunction, member: 1))
-        #expect(bench.rig.result(ServiceTerms.self).leastMemoryBlocks == 4 && bench.rig.result(ServiceTerms.self).latencyMicroseconds == 250)
+        let found = bench.rig.result(ServiceTerms.self)
+        #expect(found.leastMemoryBlocks == 4 && found.latencyMicroseconds == 250)
     }
 }

@@ -61,7 +61,8 @@ struct BlockDriver {
             (0x1000, 16, 1), (0x2000, count, type == 0 ? 3 : 1), (0x1100, 1, 2),
         ]
         for (index, part) in parts.enumerated() {
-            memory.storeBytes(of: index == 1 ? target ?? address + part.place : address + part.place, toByteOffset: 16 * index, as: UInt64.self)
+            let own = address + part.place
+            memory.storeBytes(of: index == 1 ? target ?? own : own, toByteOffset: 16 * index, as: UInt64.self)
             memory.storeBytes(of: UInt32(part.length), toByteOffset: 16 * index + 8, as: UInt32.self)
             memory.storeBytes(of: part.flags, toByteOffset: 16 * index + 12, as: UInt16.self)
             memory.storeBytes(of: UInt16(index + 1), toByteOffset: 16 * index + 14, as: UInt16.self)

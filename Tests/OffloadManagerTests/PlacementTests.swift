@@ -80,7 +80,9 @@ import Testing
         }
     }
 
-    private func decide(load: UInt64, upper: UInt64, blackout: UInt32, _ parameters: PlacementParameters) -> (Placement.Decision, PlacementStatus) {
+    private func decide(
+        load: UInt64, upper: UInt64, blackout: UInt32, _ parameters: PlacementParameters
+    ) -> (Placement.Decision, PlacementStatus) {
         let storage = TestStorage()
         var arena = Arena(storage.value.arena)
         var placement = Placement(in: &arena)

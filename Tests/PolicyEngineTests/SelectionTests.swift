@@ -71,7 +71,9 @@ import Testing
         }
 
         @discardableResult
-        mutating func run(_ count: Int, _ engine: inout PolicyEngine) -> [(window: Int, why: PolicyReason, inForce: UInt32, isUndoing: Bool)] {
+        mutating func run(
+            _ count: Int, _ engine: inout PolicyEngine
+        ) -> [(window: Int, why: PolicyReason, inForce: UInt32, isUndoing: Bool)] {
             (0..<count).compactMap { _ in
                 guard let decision = window(&engine) else { return nil }
                 return (windows, decision.why, decision.inForce, decision.isUndoing)
@@ -84,8 +86,8 @@ import Testing
 
     /// A policy that claims nothing for owner 1: it gets the least that everybody gets.
     static let starving: [Instruction] = [
-        .load(2, from: 1, 8), .jump(Instruction.J.notEqual, 2, 1, by: 2), .store(constant: 0, to: 1, 52 * 4), .store(constant: 1, to: 1, 57 * 4),
-        .move(0, 0), .exit,
+        .load(2, from: 1, 8), .jump(Instruction.J.notEqual, 2, 1, by: 2),
+        .store(constant: 0, to: 1, 52 * 4), .store(constant: 1, to: 1, 57 * 4), .move(0, 0), .exit,
     ]
 
     @Test func aDecisionRepeatsItselfExactly() {

@@ -1,6 +1,6 @@
-// The forms of access, each as X(needs, text, accesses): what the processor must have (0; AVX: AVX2; AVX512), the instruction, and the accesses
-// that the device must see, relative to the operand. RBX is the operand's address, R12, R13 and RSI too, RBP is 64 less; RCX is 3, RDI the
-// address of plain memory, RAX, RDX and R8 to R11 hold patterns.
+// The forms of access, each as X(needs, text, accesses): what the processor must have (0; AVX: AVX2; AVX512), the instruction, and
+// the accesses that the device must see, relative to the operand. RBX is the operand's address, R12, R13 and RSI too, RBP is 64 less;
+// RCX is 3, RDI the address of plain memory, RAX, RDX and R8 to R11 hold patterns.
 //
 // String instructions, which have two sides, are run with both exchanged as well.
 #define FORMS(X)                                                                                                        \

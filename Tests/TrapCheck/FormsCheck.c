@@ -1,5 +1,5 @@
-// Each form once on plain memory and once on the card, at the same address: registers, flags, vectors and memory must come out alike, and the
-// card must have seen the right accesses.
+// Each form once on plain memory and once on the card, at the same address: registers, flags, vectors and memory must come out alike,
+// and the card must have seen the right accesses.
 #define _GNU_SOURCE
 #include "Check.h"
 #include "Forms.h"

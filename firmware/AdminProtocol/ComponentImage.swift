@@ -93,9 +93,8 @@ public struct ComponentImage {
         // Before anything that another version may lay out otherwise.
         guard number(4, UInt16.self) == Self.version else { return .version }
         let count = byteCount
-        guard count >= Self.headerBytes, count <= min(bytes.count, Self.byteLimit), number(6, UInt16.self) == UInt16(Self.headerBytes) else {
-            return .length
-        }
+        guard count >= Self.headerBytes, count <= min(bytes.count, Self.byteLimit) else { return .length }
+        guard number(6, UInt16.self) == UInt16(Self.headerBytes) else { return .length }
         guard number(12, UInt32.self) == checksum(count) else { return .checksum }
         guard type != 0 else { return .type }
         guard number(96, UInt64.self) | number(104, UInt64.self) | number(112, UInt64.self) | number(120, UInt64.self) == 0 else {
@@ -118,7 +117,8 @@ public struct ComponentImage {
         guard queue.size >= 1, queue.size <= sizeLimit, queue.size & (queue.size &- 1) == 0 else { return .size }
         // virtio 1.2, 2.7.
         guard queue.descriptorArea & 15 == 0, queue.driverArea & 1 == 0, queue.deviceArea & 3 == 0 else { return .alignment }
-        guard queue.taken &- queue.used == queue.heads, queue.heads <= queue.size, queue.isEnabled || queue.taken == 0 else { return .positions }
+        guard queue.taken &- queue.used == queue.heads, queue.heads <= queue.size else { return .positions }
+        guard queue.isEnabled || queue.taken == 0 else { return .positions }
         return nil
     }
 

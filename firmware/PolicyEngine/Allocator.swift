@@ -69,8 +69,9 @@ public struct Allocator {
             let each = capacity / UInt32(truncatingIfNeeded: count)
             for place in 0..<count { parts[place].least = min(parts[place].least, each) }
         }
-        // As fine as the greatest weight needs, so that from one level to the next nobody gets more than one unit more; finer where there
-        // are few units, or units that move are to be told from units that stay. At the top even weight 1 has all there is, or what it claims.
+        // As fine as the greatest weight needs, so that from one level to the next nobody gets more than one unit more; finer where
+        // there are few units, or units that move are to be told from units that stay. At the top even weight 1 has all there is, or
+        // what it claims.
         let fine = 32 &- (heaviest &- 1).leadingZeroBitCount &+ (isMoving || capacity < 256 ? 10 : 0)
         let scale = UInt32(truncatingIfNeeded: min(fine, capacity.leadingZeroBitCount &- 5))
         var level: UInt32 = 0, top = (isMoving ? capacity &* 2 : capacity) &<< scale | (1 &<< scale &- 1)

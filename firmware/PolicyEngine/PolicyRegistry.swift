@@ -131,7 +131,8 @@ public struct PolicyRegistry {
     /// - Returns: nil when that is done, else what is wrong; then all is as it was.
     public mutating func install(_ installation: PolicyInstallation) -> PolicyRefusal? {
         guard arrived == installation.count else {
-            return PolicyRefusal(.incomplete, at: 0, expected: Int64(installation.count), through: Int64(installation.count), found: Int64(arrived))
+            let expected = Int64(installation.count)
+            return PolicyRefusal(.incomplete, at: 0, expected: expected, through: expected, found: Int64(arrived))
         }
         guard checksum.value == installation.checksum else {
             let expected = Int64(installation.checksum)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Block requests per second by vhost-user: the emulator's back-end next to qemu-storage-daemon's, with the same client and disks in files of
-the same folder in memory; by the time that passes."""
+"""Block requests per second by vhost-user: the emulator's back-end next to qemu-storage-daemon's, with the same client and disks in
+files of the same folder in memory; by the time that passes."""
 
 import pathlib
 import subprocess

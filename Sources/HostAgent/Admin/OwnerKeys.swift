@@ -12,7 +12,8 @@ public struct OwnerKeys: Sendable {
             let words = line.prefix { $0 != "#" }.split(separator: " ")
             guard !words.isEmpty else { continue }
             guard words.count == 2, let owner = Int(words[0]), (1...64).contains(owner), let key = Self.key(words[1]) else {
-                throw AgentError("\(path), line \(number + 1): a virtual machine, 1...64, and a key in hexadecimal expected, '\(line)' found")
+                throw AgentError(
+                    "\(path), line \(number + 1): a virtual machine, 1...64, and a key in hexadecimal expected, '\(line)' found")
             }
             keys[owner] = key
         }

@@ -112,12 +112,13 @@ public final class ComponentAgent {
         let ticket = request >> 8 & 0xff
         let isNew = tickets[entry] != ticket
         tickets[entry] = ticket
-        if isNew, let what = Request(rawValue: request & 0xf), what != .none {
+        let what = Request(rawValue: request & 0xf)
+        if isNew, let what, what != .none {
             try perform(what, entry, generation: UInt16(truncatingIfNeeded: status >> 16), ticket: ticket, bytes: Int(request >> 16))
         }
         if isHere {
             try start(entry, generation: UInt16(truncatingIfNeeded: status >> 16))
-        } else if status & 0xf == Self.running, Request(rawValue: request & 0xf) != .prepare, Request(rawValue: request & 0xf) != .activate {
+        } else if status & 0xf == Self.running, what != .prepare, what != .activate {
             // The device has it: what was kept here is of no use any more.
             guests[entry] = nil
         }

@@ -15,8 +15,8 @@ extension Device {
         let latency = description.latency.registers
         let targets: [String: any BusTarget] = [
             "ACLINT": aclint, "PLIC": plic, "UART": uart, "WDT": watchdog, "SYSCTL": systemController, "FABRIC": fabric, "WA": analyzer,
-            "RM": resourceManager, "VIC": componentController, "MAILBOX": mailbox.firmware, "LOG": log, "AUDIT": audit, "HOSTIF": mailbox.host,
-            "LOG_HOST": log.host, "VIC_HOST": componentController.host,
+            "RM": resourceManager, "VIC": componentController, "MAILBOX": mailbox.firmware, "LOG": log, "AUDIT": audit,
+            "HOSTIF": mailbox.host, "LOG_HOST": log.host, "VIC_HOST": componentController.host,
         ]
         for block in firmware.blocks {
             guard let target = targets[block.name] else { preconditionFailure("nothing answers as \(block.name)") }

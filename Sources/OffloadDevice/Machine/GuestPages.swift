@@ -17,7 +17,9 @@ public final class GuestPages: @unchecked Sendable {
     public init(descriptor: Int32, offset: UInt64, count: UInt64) throws(GuestPagesError) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw .init("fstat: \(String(cString: strerror(errno)))") }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw .init("expected a file that can be mapped, found another kind of descriptor") }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw .init("expected a file that can be mapped, found another kind of descriptor")
+        }
         let (end, isTooLarge) = offset.addingReportingOverflow(count)
         guard count > 0, !isTooLarge, end <= UInt64(max(status.st_size, 0)) else {
             throw .init("expected \(count) bytes from \(offset) on, found a file of \(status.st_size)")

@@ -4,8 +4,8 @@ import Simulation
 
 /// Writes down what comes from outside while a recording runs.
 ///
-/// Inputs gather in a chunk, which is written when it is full or ``flush()`` is called, as ``JournalFlusher`` does: a recording whose writer
-/// was killed ends with its last chunk. A recording that can't be written ends with ``failure`` set: the device goes on.
+/// Inputs gather in a chunk, which is written when it is full or ``flush()`` is called, as ``JournalFlusher`` does: a recording
+/// whose writer was killed ends with its last chunk. A recording that can't be written ends with ``failure`` set: the device goes on.
 final class JournalWriter: ExternalChangeSink {
     let folder: String
     /// Why nothing is written any more, nil while all is well.

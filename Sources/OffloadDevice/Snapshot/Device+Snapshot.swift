@@ -13,7 +13,8 @@ extension Device: ArchivedModel {
         for slots in [gpu, fpga].compactMap({ $0 }) { models.append(slots) }
         for hart in harts { models.append(hart) }
         let blocks: [any ArchivedModel] = [
-            aclint, plic, uart, watchdog, systemController, fabric, analyzer, resourceManager, componentController, mailbox, log, audit, sram,
+            aclint, plic, uart, watchdog, systemController, fabric, analyzer, resourceManager, componentController, mailbox, log, audit,
+            sram,
         ]
         models += blocks
         models.append(hierarchy)

@@ -136,7 +136,8 @@ public final class AuditUnit: BusTarget, RegisterModel, IsolationObserver, KeyGu
         guard let violation = Violation(rawValue: UInt8(AUDIT.REPORT.kind.value(in: report))) else { return }
         refused(
             violation, to: Owner(rawValue: UInt8(AUDIT.REPORT.owner.value(in: report))),
-            holder: Owner(rawValue: UInt8(AUDIT.REPORT.holder.value(in: report))), address: AUDIT.REPORT.detail.value(in: report), at: cycle)
+            holder: Owner(rawValue: UInt8(AUDIT.REPORT.holder.value(in: report))),
+            address: AUDIT.REPORT.detail.value(in: report), at: cycle)
     }
 
     private func countUp(_ register: some RegisterArrayKey, _ owner: Int) {

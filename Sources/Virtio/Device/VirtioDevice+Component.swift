@@ -51,7 +51,9 @@ extension VirtioDevice: VirtualComponent {
     }
 
     public func usedIndex(ofQueue queue: Int) -> UInt16? {
-        guard state.queues.entries.indices.contains(queue), case .split(let ring)? = state.queues.entries[queue].ring?.ring else { return nil }
+        guard state.queues.entries.indices.contains(queue), case .split(let ring)? = state.queues.entries[queue].ring?.ring else {
+            return nil
+        }
         return ring.usedIndex(in: memory)
     }
 

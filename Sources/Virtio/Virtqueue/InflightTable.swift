@@ -1,8 +1,9 @@
 import Glibc
 import Synchronization
 
-/// The table in shared memory in which a device notes the chains of one split queue that it has taken and not given back: `QueueRegionSplit`
-/// of the vhost-user specification ("Inflight I/O tracking"). Whoever comes after a device that was killed finishes them.
+/// The table in shared memory in which a device notes the chains of one split queue that it has taken and not given back:
+/// `QueueRegionSplit` of the vhost-user specification ("Inflight I/O tracking"). Whoever comes after a device that was killed
+/// finishes them.
 ///
 /// The device only writes here; who starts a queue reads, and tells the device what to take up again. So the table is no input of a replay.
 public struct InflightTable: @unchecked Sendable {

@@ -218,7 +218,8 @@ public struct ComponentMover {
 
     /// Nobody takes requests of the component from here on.
     private mutating func fence(recall: Bool) {
-        vic.component[entry].write(VIC.COMPONENT.TRANSITION(state: .quiescing, location: .device, recall: recall && vic.contextDevice.recallable))
+        let recall = recall && vic.contextDevice.recallable
+        vic.component[entry].write(VIC.COMPONENT.TRANSITION(state: .quiescing, location: .device, recall: recall))
         phase = .draining
     }
 

@@ -108,7 +108,9 @@ public struct Placement {
             }
             return .leave(demand.owner)
         }
-        if let demand = returning, permille(expectedOnDevice &+ demand.upper) < status.parameters.lowPermille { return .comeBack(demand.owner) }
+        if let demand = returning, permille(expectedOnDevice &+ demand.upper) < status.parameters.lowPermille {
+            return .comeBack(demand.owner)
+        }
         return .stay
     }
 

@@ -47,7 +47,8 @@ public struct Interpreter {
         r[2] = Place.own.address
         r[3] = Place.shared.address
         r[10] = Place.stack.address + UInt64(Place.stackBytes)
-        let places = Places(context: context, own: own, shared: shared, stack: UnsafeMutableRawPointer(stack.part(0, of: Int(Place.stackBytes) / 8)))
+        let words = stack.part(0, of: Int(Place.stackBytes) / 8)
+        let places = Places(context: context, own: own, shared: shared, stack: UnsafeMutableRawPointer(words))
         var next = 0
         while true {
             place = next
@@ -180,7 +181,8 @@ public enum Arithmetic {
         case Instruction.Arithmetic.divide:
             value = right == 0 ? 0 : isSigned ? UInt32(truncatingIfNeeded: dividedSigned(extended(left), extended(right))) : left / right
         case Instruction.Arithmetic.modulo:
-            value = right == 0 ? left : isSigned ? UInt32(truncatingIfNeeded: remainderSigned(extended(left), extended(right))) : left % right
+            value = right == 0
+                ? left : isSigned ? UInt32(truncatingIfNeeded: remainderSigned(extended(left), extended(right))) : left % right
         case Instruction.Arithmetic.or: value = left | right
         case Instruction.Arithmetic.and: value = left & right
         case Instruction.Arithmetic.xor: value = left ^ right

@@ -107,7 +107,8 @@ public struct Verifier {
     /// Whether this is an instruction that there is, with zeros in the fields that it doesn't use.
     private static func checkEncoding(_ instruction: Instruction, at index: Int) -> PolicyRefusal? {
         guard instruction.destination <= 10, instruction.source <= 10 else {
-            return PolicyRefusal(.register, at: index, expected: 0, through: 10, found: Int64(max(instruction.destination, instruction.source)))
+            let found = Int64(max(instruction.destination, instruction.source))
+            return PolicyRefusal(.register, at: index, expected: 0, through: 10, found: found)
         }
         let unknown = PolicyRefusal(.opcode, at: index, found: Int64(instruction.opcode))
         var writes = false, offsetIsUsed = false, immediateIsUsed = false, sourceIsUsed = false, destinationIsUsed = true

@@ -69,7 +69,9 @@ struct Experiment {
         for (number, value) in [(2, Self.windowCycles), (4, Self.windows), (3, method.predictors)] as [(UInt32, UInt64)] {
             var feature = FeatureValue()
             (feature.feature, feature.value) = (number, value)
-            guard rig.command(AdminCommand(.setFeature), feature) == .ok else { throw DiskLoad.Fault(description: "feature \(number): refused") }
+            guard rig.command(AdminCommand(.setFeature), feature) == .ok else {
+                throw DiskLoad.Fault(description: "feature \(number): refused")
+            }
         }
         var parameters = PlacementParameters()
         parameters.mode = method.mode.rawValue
