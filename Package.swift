@@ -127,7 +127,7 @@ let package = Package(
             path: "tools/experiments/e7", swiftSettings: strict),
 
         // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.
-        module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Simulation"], path: "Tests/ComponentLoad"),
+        module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Scratch", "Simulation"], path: "Tests/ComponentLoad"),
         .executableTarget(
             name: "admin-fuzz", dependencies: ["AdminProtocol", "ComponentLoad"], path: "tools/experiments/admin-fuzz",
             swiftSettings: strict),
@@ -140,7 +140,8 @@ let package = Package(
 
         // Makes the scripts of tools/regblock-check.
         .executableTarget(
-            name: "regblock-reference", dependencies: ["Registers", "Simulation"], path: "Tests/RegblockReference", swiftSettings: strict),
+            name: "regblock-reference", dependencies: ["Registers", "Scratch", "Simulation"], path: "Tests/RegblockReference",
+            swiftSettings: strict),
 
         tests("Registers", ["RegisterMaps", "Simulation", "Hardware"]),
         tests("Simulation", []),
@@ -180,7 +181,7 @@ if Context.environment["OUTRIGGER_FUZZ"] != nil {
     package.targets += [
         .systemLibrary(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
         .executableTarget(
-            name: "fuzz", dependencies: ["CFuzzer", "Debugging", "OffloadDevice", "Registers", "Simulation", "Tracing"],
+            name: "fuzz", dependencies: ["CFuzzer", "Debugging", "OffloadDevice", "Registers", "Scratch", "Simulation", "Tracing"],
             path: "Tests/Fuzz/Program", swiftSettings: strict),
     ]
 }

@@ -32,21 +32,5 @@ public final class TemporaryFolder: Sendable {
     }
 
     /// The bytes of a file.
-    public func read(_ name: String) throws(FileError) -> [UInt8] {
-        let path = path(name)
-        guard let file = fopen(path, "rb") else { throw FileError(path) }
-        defer { fclose(file) }
-        fseek(file, 0, SEEK_END)
-        var bytes = [UInt8](repeating: 0, count: ftell(file))
-        rewind(file)
-        guard fread(&bytes, 1, bytes.count, file) == bytes.count else { throw FileError(path) }
-        return bytes
-    }
-
-    /// What the system says of a file or a folder.
-    public struct FileError: Error, CustomStringConvertible {
-        public let description: String
-
-        fileprivate init(_ path: String) { description = "\(path): \(String(cString: strerror(errno)))" }
-    }
+    public func read(_ name: String) throws(FileError) -> [UInt8] { try readFile(path(name)) }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import OffloadDevice
 import Registers
+import Scratch
 import Virtio
 
 /// Speed of the network data path in the whole device: frames from a function's doorbell through a loop back into its receive buffers.

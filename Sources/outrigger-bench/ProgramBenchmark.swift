@@ -3,6 +3,7 @@ import Glibc
 import OffloadDevice
 import RISCV
 import Registers
+import Scratch
 import Tracing
 
 /// Speed of the management core in the whole device, by a guest program that ends itself.

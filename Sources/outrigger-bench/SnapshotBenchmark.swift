@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import OffloadDevice
+import Scratch
 
 /// What it costs to save the state of a device at work, and to go back to it.
 struct SnapshotBenchmark: ParsableCommand {

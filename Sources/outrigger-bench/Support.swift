@@ -1,22 +1,10 @@
 import ArgumentParser
 import Glibc
+import Scratch
 
 /// Why a measurement could not be made: one line for people.
 struct BenchmarkError: Error, CustomStringConvertible {
     let description: String
-}
-
-/// All bytes of a file.
-func readFile(_ path: String) throws -> [UInt8] {
-    guard let file = fopen(path, "rb") else { throw BenchmarkError(description: "cannot open \(path)") }
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-        let count = fread(&buffer, 1, buffer.count, file)
-        if count == 0 { return bytes }
-        bytes += buffer[..<count]
-    }
 }
 
 /// Seconds that the processor has spent on this process. Unlike the time that has passed it doesn't depend much on what else

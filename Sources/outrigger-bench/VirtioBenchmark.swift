@@ -1,8 +1,9 @@
 import ArgumentParser
 import OffloadDevice
 import Registers
-import Tracing
+import Scratch
 import Simulation
+import Tracing
 import Virtio
 
 /// Speed of the virtio data path in the whole device: block requests from a function's doorbell to its MSI-X message.

@@ -3,6 +3,7 @@ import Foundation
 import Interconnect
 import OffloadDevice
 import RISCV
+import Scratch
 import Testing
 
 /// A device in lockstep with the project's own firmware, and the host's side of its admin queue and event ring.
@@ -43,15 +44,7 @@ final class FirmwareRig {
     var consoleText: String { console.text }
 
     /// The firmware's ELF file.
-    static func read() throws -> [UInt8] {
-        let file = try #require(fopen(path, "rb"))
-        defer { fclose(file) }
-        fseek(file, 0, SEEK_END)
-        var bytes = [UInt8](repeating: 0, count: ftell(file))
-        rewind(file)
-        #expect(fread(&bytes, 1, bytes.count, file) == bytes.count)
-        return bytes
-    }
+    static func read() throws -> [UInt8] { try readFile(path) }
 
     /// The one symbol whose name ends so.
     func symbol(_ ending: String) throws -> ELFImage.Symbol { try Self.symbol(ending, in: image) }

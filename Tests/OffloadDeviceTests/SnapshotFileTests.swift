@@ -151,11 +151,7 @@ import Testing
             fputs(try Self.outcome(of: machine.capture()), file)
             fclose(file)
         }
-        let file = try #require(fopen(path + ".txt", "r"), "\(path).txt; OUTRIGGER_REFRESH=1 makes it")
-        defer { fclose(file) }
-        var text = [CChar](repeating: 0, count: 4096)
-        text.withUnsafeMutableBufferPointer { _ = fread($0.baseAddress, 1, $0.count - 1, file) }
-        let expected = text.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        let expected = String(decoding: try readFile(path + ".txt"), as: UTF8.self)
         #expect(try Self.outcome(of: Snapshot(contentsOf: path + ".snap")) == expected)
     }
 }

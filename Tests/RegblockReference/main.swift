@@ -12,6 +12,7 @@
 //     Z lines                                        reset
 import Glibc
 import Registers
+import Scratch
 import Simulation
 
 func fail(_ message: String) -> Never {
@@ -21,16 +22,11 @@ func fail(_ message: String) -> Never {
 }
 
 func read(_ path: String) -> String {
-    guard let file = fopen(path, "r") else { fail("can't open \(path)") }
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 65536)
-    while true {
-        let count = fread(&buffer, 1, buffer.count, file)
-        guard count > 0 else { break }
-        bytes += buffer[..<count]
+    do throws(FileError) {
+        return String(decoding: try readFile(path), as: UTF8.self)
+    } catch {
+        fail(error.description)
     }
-    return String(decoding: bytes, as: UTF8.self)
 }
 
 struct Stimulus {

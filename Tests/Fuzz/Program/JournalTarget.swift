@@ -1,15 +1,19 @@
 import OffloadDevice
+import Scratch
 import Simulation
 
 /// A recording's journal. Checksums of header and chunks are made right. What is accepted is replayed, as far as that is not long.
 struct JournalTarget: FuzzTarget {
     private static let longestRun: Cycle = 50_000
-    private let folder = WorkFolder()
+    private let folder: TemporaryFolder
 
-    init() { folder.write(WorkFolder.read("Tests/OffloadDeviceTests/Golden/recording-1/firmware.elf"), to: "firmware.elf") }
+    init() throws {
+        folder = try TemporaryFolder()
+        try folder.write(readFile("Tests/OffloadDeviceTests/Golden/recording-1/firmware.elf"), to: "firmware.elf")
+    }
 
-    mutating func take(_ input: [UInt8]) {
-        folder.write(Self.mended(input), to: "journal")
+    mutating func take(_ input: [UInt8]) throws {
+        try folder.write(Self.mended(input), to: "journal")
         do throws(RecordingError) {
             let recording = try Recording(folder: folder.path)
             // The host's memory is as large as the description says.

@@ -1,38 +1,36 @@
+import Glibc
 import OffloadDevice
 import Registers
+import Scratch
 import Simulation
 import Tracing
 
 /// A stream of a stored trace, as a file without an index. Identity, stream number and checksum of each packet are made right. What is
 /// read goes through every view.
 struct TraceTarget: FuzzTarget {
-    private let folder = WorkFolder()
+    private let folder: TemporaryFolder
     private let identity: [UInt8]
     private let decoder: TraceDecoder
 
-    init() {
+    init() throws {
+        folder = try TemporaryFolder()
         // The metadata is read and checked for each input: no more names than it takes to have registers of each width, and arrays.
         var names = TraceNames.device
         names.registers = names.registers.enumerated().filter { $0.offset % 32 == 0 }.map(\.element)
         names.wires = Array(names.wires.prefix(4))
         decoder = TraceDecoder(names, catalogue: .device, maps: DeviceBus.allCases.map(\.map))
-        do throws(TraceError) {
-            let writer = try TraceWriter(folder: folder.path, names: names, frequency: 1_000_000_000)
-            require(writer.finish().failure == nil, "a trace can be written")
-        } catch {
-            fatalError("\(error)")
-        }
-        identity = Array(folder.read("device")[4..<20])
-        folder.remove("device")
-        folder.remove("index/device.idx")
+        let writer = try TraceWriter(folder: folder.path, names: names, frequency: 1_000_000_000)
+        require(writer.finish().failure == nil, "a trace can be written")
+        identity = Array(try folder.read("device")[4..<20])
+        for name in ["device", "index/device.idx"] { unlink(folder.path(name)) }
     }
 
-    mutating func take(_ input: [UInt8]) {
+    mutating func take(_ input: [UInt8]) throws {
         guard input.count >= 28 else { return }
         let number = UInt16(input[24]) | UInt16(input[25] % 5) << 8
         let name = "\(Initiator(rawValue: number))"
-        folder.write(mended(input, stream: number), to: name)
-        defer { folder.remove(name) }
+        let file = try folder.write(mended(input, stream: number), to: name)
+        defer { unlink(file) }
         do throws(TraceError) {
             try view()
         } catch {

@@ -3,10 +3,10 @@ import Glibc
 
 // libFuzzer on the target that an argument `--target=NAME` names; the others are libFuzzer's. tools/fuzz builds and calls it.
 
-/// What takes hostile input. A trap is what is looked for.
+/// What takes hostile input. A trap is what is looked for; what is thrown says that this machine's files can't be used.
 protocol FuzzTarget {
-    init()
-    mutating func take(_ input: [UInt8])
+    init() throws
+    mutating func take(_ input: [UInt8]) throws
 }
 
 /// What must hold. In a program that is optimised, `precondition` wouldn't print why it traps.
@@ -29,10 +29,14 @@ else {
     print("usage: fuzz --target=\(targets.map(\.name).joined(separator: "|")) [libFuzzer options] [folders and files]")
     exit(64)
 }
-target = chosen.type.init()
+target = try chosen.type.init()
 var count = CommandLine.argc
 var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
 _ = LLVMFuzzerRunDriver(&count, &arguments) { data, size in
-    target.take(Array(UnsafeBufferPointer(start: data, count: size)))
-    return 0
+    do {
+        try target.take(Array(UnsafeBufferPointer(start: data, count: size)))
+        return 0
+    } catch {
+        fatalError("\(error)")
+    }
 }

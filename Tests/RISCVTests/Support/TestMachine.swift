@@ -1,5 +1,6 @@
 import RISCV
 import Registers
+import Scratch
 import Simulation
 
 /// A hart with 1 MiB of memory at 0x8000_0000; everything else is a register file that records what the hart does.
