@@ -30,7 +30,7 @@ import Tracing
             #expect(run("cp -r \(recorded.path)/. \(folder.path)").status == 0)
             writer.finish()
             let path = folder.path
-            files = run("find \(path) -type f | sort").output.split(separator: "\n").map { (String($0), contents(String($0))) }
+            files = try run("find \(path) -type f | sort").output.split(separator: "\n").map { (String($0), try readFile(String($0))) }
         }
 
         /// What a reader says to it: the events, or what is wrong.
@@ -156,16 +156,36 @@ import Tracing
         #expect(complaint?.contains("/hart0: byte ") == true)
         #expect(complaint?.contains(": the packet that was being written when the recording ended is left out") == true)
     }
-}
 
-private func contents(_ path: String) -> [UInt8] {
-    guard let file = fopen(path, "r") else { return [] }
-    defer { fclose(file) }
-    var status = stat()
-    fstat(fileno(file), &status)
-    var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-    _ = bytes.withUnsafeMutableBytes { fread($0.baseAddress, 1, $0.count, file) }
-    return bytes
+    /// A file that ends within its first packet is a stream without events, if the recording wasn't finished.
+    @Test func aFirstPacketThatIsCutOffIsLeftOut() throws {
+        let stored = try Stored(isKilled: true), hart = stored.file("hart0"), finished = try Stored(isKilled: false)
+        let size = Int(hart.bytes[48]) / 8 + Int(hart.bytes[49]) * 32
+        for (count, what) in [
+            (0, "a packet's header of 88 bytes expected, 0 found"), (1, "a packet's header of 88 bytes expected, 1 found"),
+            (87, "a packet's header of 88 bytes expected, 87 found"), (88, "\(size) bytes of a packet expected, 88 found"),
+            (size - 1, "\(size) bytes of a packet expected, \(size - 1) found"),
+        ] {
+            store(Array(hart.bytes[..<count]), hart.path)
+            let (events, complaint) = stored.outcome()
+            #expect(events == stored.events.filter { $0.initiator != .hart(0) })
+            #expect(complaint == "\(hart.path): byte 0: the file's only packet is left out, it is cut off: \(what); \(stored.folder.path)"
+                + Self.killed)
+            let whole = finished.file("hart0")
+            store(Array(whole.bytes[..<count]), whole.path)
+            let refused = finished.outcome()
+            #expect(refused.events.isEmpty && refused.complaint?.hasPrefix("\(whole.path): packet 0: byte 0: ") == true)
+        }
+        // What isn't cut off is damaged.
+        var bytes = hart.bytes
+        bytes[size - 1] ^= 1
+        store(bytes, hart.path)
+        #expect(stored.outcome().complaint?.hasPrefix("\(hart.path): packet 0: byte 0: a packet's checksum 0x") == true)
+        // Another file of the stream follows a finished one only.
+        store(Array(hart.bytes[..<60]), hart.path)
+        store(hart.bytes, hart.path + "_1")
+        #expect(stored.outcome().complaint?.hasSuffix("88 bytes expected, 60 found, yet the stream goes on in another file") == true)
+    }
 }
 
 private func store(_ bytes: [UInt8], _ path: String) {

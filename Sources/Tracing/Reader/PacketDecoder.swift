@@ -22,10 +22,19 @@ struct PacketDecoder {
     /// What is wrong with a packet.
     struct Failure: Error {
         let description: String
-        /// It may be a packet that was being written when a recording was killed.
-        var isUnfinished = false
-        init(_ description: String, isUnfinished: Bool = false) {
-            self.description = description; self.isUnfinished = isUnfinished
+        let cause: Cause
+
+        enum Cause {
+            case damage
+            /// It may be a packet that was being written when a recording was killed.
+            case unfinished
+            /// The file ends within it.
+            case cutOff
+        }
+
+        init(_ description: String, _ cause: Cause = .damage) {
+            self.description = description
+            self.cause = cause
         }
     }
 
@@ -45,12 +54,12 @@ struct PacketDecoder {
     init(_ content: [UInt8], at offset: Int, of initiator: Initiator, identity: [UInt8]) throws(Failure) {
         typealias Packet = TraceLayout.Packet
         guard content.count >= Packet.headerBytes else {
-            throw Failure("a packet's header of \(Packet.headerBytes) bytes expected, \(content.count) found", isUnfinished: true)
+            throw Failure("a packet's header of \(Packet.headerBytes) bytes expected, \(content.count) found", .cutOff)
         }
         func word(_ place: Int) -> UInt64 { Self.load(content, place, as: UInt64.self) }
         func half(_ place: Int) -> UInt32 { Self.load(content, place, as: UInt32.self) }
         guard half(Packet.magic) == TraceLayout.magic else {
-            throw Failure("a packet's magic 0x\(hex(TraceLayout.magic)) expected, 0x\(hex(half(Packet.magic))) found", isUnfinished: true)
+            throw Failure("a packet's magic 0x\(hex(TraceLayout.magic)) expected, 0x\(hex(half(Packet.magic))) found", .unfinished)
         }
         guard content[Packet.identity..<Packet.streamClass].elementsEqual(identity) else {
             throw Failure("a packet of another trace: its identity is not that of the metadata")
@@ -64,11 +73,11 @@ struct PacketDecoder {
         }
         bytes = Int(bits / 8)
         guard bytes <= content.count else {
-            throw Failure("\(bytes) bytes of a packet expected, \(content.count) found", isUnfinished: true)
+            throw Failure("\(bytes) bytes of a packet expected, \(content.count) found", .cutOff)
         }
         let sum = content.withUnsafeBytes { Packet.checksum($0.baseAddress!, bytes: Int(bits / 8)) }
         guard word(Packet.checksum) == sum else {
-            throw Failure("a packet's checksum 0x\(hex(sum)) expected, 0x\(hex(word(Packet.checksum))) found", isUnfinished: true)
+            throw Failure("a packet's checksum 0x\(hex(sum)) expected, 0x\(hex(word(Packet.checksum))) found", .unfinished)
         }
         self.offset = offset
         self.content = content

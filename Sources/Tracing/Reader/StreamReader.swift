@@ -59,7 +59,10 @@ struct StreamReader {
             if var piece = file {
                 let found = try piece.next(after: sequence)
                 file = piece
-                if found == nil, let note = piece.note { notes.append(note) }
+                if found == nil, let note = piece.note {
+                    guard pieces.isEmpty else { throw TraceError("\(note), yet the stream goes on in another file") }
+                    notes.append(note)
+                }
                 if let found {
                     guard found.begin >= time else {
                         throw damage("byte \(found.offset)", "a time of \(time) or later expected, \(found.begin) found")
@@ -105,15 +108,20 @@ struct PieceReader {
     mutating func next(after sequence: UInt64?) throws(TraceError) -> PacketDecoder? {
         typealias Packet = TraceLayout.Packet
         guard !isDone else { return nil }
-        if offset == file.size { return try end() }
+        if offset == file.size, packets > 0 { return try end() }
         let bytes = try file.bytes(at: offset, count: min(Packet.capacity, file.size - offset))
         var packet: PacketDecoder
         do throws(PacketDecoder.Failure) {
             packet = try PacketDecoder(bytes, at: offset, of: initiator, identity: identity)
         } catch {
-            // Behind the last packet of a file that was not finished there is a rest, in which a packet may have been begun.
-            guard index == nil, packets > 0, error.isUnfinished else { throw damage(sequence, error.description) }
-            if try !isRestEmpty() {
+            // Behind the last packet of a file that was not finished there is a rest, in which a packet may have been begun. A file
+            // has its name only from its first packet on: that one may be cut off, and nothing else.
+            guard index == nil, error.cause == .cutOff || error.cause == .unfinished && packets > 0 else {
+                throw damage(sequence, error.description)
+            }
+            if packets == 0 {
+                note = "\(path): byte 0: the file's only packet is left out, it is cut off: \(error.description)"
+            } else if try !isRestEmpty() {
                 note = "\(path): byte \(offset): the packet that was being written when the recording ended is left out"
             }
             return try end()
@@ -137,7 +145,6 @@ struct PieceReader {
 
     private mutating func end() throws(TraceError) -> PacketDecoder? {
         isDone = true
-        guard packets > 0 else { throw damage(nil, "a packet expected, none found") }
         if let index, index.packets.count != packets {
             throw TraceError("\(index.path): \(packets) entries expected, \(index.packets.count) found")
         }
