@@ -63,6 +63,33 @@ private func frame(to destination: String, from source: String, bytes: Int = 64)
         }
     }
 
+    /// Nobody reads the memory of a driver whose card is gone.
+    @Test func aCardIsPulledOutWhileQueuesArePolled() throws {
+        var description = try MachineDescription(yaml: Self.text, file: "m")
+        description.service.polling = 100_000
+        let machine = try Machine(description, pace: .lockstep)
+        func isPolling() -> Bool { machine.inspect { $0.virtioFunction(1)!.device.isPolling } }
+        let drivers = (1...2).map { NetworkDriver(machine, function: $0, offset: UInt64($0) << 20) }
+        let sent = frame(to: "02:00:00:00:00:02", from: "02:00:00:00:00:01")
+        drivers[0].send(sent)
+        machine.advance(by: 20_000)
+        #expect(drivers[1].next() == sent && isPolling())
+        machine.perform(.setCard(isPresent: false))
+        #expect(!isPolling() && machine.inspect { $0.isIdle })
+        drivers[0].send(sent)
+        let before = Array(machine.hostMemory.bytes)
+        machine.advance(by: 1_000_000)
+        #expect(drivers[1].next() == nil && machine.hostMemory.bytes.elementsEqual(before))
+        // Of another card in the slot nothing is polled that its own driver hasn't set up.
+        for input in [.setCard(isPresent: true), .configureFunction(0), .setVirtualFunctions(2)] as [HostInput] { machine.perform(input) }
+        machine.advance(by: 1_000_000)
+        #expect(!isPolling() && drivers[1].next() == nil)
+        let others = (1...2).map { NetworkDriver(machine, function: $0, offset: UInt64($0) << 20) }
+        others[0].send(sent)
+        machine.advance(by: 20_000)
+        #expect(others[1].next() == sent && isPolling())
+    }
+
     @Test func aLegacyDriverSendsThroughTheIOBAR() {
         #expect(machine.read(Self.pf1, 0, 0x14, 4) == 0x0000_5452)
         let driver = NetworkDriver(machine, function: Self.pf1, isLegacy: true, offset: 0)

@@ -124,6 +124,25 @@ struct PollingTests {
         #expect(fixture.receive()?.frame == frame(seed: 5) && fixture.device.isPolling)
     }
 
+    @Test("from a queue that is paused while it is polled nothing is taken", arguments: rings)
+    func pausing(features: Features) throws {
+        let fixture = begun(features)
+        fixture.device.pause(queue: 1)
+        fixture.send(frame(seed: 6))
+        step(fixture, Self.polling.patience + 2 * Self.polling.interval)
+        #expect(fixture.receive() == nil && fixture.device.isDrained(queue: 1) && !fixture.device.isPolling)
+        fixture.notifyTransmit()
+        step(fixture, 50_000)
+        #expect(fixture.receive() == nil && fixture.scheduler.nextDue == .max)
+        #expect(fixture.status == [.acknowledge, .driver, .featuresOK, .driverOK])
+        // Started anew where it was left, it is served and polled.
+        let place = try #require(fixture.device.stop(queue: 1))
+        #expect(fixture.device.start(
+            queue: 1, fixture.queues[1].layout, from: QueueStart(taken: place, used: place), notingIn: nil))
+        step(fixture, 10_000)
+        #expect(fixture.receive()?.frame == frame(seed: 6) && fixture.device.isPolling)
+    }
+
     @Test("what a poll can't accept stops the device")
     func jump() {
         let fixture = begun([.version1])
