@@ -150,7 +150,6 @@ extension Crossbar {
     public var targetCount: Int { targets.count }
     /// Cycles in which targets were occupied, of all targets together.
     public var busyCycles: Cycle { targets.indices.reduce(0) { $0 &+ storage.pointee.targets[$1].busy } }
-    public func targetName(_ target: TargetIndex) -> String { targets[target].name }
 
     /// Forgets the utilisation counters.
     public func clearCounters() {

@@ -32,11 +32,6 @@ public final class IOMMU {
         self.scheduler = scheduler
     }
 
-    /// Forgets the recorded faults; the count goes on.
-    public func clearFaults() {
-        state.faults.removeAll()
-    }
-
     func record(_ fault: DMAFault, by owner: Owner) {
         let isMessage = fault.isWrite && Self.messageAddresses.contains(fault.address)
         violations?.refused(isMessage ? .interrupt : .dma, to: owner, holder: .device, address: fault.address, at: fault.cycle)

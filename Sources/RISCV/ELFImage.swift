@@ -69,18 +69,6 @@ public struct ELFImage: Sendable {
         symbols.first { $0.name == name }
     }
 
-    /// The symbol in which an address lies. One without a size, such as a label in assembly, reaches up to the next.
-    public func symbol(containing address: UInt32) -> Symbol? {
-        var low = 0, high = symbols.count
-        while low < high {
-            let middle = (low + high) / 2
-            if symbols[middle].address <= address { low = middle + 1 } else { high = middle }
-        }
-        guard low > 0 else { return nil }
-        let symbol = symbols[low - 1]
-        return symbol.size == 0 || address &- symbol.address < symbol.size ? symbol : nil
-    }
-
     /// The bytes that a segment takes from the file.
     public func contents(of segment: Segment) -> ArraySlice<UInt8> {
         bytes[segment.fileBytes]

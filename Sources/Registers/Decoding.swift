@@ -28,9 +28,6 @@ extension RegisterDescription {
         fields.filter { ($0.mask & (old ^ new)) != 0 }.map { ($0.decode(old), $0.decode(new)) }
     }
 
-    /// The bits that belong to no field.
-    public var reservedMask: UInt64 { fields.reduce(ones(width)) { $0 & ~$1.mask } }
-
     /// One line: `enable=1 action=reset`.
     public func describe(_ value: UInt64) -> String { decode(value).map(\.description).joined(separator: " ") }
 }

@@ -16,10 +16,8 @@ import Testing
         let image = try ELFImage(fixture("microbench.elf"))
         #expect(image.entry == 0x8000_1000)
         let start = try #require(image.symbol("_start"))
-        #expect(start.address == image.entry && image.symbol(containing: start.address)?.name == "_start")
-        let report = try #require(image.symbol("report"))
-        #expect(image.symbol(containing: report.address + 8)?.name == "report")
-        #expect(image.symbol("no such symbol") == nil && image.symbol(containing: 0) == nil)
+        #expect(start.address == image.entry)
+        #expect(image.symbol("no such symbol") == nil)
         let machine = TestMachine()
         try image.load(into: machine.memory)
         for segment in image.segments {
@@ -111,7 +109,7 @@ import Testing
             guard let image = try? ELFImage(bytes) else { continue }
             for segment in image.segments { #expect(image.contents(of: segment).count <= Int(segment.memorySize)) }
             try? image.load(into: machine.memory)
-            _ = image.symbol(containing: 0x8000_0010)
+            #expect(zip(image.symbols, image.symbols.dropFirst()).allSatisfy { $0.address <= $1.address })
         }
     }
 }

@@ -22,7 +22,6 @@ import Testing
         let ctrl = Self.map.registers[0]
         #expect(ctrl.describe(0x201) == "mode=on level=0x20")
         #expect(ctrl.describe(0x013) == "mode=3 level=1")
-        #expect(ctrl.reservedMask == 0xffff_f00c)
         #expect(ctrl.reset == 0x201)
         let changes = ctrl.changes(from: 0x201, to: 0x200)
         #expect(changes.map(\.old.description) == ["mode=on"])

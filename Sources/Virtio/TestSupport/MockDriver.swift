@@ -152,10 +152,6 @@ package final class MockDriver {
         memory.store(index, at: layout.driverArea + 2)
     }
 
-    package func pokeAvailableEntry(_ slot: UInt16, _ head: UInt16) {
-        memory.store(head, at: layout.driverArea + 4 + 2 * UInt64(slot % layout.size))
-    }
-
     package func availableEntry(_ slot: UInt16) -> UInt16 {
         memory.load(layout.driverArea + 4 + 2 * UInt64(slot % layout.size), as: UInt16.self)
     }
