@@ -9,9 +9,9 @@ struct HostileQueueTests {
     /// Lets `poke` prepare the queue, then expects this fault and no byte written by the device.
     private func expect(
         _ fault: QueueFault, features: Features = [.version1, .indirectDescriptors], limit: Int = 64,
-        sourceLocation: SourceLocation = #_sourceLocation, _ poke: (QueueHarness) -> Void
+        sourceLocation: SourceLocation = #_sourceLocation, _ poke: (SplitHarness) -> Void
     ) throws {
-        let harness = try QueueHarness(features: features, limit: limit)
+        let harness = try SplitHarness(features: features, limit: limit)
         poke(harness)
         let before = harness.memory.copy()
         #expect(harness.faultOnTake() == fault, sourceLocation: sourceLocation)
@@ -91,7 +91,7 @@ struct HostileQueueTests {
 
     @Test("rings outside memory")
     func wildRings() throws {
-        let harness = try QueueHarness()
+        let harness = try SplitHarness()
         let outside = QueueLayout(size: 8, descriptorArea: 0, driverArea: 0x2000, deviceArea: 0x3000)
         harness.queue = try SplitQueue(layout: outside, features: [])
         #expect(harness.faultOnTake() == .areaUnreachable(.driver, address: 0x2002))
@@ -103,7 +103,7 @@ struct HostileQueueTests {
         layout.deviceArea = .max & ~3
         harness.queue = try SplitQueue(layout: layout, features: [])
         #expect(throws: QueueFault.areaUnreachable(.device, address: 0)) {
-            try harness.put(0)
+            try harness.put(DescriptorChain(head: 0))
         }
         #expect(harness.memory.writes == 0)
     }
@@ -174,7 +174,7 @@ struct HostileQueueTests {
     func garbage(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
         for _ in 0..<250 {
-            let harness = try QueueHarness(limit: 16)
+            let harness = try SplitHarness(limit: 16)
             let ringBytes = Int(harness.driver.buffers - harness.memory.base)
             for _ in 0..<(8 + random.next() % 64) {
                 // Mostly small numbers, so that garbage gets past the first check.

@@ -48,7 +48,7 @@ struct NetworkTests {
             }
             fixture.notifyTransmit()
             fixture.scheduler.advance(to: fixture.scheduler.now + random.next() % 4000)
-            if step % 25 == 0 { try reload(fixture) }
+            if step % 25 == 0 { try fixture.reload() }
             while let (header, bytes) = fixture.receive() {
                 guard bytes == sent[received] else {
                     Issue.record("frame \(received) differs: \(bytes.count) bytes, \(sent[received].count) expected")
@@ -72,18 +72,6 @@ struct NetworkTests {
         #expect(requests.arrived.count == 2 * received && requests.completed.count == 2 * received)
         #expect(requests.completed.filter { $0.kind == .read }.reduce(0) { $0 + $1.bytes } == counters.receivedBytes)
         #expect(fixture.network.requestsInFlight == 0 && !fixture.status.contains(.needsReset))
-    }
-
-    private func reload(_ fixture: NetworkFixture) throws(SnapshotError) {
-        var saved = StateArchive()
-        try fixture.archive(&saved)
-        var loaded = StateArchive(loading: saved.bytes)
-        try fixture.archive(&loaded)
-        try loaded.finish()
-        var again = StateArchive()
-        try fixture.archive(&again)
-        let isEqual = saved.bytes == again.bytes
-        #expect(isEqual)
     }
 
     @Test("one frame's time is the sum of its stages, and a burst shares them")

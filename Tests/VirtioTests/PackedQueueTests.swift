@@ -3,51 +3,6 @@ import Simulation
 import Testing
 import Virtio
 
-/// One packed queue with its driver, and the storage that chains are taken into.
-final class PackedHarness {
-    let memory = FlatMemory(count: 1 << 20)
-    let driver: PackedMockDriver
-    var queue: PackedQueue
-    let segments: UnsafeMutableBufferPointer<Segment>
-    let guest: GuestMemory
-
-    init(size: UInt16 = 8, features: Features = [.version1, .packedRing, .indirectDescriptors], limit: Int = 64) throws {
-        driver = PackedMockDriver(memory: memory, size: size, usesEventIndex: features.contains(.eventIndex))
-        queue = try PackedQueue(layout: driver.layout, features: features)
-        segments = .allocate(capacity: limit)
-        guest = GuestMemory(memory)
-    }
-
-    deinit { segments.deallocate() }
-
-    func take() throws(QueueFault) -> (chain: DescriptorChain, segments: [Segment])? {
-        guard let chain = try queue.take(from: guest, into: segments) else { return nil }
-        return (chain, Array(segments.prefix(Int(chain.segments))))
-    }
-
-    func put(_ chain: DescriptorChain, written: UInt32 = 0) throws(QueueFault) {
-        try queue.stage(id: chain.head, descriptors: chain.descriptors, written: written, in: guest)
-        try queue.publish(in: guest)
-    }
-
-    func faultOnTake() -> QueueFault? {
-        do throws(QueueFault) {
-            _ = try queue.take(from: guest, into: segments)
-            return nil
-        } catch {
-            return error
-        }
-    }
-
-    func readable(_ offset: UInt64, _ length: UInt32) -> Segment {
-        Segment(address: driver.buffers + offset, length: length, isWritable: false)
-    }
-
-    func writable(_ offset: UInt64, _ length: UInt32) -> Segment {
-        Segment(address: driver.buffers + offset, length: length, isWritable: true)
-    }
-}
-
 /// Virtio 1.2 section 2.8, packed virtqueues, seen from a well-behaved driver.
 @Suite("2.8 Packed virtqueues")
 struct PackedQueueTests {
@@ -107,10 +62,10 @@ struct PackedQueueTests {
             harness.driver.suppressInterrupts(suppress)
             _ = harness.driver.submit([harness.writable(0, 1)])
             let taken = try #require(try harness.take())
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == false, "nothing was put yet")
+            #expect(try harness.takeInterrupt() == false, "nothing was put yet")
             try harness.put(taken.chain)
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == !suppress)
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == false, "asked twice for the same descriptors")
+            #expect(try harness.takeInterrupt() == !suppress)
+            #expect(try harness.takeInterrupt() == false, "asked twice for the same descriptors")
             _ = harness.driver.reap()
         }
         // Without the event index, asking for a descriptor means nothing; neither does a place outside the ring with it.
@@ -119,7 +74,7 @@ struct PackedQueueTests {
             harness.driver.wantInterrupt(at: features.isEmpty ? 0 : 8, wrap: true)
             _ = harness.driver.submit([harness.writable(0, 1)])
             try harness.put(try #require(try harness.take()).chain)
-            #expect(try harness.queue.takeInterrupt(in: harness.guest) == false)
+            #expect(try harness.takeInterrupt() == false)
         }
     }
 
@@ -147,7 +102,7 @@ struct PackedQueueTests {
                     if place == size { (place, wrap) = (0, !wrap) }
                 }
             }
-            let interrupt = try harness.queue.takeInterrupt(in: harness.guest)
+            let interrupt = try harness.takeInterrupt()
             guard interrupt == expected else {
                 Issue.record("size \(size), step \(step): \(chains.count) chains up to \(place), event \(event), interrupt \(interrupt)")
                 return
@@ -163,17 +118,17 @@ struct PackedQueueTests {
         #expect(harness.driver.deviceWish.flags == 1)
         _ = harness.driver.submit([harness.writable(0, 1)])
         #expect(!harness.driver.needsNotification())
-        #expect(try harness.queue.enableNotifications(in: harness.guest))
+        #expect(try harness.enableNotifications())
         #expect(harness.driver.deviceWish.flags == 0)
         _ = try harness.take()
-        #expect(try harness.queue.enableNotifications(in: harness.guest) == false)
+        #expect(try harness.enableNotifications() == false)
     }
 
     @Test("2.8.10: with the event index, a notification is asked for the next chain only, over the wrap")
     func notificationEvent() throws {
         let harness = try PackedHarness(size: 3, features: [.eventIndex])
         for step in 0..<20 {
-            #expect(try harness.queue.enableNotifications(in: harness.guest) == false)
+            #expect(try harness.enableNotifications() == false)
             #expect(harness.driver.deviceWish.flags == 2 && harness.driver.deviceWish.position == harness.driver.notificationData)
             _ = harness.driver.submit([harness.writable(0, 1), harness.writable(16, 1)])
             #expect(harness.driver.needsNotification(), "step \(step)")
@@ -181,56 +136,6 @@ struct PackedQueueTests {
             #expect(!harness.driver.needsNotification(), "step \(step): the device has been told already")
             while let taken = try harness.take() { try harness.put(taken.chain) }
             while harness.driver.reap() != nil {}
-        }
-    }
-
-    /// Random chains, direct and indirect, taken in order and given back in random order, against a list that is obviously right.
-    @Test("2.8: random chains", arguments: [1, 2, 3, 4, 5, 6, 7, 8] as [UInt64])
-    func randomChains(seed: UInt64) throws {
-        var random = SplitMix64(seed: seed)
-        let size = UInt16(1 + random.next() % 40)
-        let harness = try PackedHarness(size: size, features: [.indirectDescriptors])
-        var expected: [(id: UInt16, segments: [Segment])] = []
-        var inFlight: [DescriptorChain] = []
-        var returned: [MockDriver.Used] = []
-        var tables = 0
-        for step in 0..<4000 {
-            switch random.next() % 4 {
-            case 0, 1:
-                let count = 1 + Int(random.next() % 8)
-                let readable = Int(random.next() % UInt64(count + 1))
-                let segments = (0..<count).map { index in
-                    Segment(
-                        address: harness.driver.buffers + 0x10000 + random.next() % 0x8_0000, length: 1 + UInt32(random.next() % 0x2_0000),
-                        isWritable: index >= readable)
-                }
-                if random.next() % 2 == 0 {
-                    tables = (tables + 1) % 64
-                    let table = harness.driver.buffers + UInt64(tables) * 128
-                    if let id = harness.driver.submitIndirect(segments, table: table) { expected.append((id, segments)) }
-                } else if let id = harness.driver.submit(segments) {
-                    expected.append((id, segments))
-                }
-            case 2:
-                let taken = try harness.take()
-                #expect((taken == nil) == expected.isEmpty, "seed \(seed), step \(step)")
-                guard let taken else { continue }
-                let wanted = expected.removeFirst()
-                #expect(taken.chain.head == wanted.id && taken.segments == wanted.segments, "seed \(seed), step \(step)")
-                inFlight.append(taken.chain)
-            default:
-                guard !inFlight.isEmpty else { continue }
-                let chain = inFlight.remove(at: Int(random.next() % UInt64(inFlight.count)))
-                let element = MockDriver.Used(head: chain.head, written: UInt32(truncatingIfNeeded: random.next()))
-                try harness.put(chain, written: element.written)
-                returned.append(element)
-                if random.next() % 2 == 0 {
-                    while let used = harness.driver.reap() {
-                        #expect(used == returned.removeFirst(), "seed \(seed), step \(step)")
-                    }
-                    #expect(returned.isEmpty && harness.driver.wrongFlags == 0, "seed \(seed), step \(step)")
-                }
-            }
         }
     }
 }

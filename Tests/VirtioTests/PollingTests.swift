@@ -164,18 +164,13 @@ struct PollingTests {
     func snapshot(features: Features) throws {
         let fixture = begun(features)
         step(fixture, 500)
-        var saved = StateArchive()
-        try fixture.archive(&saved)
+        let saved = try fixture.save()
         let polled = fixture.scheduler.nextDue
         step(fixture, Self.polling.patience * 2)
         #expect(!fixture.device.isPolling)
-        var loaded = StateArchive(loading: saved.bytes)
-        try fixture.archive(&loaded)
-        try loaded.finish()
+        try fixture.load(saved)
         #expect(fixture.device.isPolling && fixture.scheduler.nextDue == polled)
-        var again = StateArchive()
-        try fixture.archive(&again)
-        let isEqual = saved.bytes == again.bytes
+        let isEqual = try fixture.save() == saved
         #expect(isEqual)
         fixture.send(frame(seed: 4))
         step(fixture, 10_000)

@@ -38,7 +38,7 @@ struct RingFormatTests {
                 if fixture.queues[queue].needsNotification() { fixture.notify(queue: queue) }
             }
             fixture.scheduler.advance(to: fixture.scheduler.now + random.next() % 60_000)
-            if step % 20 == 0 { try reload(fixture) }
+            if step % 20 == 0 { try fixture.reload() }
             for queue in 0..<2 {
                 while let used = fixture.queues[queue].reap() {
                     let place = try #require(outstanding[queue].firstIndex { $0.head == used.head }, "step \(step)")
@@ -60,19 +60,6 @@ struct RingFormatTests {
         #expect(inspection.format == (features.contains(.packedRing) ? "packed" : "split"))
         #expect(fixture.device.peek(.descriptors, queue: 0)?.count == 256)
         #expect(fixture.device.peek(.device, queue: 0)?.count == (features.contains(.packedRing) ? 4 : 6 + 8 * 16))
-    }
-
-    /// Replaces the state by a saved one, which must be the same.
-    private func reload(_ fixture: BlockFixture) throws(SnapshotError) {
-        var saved = StateArchive()
-        try fixture.archive(&saved)
-        var loaded = StateArchive(loading: saved.bytes)
-        try fixture.archive(&loaded)
-        try loaded.finish()
-        var again = StateArchive()
-        try fixture.archive(&again)
-        let isEqual = saved.bytes == again.bytes
-        #expect(isEqual)
     }
 
     @Test("2.7.9: in order, a slow request holds fast ones back, and all come with one interrupt", arguments: [true, false])

@@ -4,20 +4,6 @@ import Simulation
 import Testing
 import Virtio
 
-extension BlockFixture {
-    fileprivate func save() throws -> [UInt8] {
-        var saving = StateArchive()
-        try archive(&saving)
-        return saving.bytes
-    }
-
-    fileprivate func load(_ bytes: [UInt8]) throws {
-        var loading = StateArchive(loading: bytes)
-        try archive(&loading)
-        try loading.finish()
-    }
-}
-
 @Suite("Saved state of a virtio device")
 struct StateTests {
     /// A driver that does most things right, on a device with few slots, with any of the ring formats.
