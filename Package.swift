@@ -151,7 +151,7 @@ let package = Package(
         tests("PCIExpress", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "Scratch"], exclude: ["Golden"]),
         tests("Virtio", ["Registers", "RegisterMaps", "Simulation", "Interconnect", "Scratch"]),
         tests("Tracing", ["Registers", "Simulation", "Scratch"], exclude: ["Golden"]),
-        tests("FirmwareInfo", ["RISCV"]),
+        tests("FirmwareInfo", ["RISCV", "Simulation"]),
         tests(
             "OffloadDevice",
             [
@@ -170,9 +170,9 @@ let package = Package(
         tests("VhostUser", ["OffloadDevice", "Peripherals", "Virtio", "Scratch"]),
         tests("Presentation", []),
         tests("HostAgent", ["AdminProtocol", "Presentation", "Scratch"]),
-        tests("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine"]),
+        tests("OffloadManager", ["AdminProtocol", "Hardware", "PolicyEngine", "Simulation"]),
         tests("PolicyEngine", ["AdminProtocol", "Simulation"]),
-        tests("AdminProtocol", []),
+        tests("AdminProtocol", ["Simulation"]),
     ]
 )
 

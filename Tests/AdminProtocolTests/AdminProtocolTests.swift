@@ -1,4 +1,5 @@
 import AdminProtocol
+import Simulation
 import Testing
 
 /// Encodes a value into a buffer that was full of ones, between guard bytes, at an odd address.
@@ -25,7 +26,7 @@ private func layout(_ count: Int, _ parts: [(offset: Int, size: Int, value: UInt
 
 /// Random bytes, decoded and encoded, come back with the reserved bytes zero; and decode to the same value again.
 private func roundTrips<Value: WireLayout>(_ type: Value.Type, reserved: [Range<Int>]) {
-    var generator = SplitMix(state: 0x0dd_ba11)
+    var generator = SplitMix64(seed: 0x0dd_ba11)
     for _ in 0..<200 {
         var bytes = (0..<Value.byteCount).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
         guard let value = decoded(bytes, as: type) else { Issue.record("\(type) did not decode \(bytes.count) bytes"); return }
@@ -38,17 +39,6 @@ private func roundTrips<Value: WireLayout>(_ type: Value.Type, reserved: [Range<
     let value = decoded([UInt8](repeating: 1, count: Value.byteCount), as: type)!
     #expect(!short.withUnsafeMutableBytes { value.encode(into: $0) })
     #expect(short.allSatisfy { $0 == 7 }, "\(type) wrote into a buffer that is too short")
-}
-
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
 }
 
 @Suite struct LayoutTests {

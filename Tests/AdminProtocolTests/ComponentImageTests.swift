@@ -1,4 +1,5 @@
 import AdminProtocol
+import Simulation
 import Testing
 
 /// A component's state as random numbers have it.
@@ -87,7 +88,7 @@ private func resealed(_ bytes: [UInt8], _ change: (inout [UInt8]) -> Void) -> [U
 
 @Suite struct ComponentImageTests {
     @Test func tenThousandStatesComeBackAsTheyWere() {
-        var random = SplitMix(seed: 11)
+        var random = SplitMix64(seed: 11)
         for number in 0..<10_000 {
             let sample = Sample(random: &random)
             var bytes = sample.bytes
@@ -102,7 +103,7 @@ private func resealed(_ bytes: [UInt8], _ change: (inout [UInt8]) -> Void) -> [U
 
     /// CRC-32C finds every error of one bit, and every burst of up to 32.
     @Test func noSingleBitChangesUnseen() {
-        var random = SplitMix(seed: 12)
+        var random = SplitMix64(seed: 12)
         let bytes = Sample(random: &random).bytes
         for bit in 0..<8 * bytes.count {
             var spoilt = bytes
@@ -112,14 +113,14 @@ private func resealed(_ bytes: [UInt8], _ change: (inout [UInt8]) -> Void) -> [U
     }
 
     @Test func noPieceIsTakenForTheWhole() {
-        var random = SplitMix(seed: 13)
+        var random = SplitMix64(seed: 13)
         let bytes = Sample(random: &random).bytes
         for count in 0..<bytes.count { #expect(defect(Array(bytes[..<count])) != nil, "\(count) bytes") }
     }
 
     /// Whatever the bytes are, nothing outside them is read, and nothing traps.
     @Test func noiseIsRefused() {
-        var random = SplitMix(seed: 14)
+        var random = SplitMix64(seed: 14)
         for _ in 0..<10_000 {
             let count = Int.random(in: 0...600, using: &random)
             let noise = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
@@ -133,7 +134,7 @@ private func resealed(_ bytes: [UInt8], _ change: (inout [UInt8]) -> Void) -> [U
     }
 
     @Test func otherVersionsAreRefusedAsSuch() {
-        var random = SplitMix(seed: 15)
+        var random = SplitMix64(seed: 15)
         let bytes = Sample(random: &random).bytes
         for version in [0, 2, 0xffff] as [UInt16] {
             let other = resealed(bytes) { $0[4] = UInt8(version & 0xff); $0[5] = UInt8(version >> 8) }
@@ -143,7 +144,7 @@ private func resealed(_ bytes: [UInt8], _ change: (inout [UInt8]) -> Void) -> [U
 
     @Test func whatCantBeIsNamed() {
         func sample(heads: [UInt16] = [], _ change: (inout ComponentImage.Queue) -> Void = { _ in }) -> [UInt8] {
-            var random = SplitMix(seed: 16)
+            var random = SplitMix64(seed: 16)
             var sample = Sample(random: &random)
             var queue = ComponentImage.Queue()
             (queue.size, queue.isEnabled, queue.used, queue.taken) = (8, true, 5, 5 + UInt16(heads.count))
@@ -162,19 +163,5 @@ private func resealed(_ bytes: [UInt8], _ change: (inout [UInt8]) -> Void) -> [U
         #expect(defect(sample { $0.taken = 6 }) == .positions)
         #expect(defect(sample(heads: [1, 1])) == .heads, "one request twice")
         #expect(defect(sample(heads: [8])) == .heads)
-    }
-}
-
-/// Sebastiano Vigna's SplitMix64.
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

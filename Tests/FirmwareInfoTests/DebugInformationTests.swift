@@ -1,6 +1,7 @@
 import FirmwareInfo
 import Foundation
 import RISCV
+import Simulation
 import Testing
 
 @Suite(.enabled(if: Image.isBuilt, "tools/firmware builds the image"))
@@ -80,7 +81,7 @@ struct DebugInformationTests {
 
     @Test func corruptedImagesAreRefusedOrRead() throws {
         let bytes = try Image.read()
-        var random = SystemRandom(seed: 20)
+        var random = SplitMix64(seed: 20)
         for round in 0..<60 {
             var broken = bytes
             for _ in 0..<(1 + Int(random.next() % 64)) {
@@ -97,19 +98,5 @@ struct DebugInformationTests {
             _ = try? FirmwareTrace(information, FakeMemory())
             _ = try? FirmwareCounters(information, FakeMemory())
         }
-    }
-}
-
-/// SplitMix64: the same numbers in every run.
-struct SystemRandom: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -1,6 +1,7 @@
 import AdminProtocol
 import Hardware
 import OffloadManager
+import Simulation
 import Testing
 
 /// What a hostile or careless host can do to the admin queue.
@@ -141,7 +142,7 @@ import Testing
     /// Rings and commands full of noise, with now and then a sensible value: the firmware neither traps nor reaches outside shared
     /// memory (the fake would), and still serves when the queue is set up anew.
     @Test(arguments: 1...6 as ClosedRange<UInt64>) func noise(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         let rig = Rig()
         for round in 0..<1500 {
             for offset in stride(from: FakeHost.descriptors, to: FakeHost.descriptors + 16 * FakeHost.size, by: 16) {

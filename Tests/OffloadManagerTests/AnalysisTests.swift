@@ -1,5 +1,6 @@
 import AdminProtocol
 import OffloadManager
+import Simulation
 import Testing
 
 /// What binds an owner, from what hardware counts.
@@ -53,7 +54,7 @@ import Testing
 
     /// Whatever hardware counts: no trap, shares of at most a whole.
     @Test(arguments: 1...4) func extremesDoNoHarm(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         for _ in 0..<2000 {
             func number() -> UInt64 { random.next() >> (random.next() % 64) }
             var interval = interval([number(), number(), number(), number()], cycles: number())
@@ -109,7 +110,7 @@ import Testing
     /// Relative to each owner's own baseline, anomalies are found that no bound for all can tell: eight owners of very different load,
     /// each of which now and then does eight times or an eighth of what it usually does.
     @Test(arguments: 1...10) func baselinesBeatEveryCommonBound(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         var baselines = [OwnerBaseline](repeating: OwnerBaseline(), count: 8)
         var score = DetectionScore()
         for interval in 0..<400 {
@@ -171,7 +172,7 @@ import Testing
     /// Hosts of very different size, each of which now and then uses eight times or an eighth of what it usually does: relative to its own
     /// baseline that is found, by no bound for all hosts alike.
     @Test(arguments: 1...10) func baselinesBeatEveryCommonBound(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         func part() -> Double { Double(random.next() >> 11) / Double(1 << 53 as UInt64) }
         var hosts = [ReportedBaseline](repeating: ReportedBaseline(), count: 6)
         var score = DetectionScore()

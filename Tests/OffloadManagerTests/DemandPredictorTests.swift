@@ -1,6 +1,7 @@
 import Foundation
 import OffloadManager
 import PolicyEngine
+import Simulation
 import Testing
 
 /// Forecasts against loads of known kind.
@@ -26,7 +27,7 @@ import Testing
 
     @Test(arguments: [0, 12] as [UInt32])
     func levelsAreLogarithms(unit: UInt32) {
-        var random = SplitMix(1)
+        var random = SplitMix64(seed: 1)
         var worst = 0.0
         for _ in 0..<20_000 {
             let amount = random.next() >> (random.next() % 60 + 4)
@@ -40,7 +41,7 @@ import Testing
 
     @Test(arguments: [0, 12] as [UInt32])
     func amountsComeBackFromLevels(unit: UInt32) {
-        var random = SplitMix(2)
+        var random = SplitMix64(seed: 2)
         for _ in 0..<20_000 {
             let amount = random.next() >> (random.next() % 40 + 34)
             let back = Level.amount(Level.of(amount, unit: unit), unit: unit)
@@ -66,7 +67,7 @@ import Testing
 
     /// What seven random amounts, over and over, are followed by is known to whoever remembers.
     @Test(arguments: [3, 7, 24, 100]) func aPeriodIsFound(period: Int) {
-        var random = SplitMix(UInt64(period))
+        var random = SplitMix64(seed: UInt64(period))
         let shape = (0..<period).map { _ in random.next() % 5000 }
         var predictor = predictor()
         var missed: Int32 = 0
@@ -81,7 +82,7 @@ import Testing
 
     /// The interval holds nine of ten values, of loads that change their mean and their spread.
     @Test(arguments: 1...6) func theIntervalHoldsNineOfTen(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         func uniform() -> Double { Double(random.next() >> 11) / exp2(53) }
         var predictor = predictor()
         var (mean, spread) = (6.0, 1.0)
@@ -97,7 +98,7 @@ import Testing
 
     /// A forecast is never much worse than its best expert's, on loads that suit different ones.
     @Test(arguments: 1...4) func theMixtureFollowsItsBestExpert(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         var predictor = predictor()
         var mixed = 0.0
         var single = [Double](repeating: 0, count: Expert.count)
@@ -122,7 +123,7 @@ import Testing
     /// The experts that look into the past, computed anew from all of it each time.
     @Test(arguments: 1...4) func mediansAndAnaloguesAreExact(seed: UInt64) {
         print("seed \(seed)")
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         var predictor = predictor()
         var values: [Int32] = []
         var distances = [Int](repeating: 0, count: 128)
@@ -187,7 +188,7 @@ import Testing
 
     /// Whatever comes: no trap, and every forecast is a level within its interval.
     @Test(arguments: 1...4) func extremesAreForecastWithinBounds(seed: UInt64) {
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         var predictor = predictor(owners: 3)
         for step in 0..<3000 {
             if step % 500 == 499 { predictor.use(PredictorSet(bits: UInt32(truncatingIfNeeded: random.next()))) }
@@ -204,7 +205,7 @@ import Testing
 
     /// One owner's forecasts don't depend on what others do.
     @Test func ownersAreApart() {
-        var random = SplitMix(9)
+        var random = SplitMix64(seed: 9)
         let load = (0..<400).map { _ in random.next() % 1000 }
         var alone = predictor()
         let expected = load.map { amount in

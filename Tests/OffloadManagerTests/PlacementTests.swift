@@ -1,6 +1,7 @@
 import AdminProtocol
 import OffloadManager
 import PolicyEngine
+import Simulation
 import Testing
 
 /// Moves that the firmware decides on by itself, with its own forecasts, on loads that a seed makes.
@@ -25,7 +26,7 @@ import Testing
         (parameters.mode, parameters.highPermille, parameters.lowPermille) = (mode.rawValue, Self.high, Self.low)
         parameters.mostMoves = most
         placement.set(parameters)
-        var random = SplitMix(seed)
+        var random = SplitMix64(seed: seed)
         func around(_ value: Int) -> UInt64 { UInt64(value + value * (Int(random.next() % 31) - 15) / 100) }
         let period = 12 + Int(seed % 13)
         var outcome = Outcome()
