@@ -37,17 +37,15 @@ struct Audit: ParsableCommand {
         for entry in shown {
             let counts = Self.kinds.indices.map { "\(entry.counts[$0])".column(11, right: true) }.joined()
             let key = entry.flags & AuditEntry.keyed != 0 ? "yes" : "-"
-            print(Self.name(entry.owner).column(7) + key.column(3) + counts + "  " + latest(entry))
+            print(OwnerFigures.name(entry.owner).column(7) + key.column(3) + counts + "  " + latest(entry))
         }
     }
 
     private func latest(_ entry: AuditEntry) -> String {
         guard Self.kinds.indices.contains(Int(entry.kind) - 1) else { return "-" }
-        let whose = entry.holder == 255 ? "" : " of \(Self.name(entry.holder))"
+        let whose = entry.holder == 255 ? "" : " of \(OwnerFigures.name(entry.holder))"
         return "\(Self.kinds[Int(entry.kind) - 1]) 0x\(String(entry.address, radix: 16))\(whose) at cycle \(entry.cycle)"
     }
-
-    private static func name(_ owner: UInt8) -> String { owner == 0 ? "host" : "vm\(owner)" }
 }
 
 struct Key: ParsableCommand {
@@ -59,19 +57,16 @@ struct Key: ParsableCommand {
             """)
 
     @OptionGroup var device: DeviceOption
-
-    @Argument(help: "The virtual machine, 1...64.")
-    var vm: Int
+    @OptionGroup var owner: VirtualMachineArgument
 
     @Argument(help: "Up to 16 hexadecimal digits; 0 takes the key away.")
     var key: String
 
     func validate() throws {
-        guard (1...64).contains(vm) else { throw ValidationError("vm: 1...64 expected, \(vm) found") }
         guard OwnerKeys.key(key) != nil else { throw ValidationError("key: up to 16 hexadecimal digits expected, '\(key)' found") }
     }
 
     func run() throws {
-        try device.client().setKey(OwnerKeys.key(key)!, of: vm)
+        try device.client().setKey(OwnerKeys.key(key)!, of: owner.number)
     }
 }

@@ -60,9 +60,8 @@ struct Component: ParsableCommand {
     struct Move: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Move a component, and wait for the end of the move.")
         @OptionGroup var device: DeviceOption
+        @OptionGroup var owner: VirtualMachineArgument
 
-        @Argument(help: "The virtual machine whose component it is, 1...64.")
-        var vm: Int
         @Option(help: "'host' or 'device'.")
         var to: Destination
         @Flag(help: "Prepare nothing while the component runs, and finish its requests before it moves: for comparison.")
@@ -71,7 +70,7 @@ struct Component: ParsableCommand {
         enum Destination: String, CaseIterable, ExpressibleByArgument { case device, host }
 
         func run() throws {
-            let client = try device.client()
+            let client = try device.client(), vm = owner.number
             let destination: ComponentPlace = to == .host ? .host : .device
             let before = try client.component(of: vm)
             let status = try client.moveComponent(vm, to: destination, stopAndCopy: stopAndCopy)

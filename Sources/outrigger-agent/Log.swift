@@ -10,9 +10,7 @@ struct Log: ParsableCommand {
 
     struct Target: ParsableArguments {
         @OptionGroup var device: DeviceOption
-
-        @Option(help: "The virtual machine, 1...64.")
-        var vm: Int
+        @OptionGroup var owner: VirtualMachineOption
     }
 
     struct Start: ParsableCommand {
@@ -29,7 +27,7 @@ struct Log: ParsableCommand {
             var request = LogRequest()
             request.granularity = granularity
             request.ringRecords = records
-            try Log.show(target.device.client().startLog(request, member: target.vm))
+            try Log.show(target.device.client().startLog(request, member: target.owner.number))
         }
     }
 
@@ -37,14 +35,14 @@ struct Log: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Stop logging.")
         @OptionGroup var target: Target
 
-        func run() throws { try Log.show(target.device.client().stopLog(member: target.vm)) }
+        func run() throws { try Log.show(target.device.client().stopLog(member: target.owner.number)) }
     }
 
     struct Harvest: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Complete the open extents and show how far the log is.")
         @OptionGroup var target: Target
 
-        func run() throws { try Log.show(target.device.client().harvestLog(member: target.vm)) }
+        func run() throws { try Log.show(target.device.client().harvestLog(member: target.owner.number)) }
     }
 
     private static func show(_ status: LogStatus) {

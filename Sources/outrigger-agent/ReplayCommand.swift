@@ -112,8 +112,6 @@ struct ReplayCommand: ParsableCommand {
             }
         }
 
-        var ownerName: String { owner == 0 ? "host" : "vm\(owner)" }
-
         func open(_ management: PCIDevice) throws -> PCIDevice {
             switch self {
             case .virtual(let number):
@@ -164,8 +162,9 @@ struct ReplayCommand: ParsableCommand {
                 "device_latency_log2":[\(device.map(String.init).joined(separator: ","))]}
                 """)
         }
-        print("\(target.ownerName), \(disk.address): \(result.requests) requests (\(result.reads) reads, \(result.writes) writes, "
-            + "\(result.flushes) flushes) in \(decimal(seconds, 2)) s, \(Int(Double(result.requests) / seconds)) requests/s")
+        print("\(OwnerFigures.name(target.owner)), \(disk.address): \(result.requests) requests "
+            + "(\(result.reads) reads, \(result.writes) writes, \(result.flushes) flushes) in \(decimal(seconds, 2)) s, "
+            + "\(Int(Double(result.requests) / seconds)) requests/s")
         let rate = Int(Double(result.readBytes + result.writtenBytes) / seconds)
         print("  read \(bytes(result.readBytes)), written \(bytes(result.writtenBytes)), \(bytes(rate))/s")
         print("  every byte read was checked: \(bytes(result.verifiedBytes)) as expected"

@@ -13,9 +13,8 @@ struct SetAllocation: ParsableCommand {
         commandName: "allocation", abstract: "Set what one virtual machine has of the device; what isn't given stays. Prints it all.")
 
     @OptionGroup var device: DeviceOption
+    @OptionGroup var owner: OwnerOption
 
-    @Option(help: "The virtual machine: 1...64, the number of its virtual function; 0 is the host.")
-    var vm: Int
     @Option(help: "Guaranteed bandwidth, in 1/1000 of the link.")
     var guarantee: UInt16?
     @Option(help: "Weight among owners that want more than their guarantee.")
@@ -33,7 +32,7 @@ struct SetAllocation: ParsableCommand {
 
     func run() throws {
         let client = try device.client()
-        var allocation = try client.allocation(of: vm)
+        var allocation = try client.allocation(of: owner.number)
         if let guarantee { allocation.guaranteePermille = guarantee }
         if let weight { allocation.weight = weight }
         if let limit { allocation.limit = limit }
@@ -41,10 +40,10 @@ struct SetAllocation: ParsableCommand {
         if let gpu { allocation.gpuSlots = gpu }
         if let fpga { allocation.fpgaSlots = fpga }
         if let pinned { allocation.flags = pinned ? allocation.flags | Allocation.pinned : allocation.flags & ~Allocation.pinned }
-        try client.setAllocation(allocation, of: vm)
-        allocation = try client.allocation(of: vm)
+        try client.setAllocation(allocation, of: owner.number)
+        allocation = try client.allocation(of: owner.number)
         print("""
-            vm\(vm): guarantee \(allocation.guaranteePermille)/1000, weight \(allocation.weight), \
+            \(owner.name): guarantee \(allocation.guaranteePermille)/1000, weight \(allocation.weight), \
             limit \(allocation.limit == 0 ? "none" : "\(allocation.limit) MB/s"), service cores \(allocation.serviceCores), \
             memory blocks \(allocation.memoryBlocks), slots \(allocation.gpuSlots) GPU and \(allocation.fpgaSlots) FPGA\
             \(allocation.flags & Allocation.pinned != 0 ? ", pinned" : ""); partition table \(allocation.generation)
@@ -56,11 +55,9 @@ struct SetRelease: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "release", abstract: "Give back what a virtual machine has of the device.")
 
     @OptionGroup var device: DeviceOption
+    @OptionGroup var owner: VirtualMachineOption
 
-    @Option(help: "The virtual machine, 1...64.")
-    var vm: Int
-
-    func run() throws { try device.client().releaseAllocation(of: vm) }
+    func run() throws { try device.client().releaseAllocation(of: owner.number) }
 }
 
 struct SetTerms: ParsableCommand {
@@ -72,9 +69,8 @@ struct SetTerms: ParsableCommand {
             """)
 
     @OptionGroup var device: DeviceOption
+    @OptionGroup var owner: OwnerOption
 
-    @Option(help: "The virtual machine: 1...64, the number of its virtual function; 0 is the host.")
-    var vm: Int
     @Option(help: "Microseconds that 99 of 100 requests may take; 0: as long as they need.")
     var latency: UInt32?
     @Option(help: "Service cores that it will need.")
@@ -94,7 +90,7 @@ struct SetTerms: ParsableCommand {
 
     func run() throws {
         let client = try device.client()
-        var terms = try client.terms(of: vm)
+        var terms = try client.terms(of: owner.number)
         if let latency { terms.latencyMicroseconds = latency }
         if let cores { terms.expectedCores = cores }
         if let memory { terms.expectedMemoryBlocks = memory }
@@ -103,10 +99,10 @@ struct SetTerms: ParsableCommand {
         if let leastGuarantee { terms.leastPermille = leastGuarantee }
         if let leastCores { terms.leastCores = leastCores }
         if let leastMemory { terms.leastMemoryBlocks = leastMemory }
-        try client.setTerms(terms, of: vm)
-        terms = try client.terms(of: vm)
+        try client.setTerms(terms, of: owner.number)
+        terms = try client.terms(of: owner.number)
         print("""
-            vm\(vm): latency \(terms.latencyMicroseconds == 0 ? "any" : "\(terms.latencyMicroseconds) us"); expected: service cores \
+            \(owner.name): latency \(terms.latencyMicroseconds == 0 ? "any" : "\(terms.latencyMicroseconds) us"); expected: service cores \
             \(terms.expectedCores), memory blocks \(terms.expectedMemoryBlocks), slots \(terms.expectedGPUSlots) GPU and \
             \(terms.expectedFPGASlots) FPGA; least: guarantee \(terms.leastPermille)/1000, service cores \(terms.leastCores), \
             memory blocks \(terms.leastMemoryBlocks)

@@ -15,7 +15,7 @@ struct StatisticsTable {
         + "p50".column(10, right: true) + "p99".column(10, right: true) + "depth".column(7, right: true)
 
     func row(_ entry: StatisticsEntry, windowCycles: UInt64) -> String {
-        let name = entry.owner == 0 ? "host" : "vm\(entry.owner)"
+        let name = OwnerFigures.name(entry.owner)
         let rate = windowCycles == 0 ? 0 : Double(entry.windowBytes) * Double(clock) / Double(windowCycles)
         return name.column(7) + (decimal(Double(entry.guaranteePermille) / 10, 1) + "%").column(8, right: true)
             + (entry.limit == 0 ? "-" : "\(entry.limit)").column(8, right: true)

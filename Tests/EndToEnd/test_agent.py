@@ -36,6 +36,16 @@ def test_the_hosts_baseline_reaches_the_firmware(device):
     assert memory == pytest.approx(float(used) * 1024 ** {"MiB": 1, "GiB": 2, "TiB": 3}[unit], rel=0.1) and processors < 1_000_000
 
 
+@pytest.mark.parametrize("words", [
+    ("set", "allocation", "--vm=-1"), ("set", "terms", "--vm=65"), ("set", "release", "--vm=0"), ("log", "start", "--vm=65"),
+    ("component", "move", "0", "--to", "host"), ("key", "65", "1"),
+])
+def test_owners_that_are_none_are_named(words):
+    result = run(AGENT, *words, check=False)
+    assert result.returncode == 64 and result.stdout == "", result.stderr
+    assert re.match(r"Error: (--)?vm: [01]\.\.\.64 expected, (-1|0|65) found\n", result.stderr), result.stderr
+
+
 def test_allocations_are_set_and_released(device):
     vm = ("--vm", 4)
     text = device.agent("set allocation", *vm, "--guarantee", 50, "--weight", 7, "--limit", 80, "--cores", 2, "--pinned").stdout
