@@ -255,7 +255,9 @@ public struct StateArchive {
         try integer(&count, in: 0...UInt64(limit))
         if isLoading {
             let start = try take(Int(count))
-            guard let text = String(validating: bytes[start..<start + Int(count)], as: UTF8.self) else { throw error("expected UTF-8") }
+            guard let text = String(validating: bytes[start..<start + Int(count)], as: UTF8.self) else {
+                throw error("expected text in UTF-8, found other bytes")
+            }
             value = text
         } else {
             bytes.append(contentsOf: value.utf8)

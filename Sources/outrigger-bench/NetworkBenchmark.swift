@@ -17,9 +17,9 @@ struct NetworkBenchmark: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard frames > 0 else { throw ValidationError("--frames must be at least 1") }
-        guard (1...128).contains(depth) else { throw ValidationError("--depth must be 1 to 128") }
-        guard (60...1514).contains(bytes) else { throw ValidationError("--bytes must be 60 to 1514") }
+        guard frames > 0 else { throw ValidationError("--frames: at least 1 expected, \(frames) found") }
+        guard (1...128).contains(depth) else { throw ValidationError("--depth: 1...128 expected, \(depth) found") }
+        guard (60...1514).contains(bytes) else { throw ValidationError("--bytes: 60...1514 expected, \(bytes) found") }
     }
 
     func run() throws {

@@ -15,8 +15,9 @@ struct SnapshotBenchmark: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard rounds > 0, requests > 0 else { throw ValidationError("--rounds and --requests must be at least 1") }
-        guard (1...64).contains(functions) else { throw ValidationError("--functions must be 1 to 64") }
+        guard rounds > 0 else { throw ValidationError("--rounds: at least 1 expected, \(rounds) found") }
+        guard requests > 0 else { throw ValidationError("--requests: at least 1 expected, \(requests) found") }
+        guard (1...64).contains(functions) else { throw ValidationError("--functions: 1...64 expected, \(functions) found") }
     }
 
     func run() throws {

@@ -16,12 +16,12 @@ struct VhostUserBenchmark: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard requests > 0 else { throw ValidationError("--requests must be at least 1") }
-        guard (1...64).contains(depth) else { throw ValidationError("--depth must be 1 to 64") }
+        guard requests > 0 else { throw ValidationError("--requests: at least 1 expected, \(requests) found") }
+        guard (1...64).contains(depth) else { throw ValidationError("--depth: 1...64 expected, \(depth) found") }
         guard bytes > 0, bytes % 512 == 0, bytes <= 1 << 15 else {
-            throw ValidationError("--bytes must be a multiple of 512 up to 32768")
+            throw ValidationError("--bytes: a multiple of 512 up to 32768 expected, \(bytes) found")
         }
-        guard disk >= UInt64(bytes) else { throw ValidationError("--disk must have room for a request") }
+        guard disk >= UInt64(bytes) else { throw ValidationError("--disk: \(bytes) bytes or more expected, \(disk) found") }
     }
 
     func run() throws {

@@ -25,7 +25,8 @@ enum CSVTrace {
             let operation = try operation(cells[columns[1]], lines)
             let sector: UInt64 = try lines.integer(cells[columns[3]], "lbn")
             let bytes: Int = try lines.integer(cells[columns[2]], "size")
-            guard sector < 1 << 54, (0...(1 << 30)).contains(bytes) else { throw lines.error("lbn or size out of range") }
+            guard sector < 1 << 54 else { throw lines.error("lbn: a sector below \(1 << 54) expected, \(sector) found") }
+            guard (0...(1 << 30)).contains(bytes) else { throw lines.error("size: at most \(1 << 30) bytes expected, \(bytes) found") }
             requests.append(operation == .flush
                 ? .init(time: time &- min(origin, time), operation: .flush)
                 : .init(time: time &- min(origin, time), operation: operation, position: sector * 512, bytes: bytes))

@@ -8,7 +8,7 @@ enum FioLog {
             if words.isEmpty { continue }
             guard words.count >= 2 else { throw lines.error("'FILE ACTION [OFFSET LENGTH]' expected, '\(line)' found") }
             if words[1] == "wait" {
-                guard words.count >= 3 else { throw lines.error("wait: a time expected") }
+                guard words.count >= 3 else { throw lines.error("'FILE wait TIME' expected, '\(line)' found") }
                 time = try lines.integer(words[2], "time to wait")
             } else if let request = try request(words[1...], time: time, lines) {
                 requests.append(request)
