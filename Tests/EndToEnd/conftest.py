@@ -33,10 +33,8 @@ def start(programs):
 @pytest.fixture(scope="module")
 def device(programs):
     """A device with four virtual functions that the tests of a module share; each leaves it as it was."""
-    device = Device("--vfs", "4")
-    yield device
-    code, output = device.process.poll(), device.output()
-    assert device.close() == 0 and code is None, output
+    with Device("--vfs", "4") as device:
+        yield device
 
 
 @pytest.fixture

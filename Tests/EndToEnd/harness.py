@@ -157,6 +157,15 @@ class Device:
             self.close()
             raise AssertionError(f"the device did not start: {output}")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        """A device that several tests have used is still there, and ends well."""
+        has_ended = self.process.poll() is not None
+        code = self.close()
+        assert kind is not None or code == 0 and not has_ended, self.output()
+
     #: What the device had said when it was closed.
     said = ""
 

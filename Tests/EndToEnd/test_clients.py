@@ -15,10 +15,8 @@ NETWORK = f"{BDF[:-1]}1"
 @pytest.fixture(scope="module")
 def device(programs):
     """The management function, a network card and a disk, and two virtual functions."""
-    device = Device("--vfs", "2", machine=MACHINE, pace="lockstep")
-    yield device
-    output = device.output()
-    assert device.close() == 0, output
+    with Device("--vfs", "2", machine=MACHINE, pace="lockstep") as device:
+        yield device
 
 
 def build(folder, name, *options):

@@ -24,10 +24,8 @@ physical_functions:
 @pytest.fixture(scope="module")
 def device(programs):
     with reserved_huge_pages(32):
-        device = Device("--vfs", "0", machine=MACHINE)
-        yield device
-        output = device.output()
-        assert device.close() == 0, output
+        with Device("--vfs", "0", machine=MACHINE) as device:
+            yield device
 
 
 class DeviceTestpmd(Testpmd):

@@ -14,10 +14,8 @@ NET, BLOCK = 65, 66
 @pytest.fixture(scope="module")
 def device(programs):
     with reserved_huge_pages(4):
-        device = Device("--vfs", "0", "--machine", EXAMPLES / "machine.yaml")
-        yield device
-        output = device.output()
-        assert device.close() == 0, output
+        with Device("--vfs", "0", "--machine", EXAMPLES / "machine.yaml") as device:
+            yield device
 
 
 @pytest.fixture(scope="module")

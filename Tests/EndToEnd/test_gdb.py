@@ -1,14 +1,13 @@
 """The firmware under the system's own debugger: gdb-multiarch attached to a running device."""
 
 import contextlib
-import json
-import pathlib
 import re
 import socket
 import time
 
 import pytest
 
+from debugger import address, place
 from harness import FIRMWARE, OUTRIGGER, ROOT, Device, run
 
 MANAGER = "firmware/OffloadManager/OffloadManager.swift"
@@ -18,10 +17,9 @@ MANAGER = "firmware/OffloadManager/OffloadManager.swift"
 def device(programs, tmp_path_factory):
     """A device with a debugger's socket that the tests of this module share; each leaves it running."""
     path = tmp_path_factory.mktemp("gdb") / "gdb.sock"
-    device = Device("--gdb", path)
-    device.gdb = path
-    yield device
-    assert device.close() == 0, device.output()
+    with Device("--gdb", path) as device:
+        device.gdb = path
+        yield device
     assert not path.exists(), "the socket goes with the device"
 
 
@@ -42,17 +40,6 @@ def gdb(device, *commands):
         words += ["-ex", command]
     result = run(*words, check=False)
     return result.stdout + result.stderr
-
-
-def place(path, text):
-    """FILE:LINE of the one line of a source that contains the text."""
-    lines = [number for number, line in enumerate((ROOT / path).read_text().splitlines(), 1) if text in line]
-    assert len(lines) == 1, f"{path}: {text!r} is in lines {lines}"
-    return f"{pathlib.Path(path).name}:{lines[0]}"
-
-
-def address(register):
-    return json.loads(run(OUTRIGGER, "regs", register, "--json").stdout)["address"]
 
 
 def test_attaching(device):

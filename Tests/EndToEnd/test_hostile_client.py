@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from client_memory import ClientMemory, physical_address, reserved_huge_pages
+from client_state import MACHINE, emulator, leaves_nothing, loops, settle
 from harness import LIMIT, Device
 from network import NetworkFunction
-from test_client_memory import MACHINE, emulator, leaves_nothing, loops, settle
 
 SEED = int(os.environ.get("OUTRIGGER_HOSTILE_SEED", 20261121))
 # Of all clients together at least; every second client does all of its part.
@@ -25,10 +25,8 @@ PATTERN = bytes(range(256)) * 16
 @pytest.fixture(scope="module")
 def device(programs):
     with reserved_huge_pages(8):
-        device = Device("--vfs", "0", machine=MACHINE)
-        yield device
-        output = device.output()
-        assert device.close() == 0, output
+        with Device("--vfs", "0", machine=MACHINE) as device:
+            yield device
 
 
 def test_a_hundred_thousand_steps(device):

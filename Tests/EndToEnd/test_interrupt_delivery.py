@@ -19,10 +19,8 @@ INTERRUPT_DISABLE, STATUS_INTERRUPT = 1 << 10, 1 << 3
 
 @pytest.fixture(scope="module")
 def device(programs):
-    device = Device("--vfs", "1", machine=MACHINE)
-    yield device
-    output = device.output()
-    assert device.close() == 0, output
+    with Device("--vfs", "1", machine=MACHINE) as device:
+        yield device
 
 
 class Node:

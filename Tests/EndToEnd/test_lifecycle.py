@@ -11,10 +11,10 @@ import subprocess
 import pytest
 
 from client_memory import reserved_huge_pages
+from client_state import client, emulator, is_lent, leaves_nothing, loops, other_driver, settle
 from harness import AGENT, BDF, LIMIT, WORKLOADS, Device, Opened, Raises, complaint
 from load import GUARD, SECTOR, Guards, Load
 from network import NetworkFunction
-from test_client_memory import client, emulator, is_lent, leaves_nothing, loops, other_driver, settle
 from virtio import NEEDS_RESET, READ, WRITE, WRITE_OUT, BlockFunction
 
 # Drivers' memory in host memory goes by numbers: these are not those of the virtual functions below.
@@ -28,10 +28,8 @@ FIFTH = 5
 
 @pytest.fixture(scope="module")
 def device(programs):
-    device = Device(machine=MACHINE)
-    yield device
-    output = device.output()
-    assert device.close() == 0, output
+    with Device(machine=MACHINE) as device:
+        yield device
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from harness import BDF, Device
-from network import MAC, HostInterface, NetworkFunction, capture, frame, tap_refusal
+from network import HostInterface, NetworkFunction, capture, frame, tap_refusal
 from virtio import IN_ORDER, RING_PACKED, BlockFunction
 
 @pytest.fixture(scope="module")
@@ -15,17 +15,16 @@ def device(programs, tmp_path_factory):
     """Physical functions 1 (a loop), 2 and 3 (capture files), 4 (a console); the virtual functions are disks."""
     folder = tmp_path_factory.mktemp("network")
     (folder / "in.pcap").write_bytes(capture([frame(number, 60) for number in range(3)]))
-    device = Device("--vfs", "1", machine=f"""
+    machine = f"""
 virtual_functions: {{total: 2}}
 physical_functions:
   - {{function: 1, kind: net, mac: "52:54:00:00:00:ab", queues: 2}}
   - {{function: 2, kind: net, backend: pcap, output: {folder}/out.pcap}}
   - {{function: 3, kind: net, backend: pcap, input: {folder}/in.pcap}}
-  - {{function: 4, kind: console}}""")
-    device.captures = folder
-    yield device
-    output = device.output()
-    assert device.close() == 0, output
+  - {{function: 4, kind: console}}"""
+    with Device("--vfs", "1", machine=machine) as device:
+        device.captures = folder
+        yield device
 
 
 @pytest.mark.parametrize("legacy, features", [

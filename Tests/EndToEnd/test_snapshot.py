@@ -2,10 +2,9 @@
 
 import os
 
+from firmware import READY
 from harness import FIRMWARE, OUTRIGGER, complaint
 from virtio import WRITE_OUT, BlockFunction
-
-READY = 2
 
 
 def save(device, path):

@@ -9,9 +9,8 @@ import tempfile
 
 import pytest
 
-from harness import FIRMWARE, OUTRIGGER, ROOT, Device, complaint, run
-from test_gdb import address, place
-from test_real_programs import compare as golden
+from debugger import address, place
+from harness import FIRMWARE, OUTRIGGER, ROOT, Device, compare, complaint, run
 
 # Counts, and writes each count to MSIP of hart 1, which keeps its lowest bit:
 #   li t1, 7; lui t3, 0x2000; li t2, 0; loop: addi t2, t2, 1; sw t2, 4(t3); andi t4, t2, 3; bnez t4, loop; j loop
@@ -140,7 +139,7 @@ def test_terminal(small, terminal):
     terminal.type("previous write", "Enter")
     terminal.type("next write HOSTIF", "Enter")
     screen = terminal.until("HOSTIF.SCRATCH[0]  0x0 -> 0x1234")
-    golden("step-screen.txt", re.sub(r"pid=(\d+) *", lambda found: "pid=1".ljust(len(found[0])), screen))
+    compare("step-screen.txt", re.sub(r"pid=(\d+) *", lambda found: "pid=1".ljust(len(found[0])), screen))
     terminal.resize(60, 20)
     # Lines are cut by the stepper, with a mark, and not by the terminal.
     screen = terminal.wait(

@@ -9,8 +9,8 @@ import struct
 
 import pytest
 
+from babeltrace import as_babeltrace_has_it, by_babeltrace
 from harness import OUTRIGGER, WORKLOADS, Device, Opened, complaint, run
-from test_trace import as_babeltrace_has_it, by_babeltrace
 
 
 def told(folder, *options):

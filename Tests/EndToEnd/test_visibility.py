@@ -1,10 +1,9 @@
 """What `outrigger firmware` shows of a running and of a crashed firmware."""
 
 import json
-import subprocess
 
+from firmware import crash, wait_until_ready
 from harness import FIRMWARE, OUTRIGGER, ROOT, complaint, run
-from test_firmware import boots, crash, symbol, wait_until_ready
 
 
 def look(device, command: str, *options):
