@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import OffloadDevice
 import Virtio
@@ -9,7 +8,7 @@ import Virtio
 /// device goes to the machine as inputs.
 final class Session {
     /// What the front-end has said of a queue.
-    private struct Queue {
+    struct Queue {
         var layout: (size: UInt16, descriptors: UInt64, driver: UInt64, device: UInt64)?
         var size: UInt16 = 0
         /// As it is told in messages: of a split queue an index, of a packed one a position of either side.
@@ -31,23 +30,23 @@ final class Session {
         }
     }
 
-    private let machine: Machine
-    private let function: Int
+    let machine: Machine
+    let function: Int
     private let connection: Connection
-    private let wake: EventDescriptor
+    let wake: EventDescriptor
     /// Nanoseconds to look for the next kick before sleeping.
     private let polling: UInt64
-    private let device: Unmanaged<VirtioFunction>
-    private let queueCount: Int
+    let device: Unmanaged<VirtioFunction>
+    let queueCount: Int
     private let isNetwork: Bool
 
-    private var queues: [Queue]
+    var queues: [Queue]
     private let notifications: Notifications
-    private var map = GuestMap()
-    private var inflight: (pages: GuestPages, queues: Int, size: UInt16)?
-    private var features: Features = []
+    var map = GuestMap()
+    var inflight: (pages: GuestPages, queues: Int, size: UInt16)?
+    var features: Features = []
     private var protocolFeatures: ProtocolFeatures = []
-    private var hasProtocolFeatures = false
+    var hasProtocolFeatures = false
 
     /// - Parameter wake: is signalled when the session is to look whether it goes on.
     init(_ machine: Machine, function: Int, _ connection: Connection, wake: EventDescriptor, polling: UInt64) throws(ProtocolError) {
@@ -175,13 +174,13 @@ final class Session {
         return error
     }
 
-    private enum Answer {
+    enum Answer {
         case nothing
         case payload([UInt8])
         case descriptor([UInt8], Int32)
     }
 
-    private static func payload(_ value: UInt64) -> [UInt8] {
+    static func payload(_ value: UInt64) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(integer: value)
         return bytes
@@ -260,18 +259,18 @@ final class Session {
         return .nothing
     }
 
-    private func perform(_ input: FrontEndInput) throws(ProtocolError) {
+    func perform(_ input: FrontEndInput) throws(ProtocolError) {
         if case .refused(let error) = machine.perform(.frontEnd(function: function, input)) { throw ProtocolError("\(error)") }
     }
 
-    private var isPacked: Bool { features.contains(.packedRing) }
+    var isPacked: Bool { features.contains(.packedRing) }
 
-    private func index(_ number: some FixedWidthInteger) throws(ProtocolError) -> Int {
+    func index(_ number: some FixedWidthInteger) throws(ProtocolError) -> Int {
         guard number < queueCount else { throw ProtocolError("expected a queue below \(queueCount), found \(number)") }
         return Int(number)
     }
 
-    private func requireStopped(_ queue: Int) throws(ProtocolError) {
+    func requireStopped(_ queue: Int) throws(ProtocolError) {
         guard !queues[queue].isRunning else { throw ProtocolError("queue \(queue): expected a stopped queue, found it running") }
     }
 
@@ -317,173 +316,5 @@ final class Session {
         for descriptor in descriptors { try table.add(&reader, descriptor) }
         try perform(.map(table.memory))
         map = table
-    }
-
-    // MARK: Chains in flight
-
-    /// Makes the table in which chains in flight are noted.
-    private func makeInflight(_ reader: inout PayloadReader, _ payload: Int) throws(ProtocolError) -> Answer {
-        let (_, _, count, size): (UInt64, UInt64, UInt16, UInt16) =
-            (try reader.integer(), try reader.integer(), try reader.integer(), try reader.integer())
-        try checkInflight(count, size)
-        let bytes = inflightBytes(size) * Int(count)
-        let descriptor = memfd_create("outrigger-inflight", UInt32(outrigger_memfd_cloexec))
-        guard descriptor >= 0, ftruncate(descriptor, off_t(bytes)) == 0 else {
-            let code = errno
-            if descriptor >= 0 { close(descriptor) }
-            throw ProtocolError("memfd of \(bytes) bytes: \(String(cString: strerror(code)))")
-        }
-        var answer = Self.payload(UInt64(bytes)) + Self.payload(0)
-        answer.append(integer: count)
-        answer.append(integer: size)
-        // As long as the request: some front-ends' structure ends with padding.
-        answer += [UInt8](repeating: 0, count: max(payload - answer.count, 0))
-        return .descriptor(answer, descriptor)
-    }
-
-    private func setInflight(_ reader: inout PayloadReader, _ descriptors: [Int32]) throws(ProtocolError) {
-        let (bytes, offset, count, size): (UInt64, UInt64, UInt16, UInt16) =
-            (try reader.integer(), try reader.integer(), try reader.integer(), try reader.integer())
-        try checkInflight(count, size)
-        guard descriptors.count == 1 else { throw ProtocolError("expected a descriptor, found \(descriptors.count)") }
-        guard offset & 63 == 0, bytes >= UInt64(inflightBytes(size) * Int(count)) else {
-            throw ProtocolError("expected \(inflightBytes(size) * Int(count)) bytes from a multiple of 64 on, "
-                + "found \(bytes) from \(offset) on")
-        }
-        guard !queues.contains(where: \.isRunning) else { throw ProtocolError("expected no running queue, found one") }
-        do {
-            inflight = (try GuestPages(descriptor: descriptors[0], offset: offset, count: bytes), Int(count), size)
-        } catch {
-            throw ProtocolError("\(error)")
-        }
-    }
-
-    /// Bytes of the table of one queue.
-    private func inflightBytes(_ size: UInt16) -> Int {
-        isPacked ? PackedInflightTable.bytes(size: size) : InflightTable.bytes(size: size)
-    }
-
-    private func checkInflight(_ count: UInt16, _ size: UInt16) throws(ProtocolError) {
-        guard (1...queueCount).contains(Int(count)), (1...VirtioDevice.largestFrontEndQueue).contains(size) else {
-            throw ProtocolError("expected 1 to \(queueCount) queues with up to \(VirtioDevice.largestFrontEndQueue) entries, "
-                + "found \(count) with \(size)")
-        }
-    }
-
-    // MARK: Queues
-
-    /// The queue and the descriptor that a message names: bits 0 to 7, and bit 8 if there is none.
-    private func eventDescriptor(
-        _ reader: inout PayloadReader, _ message: inout Message
-    ) throws(ProtocolError) -> (queue: Int, EventDescriptor?) {
-        let value: UInt64 = try reader.integer()
-        let queue = try index(value & 0xff)
-        guard value & 1 << 8 == 0 else { return (queue, nil) }
-        guard message.descriptors.count == 1 else {
-            throw ProtocolError("queue \(queue): expected a descriptor, found \(message.descriptors.count)")
-        }
-        let descriptor = try EventDescriptor(message.descriptors[0])
-        message.descriptors[0] = -1
-        return (queue, descriptor)
-    }
-
-    private func setQueueAddresses(_ reader: inout PayloadReader) throws(ProtocolError) {
-        let queue = try index(reader.integer(UInt32.self))
-        let _: UInt32 = try reader.integer()
-        let (descriptors, used, available): (UInt64, UInt64, UInt64) = (try reader.integer(), try reader.integer(), try reader.integer())
-        try requireStopped(queue)
-        queues[queue].layout = (
-            queues[queue].size, try map.guestAddress(ofUser: descriptors), try map.guestAddress(ofUser: available),
-            try map.guestAddress(ofUser: used))
-    }
-
-    private func setQueueKick(_ reader: inout PayloadReader, _ message: inout Message) throws(ProtocolError) {
-        let (queue, descriptor) = try eventDescriptor(&reader, &message)
-        guard let descriptor else { throw ProtocolError("queue \(queue): expected a descriptor to wait for, found none") }
-        queues[queue].kick?.closeDescriptor()
-        queues[queue].kick = descriptor
-        queues[queue].isStarted = true
-        // Without protocol features there are no messages that enable queues.
-        if !hasProtocolFeatures { queues[queue].isEnabled = true }
-        try startIfReady(queue)
-    }
-
-    private func startIfReady(_ queue: Int) throws(ProtocolError) {
-        guard queues[queue].isStarted, queues[queue].isEnabled, !queues[queue].isRunning else { return }
-        guard let known = queues[queue].layout else { throw ProtocolError("queue \(queue): expected its addresses first, found none") }
-        let layout = QueueLayout(
-            size: queues[queue].size, descriptorArea: known.descriptors, driverArea: known.driver, deviceArea: known.device)
-        let (start, table) = try start(queue, layout)
-        machine.inspect { _ in
-            let port = device.takeUnretainedValue().frontEnd
-            if port.inflightTables.isEmpty { port.inflightTables = Array(repeating: nil, count: queueCount) }
-            port.inflightTables[queue] = table
-            port.inflight = inflight?.pages
-        }
-        try perform(.start(queue: queue, layout, start))
-        queues[queue].isRunning = true
-    }
-
-    /// Where a queue goes on: with a table of chains in flight, all that was not given back is taken up again.
-    private func start(_ queue: Int, _ layout: QueueLayout) throws(ProtocolError) -> (QueueStart, InflightNotes?) {
-        var place: UnsafeMutableRawPointer?
-        if let inflight, queue < inflight.queues {
-            guard layout.size <= inflight.size else {
-                throw ProtocolError("queue \(queue): expected up to \(inflight.size) entries, for which chains in flight are noted, "
-                    + "found \(layout.size)")
-            }
-            place = inflight.pages.bytes.baseAddress! + queue * inflightBytes(inflight.size)
-        }
-        let base = UInt16(truncatingIfNeeded: queues[queue].base)
-        if isPacked { return try startPacked(queue, layout, from: base, notingAt: place) }
-        let used = try map.word(at: layout.deviceArea &+ 2)
-        guard let place else { return (QueueStart(taken: base, used: used), nil) }
-        var table = InflightTable(place, size: layout.size)
-        let unfinished = table.recover(used: used)
-        return (QueueStart(taken: used &+ UInt16(truncatingIfNeeded: unfinished.count), used: used, unfinished: unfinished), .split(table))
-    }
-
-    /// Of a packed queue's base the lower half counts, where the device takes next: when a queue stopped, all was given back. Some
-    /// front-ends leave the upper half zero.
-    private func startPacked(
-        _ queue: Int, _ layout: QueueLayout, from base: UInt16, notingAt place: UnsafeMutableRawPointer?
-    ) throws(ProtocolError) -> (QueueStart, InflightNotes?) {
-        let table = place.map { PackedInflightTable($0, size: layout.size) }
-        let map = map
-        let position = try table?.recover(from: base) { (position) throws(ProtocolError) in
-            let flags = try map.word(at: layout.descriptorArea &+ 16 &* UInt64(position & 0x7fff) &+ 14)
-            return PackedQueue.isAvailable(flags: flags, at: position)
-        } ?? base
-        guard position & 0x7fff < layout.size else {
-            throw ProtocolError("queue \(queue): expected a position in a ring of \(layout.size), found \(position & 0x7fff)")
-        }
-        return (QueueStart(taken: position, used: position), table.map { .packed($0) })
-    }
-
-    /// Stops a queue when all that was taken from it has been given back.
-    private func stop(_ queue: Int) throws(ProtocolError) {
-        guard queues[queue].isRunning else { return }
-        try perform(.pause(queue: queue))
-        while !machine.inspect({ _ in device.takeUnretainedValue().device.isDrained(queue: queue) }) {
-            machine.lendThread(for: 200_000)
-            var event = pollfd(fd: wake.descriptor, events: Int16(POLLIN), revents: 0)
-            // Device time may follow the wall clock, or stand still for a debugger; a stop of the server ends the wait.
-            if poll(&event, 1, 1) > 0 { throw ProtocolError("queue \(queue): expected it to finish, found the device taken away") }
-        }
-        queues[queue].isRunning = false
-        guard case .taken(let next) = machine.perform(.frontEnd(function: function, .stop(queue: queue))) else {
-            // The device has failed, and forgotten it.
-            return
-        }
-        let position = UInt32(truncatingIfNeeded: next) & 0xffff
-        queues[queue].base = isPacked ? position | position << 16 : position
-    }
-
-    /// A stopped queue waits for another kick descriptor.
-    private func forget(_ queue: Int) {
-        queues[queue].kick?.closeDescriptor()
-        queues[queue].kick = nil
-        queues[queue].isStarted = false
-        queues[queue].isRunning = false
     }
 }
