@@ -5,6 +5,7 @@ import Tracing
 
 /// Coverage in terms of sources and register maps.
 public struct CoverageReport: Sendable {
+    /// So many of so many.
     public struct Share: Equatable, Sendable {
         public var hit = 0
         public var of = 0
@@ -15,6 +16,7 @@ public struct CoverageReport: Sendable {
         }
     }
 
+    /// One source file of the firmware.
     public struct File: Sendable {
         public let path: String
         /// By line: whether code of it has been executed.
@@ -23,6 +25,7 @@ public struct CoverageReport: Sendable {
         public internal(set) var functions: [(line: Int, name: String, isHit: Bool)] = []
     }
 
+    /// One register, with its fields.
     public struct Register: Sendable {
         public let name: String
         public let use: CoverageData.RegisterUse

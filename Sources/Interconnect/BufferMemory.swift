@@ -23,6 +23,7 @@ public final class BufferMemory: PartitionSink, ArchivedModel {
         return limit == 0 || state.used[owner.flow] < limit
     }
 
+    /// Sets bytes aside for an owner, whether or not they fit.
     public func take(_ bytes: UInt64, of owner: Owner) { state.used[owner.flow] &+= bytes }
     /// What has been taken comes back, at most once.
     public func giveBack(_ bytes: UInt64, of owner: Owner) { state.used[owner.flow] -= min(bytes, state.used[owner.flow]) }

@@ -145,7 +145,9 @@ extension Crossbar {
         storage.pointee.lanes[lane].limit.depth = max(burst, 8)
     }
 
+    /// Counters and limits of an initiator's lane.
     public func laneState(_ lane: Int) -> CrossbarState.LaneState { storage.pointee.lanes[lane] }
+    /// Counters of a target.
     public func targetState(_ target: TargetIndex) -> CrossbarState.TargetState { storage.pointee.targets[target] }
     public var targetCount: Int { targets.count }
     /// Cycles in which targets were occupied, of all targets together.

@@ -4,6 +4,7 @@ import Glibc
 ///
 /// It is as before when ``leave()`` has been called, and after signals that end the program.
 public final class Terminal {
+    /// A key that was pressed.
     public enum Key: Equatable, Sendable {
         case character(Character)
         case enter, backspace, clear, up, down, end
@@ -36,6 +37,7 @@ public final class Terminal {
         sigaction(SIGWINCH, &action, nil)
     }
 
+    /// Gives the terminal back as it was.
     public func leave() { TerminalState.restore() }
 
     /// Columns and rows.

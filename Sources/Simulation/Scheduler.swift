@@ -214,6 +214,7 @@ public final class Deadline {
         scheduler.insert(self, at: cycle)
     }
 
+    /// Disarms the deadline; one that isn't armed stays so.
     public func cancel() {
         scheduler.remove(self)
     }

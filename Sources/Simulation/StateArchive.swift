@@ -250,6 +250,7 @@ public struct StateArchive {
         }
     }
 
+    /// Visits a text of at most `limit` bytes in UTF-8.
     public mutating func string(_ value: inout String, limit: Int) throws(SnapshotError) {
         var count = UInt64(value.utf8.count)
         try integer(&count, in: 0...UInt64(limit))

@@ -24,6 +24,7 @@ public final class Wire {
         if level { sink.wireChanged(input, level: true) }
     }
 
+    /// Sets the level; whoever listens hears of a change only.
     public func drive(_ level: Bool) {
         guard level != self.level else { return }
         self.level = level

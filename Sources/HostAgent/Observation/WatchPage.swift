@@ -24,6 +24,7 @@ public struct WatchPage: LivePage {
         now = Observation(identity: Identity(), statistics: StatisticsHeader())
     }
 
+    /// Asks the firmware for what the page shows.
     public mutating func refresh() throws {
         let next = try look()
         before = now.identity.clockHertz == 0 ? nil : now
@@ -35,6 +36,7 @@ public struct WatchPage: LivePage {
 
     // MARK: Keys
 
+    /// Does what a key stands for.
     public mutating func press(_ key: Terminal.Key) {
         switch key {
         case .character("s"):
@@ -80,6 +82,7 @@ public struct WatchPage: LivePage {
         .init("p99", 8), .init("held up by", 22, right: false, rank: 2),
     ]
 
+    /// The page's lines, as many and as long as there is room for; nil: no limit.
     public func lines(width: Int?, height: Int?, style: TextStyle) -> [String] {
         let wide = width ?? 200
         var lines = [style.title(title.cut(width ?? title.count)), load.cut(width ?? load.count), choice.cut(width ?? choice.count)]

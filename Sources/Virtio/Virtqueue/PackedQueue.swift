@@ -115,6 +115,7 @@ public struct PackedQueue: Sendable {
         area == .descriptors ? 16 * Int(size) : 4
     }
 
+    /// Where driver and device are, for inspection and snapshots.
     public var indices: QueueIndices {
         QueueIndices(
             available: taken.encoded, taken: taken.encoded, used: used.encoded, notificationsEnabled: notificationsEnabled)
@@ -122,6 +123,9 @@ public struct PackedQueue: Sendable {
 
     // MARK: Taking chains
 
+    /// Takes the next chain; nil if there is none.
+    /// - Parameter segments: gets its buffers, in their order.
+    /// - Throws: what the driver did that no chain can be; nothing is taken then.
     public mutating func take(
         from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
     ) throws(QueueFault) -> DescriptorChain? {
@@ -132,6 +136,7 @@ public struct PackedQueue: Sendable {
         return chain
     }
 
+    /// Whether a chain could be taken.
     public func hasChains(in memory: GuestMemory) throws(QueueFault) -> Bool { try isAvailable(taken, memory) }
 
     /// Whether the driver has made the descriptor at a position available.
@@ -247,6 +252,7 @@ public struct PackedQueue: Sendable {
         unpublished = nil
     }
 
+    /// Whether the driver wants an interrupt for what it was shown since this was last asked.
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {
         let old = considered
         guard used != old else { return false }
@@ -271,6 +277,7 @@ public struct PackedQueue: Sendable {
 
     // MARK: The driver's notifications (section 2.8.10)
 
+    /// Asks the driver to notify of the next chain; true if chains came meanwhile.
     public mutating func enableNotifications(in memory: GuestMemory) throws(QueueFault) -> Bool {
         let flags = hasEventIndex ? EventFlag.descriptor : EventFlag.enable
         if hasEventIndex || !notificationsEnabled {
@@ -284,6 +291,7 @@ public struct PackedQueue: Sendable {
         return try isAvailable(taken, memory)
     }
 
+    /// Tells the driver that it need not notify.
     public mutating func disableNotifications(in memory: GuestMemory) throws(QueueFault) {
         guard notificationsEnabled else { return }
         notificationsEnabled = false

@@ -79,6 +79,9 @@ public struct SplitQueue: Sendable {
 
     // MARK: Taking chains
 
+    /// Takes the next chain; nil if there is none.
+    /// - Parameter segments: gets its buffers, in their order.
+    /// - Throws: what the driver did that no chain can be; nothing is taken then.
     public mutating func take(
         from memory: GuestMemory, into segments: UnsafeMutableBufferPointer<Segment>
     ) throws(QueueFault) -> DescriptorChain? {
@@ -91,6 +94,7 @@ public struct SplitQueue: Sendable {
         return chain
     }
 
+    /// Whether a chain could be taken.
     public mutating func hasChains(in memory: GuestMemory) throws(QueueFault) -> Bool {
         if indices.taken != indices.available { return true }
         return try refreshAvailable(memory)
@@ -205,6 +209,7 @@ public struct SplitQueue: Sendable {
         untold = 0
     }
 
+    /// Whether the driver wants an interrupt for what it was shown since this was last asked.
     public mutating func takeInterrupt(in memory: GuestMemory) throws(QueueFault) -> Bool {
         let old = considered
         guard indices.used != old else { return false }
@@ -225,6 +230,7 @@ public struct SplitQueue: Sendable {
 
     // MARK: The driver's notifications (section 2.7.10)
 
+    /// Asks the driver to notify of the next chain; true if chains came meanwhile.
     public mutating func enableNotifications(in memory: GuestMemory) throws(QueueFault) -> Bool {
         if hasEventIndex {
             guard memory.store(indices.taken, to: availableEvent) else { throw .areaUnreachable(.device, address: availableEvent) }
@@ -237,6 +243,7 @@ public struct SplitQueue: Sendable {
         return try refreshAvailable(memory)
     }
 
+    /// Tells the driver that it need not notify.
     public mutating func disableNotifications(in memory: GuestMemory) throws(QueueFault) {
         guard indices.notificationsEnabled else { return }
         indices.notificationsEnabled = false

@@ -14,7 +14,7 @@ public struct QueueLayout: Hashable, Sendable {
 
 /// An enabled virtqueue in the ring format that was negotiated.
 ///
-/// Devices call only this type; the rings are plain structs with the same five operations, and the `switch` is the whole dispatch.
+/// Devices call only this type; the rings are plain structs with the same operations, and the `switch` is the whole dispatch.
 public struct Virtqueue: Sendable {
     public enum Ring: Sendable {
         case split(SplitQueue)
