@@ -130,32 +130,12 @@ public struct AdminClient {
 
     /// A page of statistics of the owners from `first` on.
     public func statistics(first: Int = 0, owners: Int = 65) throws -> (header: StatisticsHeader, entries: [StatisticsEntry]) {
-        var request = StatisticsRequest()
-        request.firstOwner = UInt16(first)
-        request.owners = UInt16(owners)
-        let room = StatisticsHeader.byteCount + owners * StatisticsEntry.byteCount
-        let bytes = try queue.send(page(.getStatistics, first, owners), data: Self.bytes(of: request), room: room)
-        let header: StatisticsHeader = try Self.decode(bytes)
-        var entries: [StatisticsEntry] = []
-        for index in 0..<Int(header.entries) {
-            entries.append(try Self.decode(Array(bytes.dropFirst(StatisticsHeader.byteCount + index * Int(header.entryBytes)))))
-        }
-        return (header, entries)
+        try page(command(.getStatistics, first, owners), first, owners)
     }
 
     /// What the firmware has found out about the owners from `first` on.
     public func analysis(first: Int = 0, owners: Int = 65) throws -> (header: AnalysisHeader, entries: [AnalysisEntry]) {
-        var request = StatisticsRequest()
-        request.firstOwner = UInt16(first)
-        request.owners = UInt16(owners)
-        let room = AnalysisHeader.byteCount + owners * AnalysisEntry.byteCount
-        let bytes = try queue.send(page(.getAnalysis, first, owners), data: Self.bytes(of: request), room: room)
-        let header: AnalysisHeader = try Self.decode(bytes)
-        var entries: [AnalysisEntry] = []
-        for index in 0..<Int(header.entries) {
-            entries.append(try Self.decode(Array(bytes.dropFirst(AnalysisHeader.byteCount + index * Int(header.entryBytes)))))
-        }
-        return (header, entries)
+        try page(command(.getAnalysis, first, owners), first, owners)
     }
 
     /// The latencies of an owner's requests since power-on, in device cycles.
@@ -192,14 +172,19 @@ public struct AdminClient {
 
     /// What isolation has refused the owners from `first` on.
     public func audit(first: Int = 0, owners: Int = 65) throws -> (header: AuditHeader, entries: [AuditEntry]) {
+        try page(AdminCommand(.getAudit), first, owners)
+    }
+
+    private func page<Header: PageHeader, Entry: WireLayout>(
+        _ command: AdminCommand, _ first: Int, _ owners: Int
+    ) throws -> (header: Header, entries: [Entry]) {
         var request = StatisticsRequest()
         request.firstOwner = UInt16(first)
         request.owners = UInt16(owners)
-        let room = AuditHeader.byteCount + owners * AuditEntry.byteCount
-        let bytes = try queue.send(AdminCommand(.getAudit), data: Self.bytes(of: request), room: room)
-        let header: AuditHeader = try Self.decode(bytes)
-        let entries = try (0..<Int(header.entries)).map { index in
-            try Self.decode(Array(bytes.dropFirst(AuditHeader.byteCount + index * AuditEntry.byteCount))) as AuditEntry
+        let bytes = try queue.send(command, data: Self.bytes(of: request), room: Header.byteCount + owners * Entry.byteCount)
+        let header: Header = try Self.decode(bytes)
+        let entries: [Entry] = try (0..<Int(header.entries)).map { index in
+            try Self.decode(Array(bytes.dropFirst(Header.byteCount + index * Int(header.entryBytes))))
         }
         return (header, entries)
     }
@@ -209,7 +194,7 @@ public struct AdminClient {
     }
 
     /// A page shows an owner that has a key only to who asks for it alone.
-    private func page(_ opcode: AdminOpcode, _ first: Int, _ owners: Int) -> AdminCommand {
+    private func command(_ opcode: AdminOpcode, _ first: Int, _ owners: Int) -> AdminCommand {
         AdminCommand(opcode, key: owners == 1 ? keys[first] : 0)
     }
 
@@ -229,4 +214,17 @@ public struct AdminClient {
         }
         return bytes.withUnsafeBytes { Value(decoding: $0.baseAddress!) }
     }
+}
+
+/// The head of a page with an entry for each owner.
+private protocol PageHeader: WireLayout {
+    var entries: UInt16 { get }
+    var entryBytes: UInt16 { get }
+}
+
+extension StatisticsHeader: PageHeader {}
+extension AnalysisHeader: PageHeader {}
+extension AuditHeader: PageHeader {
+    /// The page doesn't say it.
+    var entryBytes: UInt16 { UInt16(AuditEntry.byteCount) }
 }
