@@ -33,7 +33,6 @@ struct NetworkBenchmark: ParsableCommand {
             machine.advance(by: 2_000_000)
         }
         let driver = try NetworkDriver(machine, depth: depth, bytes: bytes, isPacked: packed)
-        if let trace = output.trace { try machine.startTrace(folder: trace) }
         let start = processorTime(), startCycle = machine.now
         driver.begin()
         var done = 0, seen: UInt64 = 0

@@ -12,6 +12,7 @@ struct ProgramBenchmark: ParsableCommand {
         commandName: "program", abstract: "Instructions and register accesses per second of a guest program on the device.")
 
     @Argument(help: "The guest program: an ELF file from tools/bench/guest.") var program: String
+    @OptionGroup var recording: RecordingOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
@@ -24,9 +25,9 @@ struct ProgramBenchmark: ParsableCommand {
             let index = device.crossbar.attach(end, name: "END", latency: 0)
             device.crossbar.map(index, in: .firmware, at: ProgramEnd.address, size: 4096)
         }
-        if let record = output.record { try machine.startRecording(folder: record) }
+        if let record = recording.record { try machine.startRecording(folder: record) }
         try machine.loadFirmware(file)
-        if let trace = output.trace { try machine.startTrace(folder: trace) }
+        if let trace = recording.trace { try machine.startTrace(folder: trace) }
         let start = processorTime(), begin = elapsedTime()
         machine.start()
         let code = end.wait()

@@ -40,10 +40,14 @@ func processorTime(ofThreads name: String) -> Double {
     return Double(nanoseconds) * 1e-9
 }
 
-/// What every benchmark can do beside measuring.
-struct OutputOptions: ParsableArguments {
-    @Option(help: "Record every register access into this folder meanwhile.") var trace: String?
+/// What a benchmark can write down while it measures.
+struct RecordingOptions: ParsableArguments {
+    @Option(help: "Record every event into this folder meanwhile.") var trace: String?
     @Option(help: "Record all that comes from outside into this folder meanwhile.") var record: String?
+}
+
+/// How figures come out.
+struct OutputOptions: ParsableArguments {
     @Flag(help: "Print the figures as JSON.") var json = false
 
     /// Prints figures by name; whole numbers without a fraction.

@@ -16,6 +16,7 @@ struct VirtioBenchmark: ParsableCommand {
     @Option(help: "Bytes of each request, a multiple of 512.") var bytes = 4096
     @Option(help: "Virtual functions that have a driver.") var functions = 1
     @Option(help: "The firmware (ELF); without one the hart is at rest.") var firmware: String?
+    @OptionGroup var recording: RecordingOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -32,13 +33,13 @@ struct VirtioBenchmark: ParsableCommand {
         description.virtualFunctions.enabled = functions
         // Lockstep: the driver's thread is the device's, and what is measured is the same in each run.
         let machine = try Machine(description, pace: .lockstep)
-        if let record = output.record { try machine.startRecording(folder: record) }
+        if let record = recording.record { try machine.startRecording(folder: record) }
         if let firmware {
             try machine.loadFirmware(try readFile(firmware))
             machine.advance(by: 2_000_000)
         }
         let drivers = try (1...functions).map { try BlockDriver(machine, function: $0, depth: depth, bytes: bytes) }
-        if let trace = output.trace { try machine.startTrace(folder: trace) }
+        if let trace = recording.trace { try machine.startTrace(folder: trace) }
         let start = processorTime(), begin = elapsedTime(), startCycle = machine.now
         for driver in drivers { driver.begin() }
         var done = 0, seen: UInt64 = 0
