@@ -90,6 +90,9 @@ struct DebugInformationTests {
             }
             if round % 5 == 0 { broken.removeLast(Int(random.next() % UInt64(bytes.count))) }
             guard let information = try? DebugInformation(broken) else { continue }
+            #expect(information.functions.allSatisfy { !$0.ranges.isEmpty }, "round \(round)")
+            let lines = information.lines.map(\.addresses)
+            #expect(zip(lines, lines.dropFirst()).allSatisfy { $0.upperBound <= $1.lowerBound }, "round \(round)")
             for pc in stride(from: 0x8000_0000 as UInt32, to: 0x8000_7000, by: 62) {
                 _ = information.frames(at: pc)
                 let registers = HartRegisters(x: (0..<32).map { _ in UInt32(truncatingIfNeeded: random.next()) }, pc: pc)

@@ -17,8 +17,8 @@ final class Rig {
     let machine: Machine
     private let folder: TemporaryFolder
     let server: VhostUserServer
-    let frontEnd: FrontEnd
-    let driver: any QueueDriver
+    private(set) var frontEnd: FrontEnd
+    private(set) var driver: any QueueDriver
     /// The split queue.
     var queue: MockDriver { driver as! MockDriver }
     var path: String { folder.path("socket") }
@@ -92,6 +92,12 @@ final class Rig {
         try frontEnd.start(queue: 0, driver.layout, base: base ?? (isPacked ? 0x8000_8000 : 0))
     }
 
+    /// Another front-end, whose driver has an empty split queue, takes the place of one that is gone.
+    func exchangeFrontEnd() throws {
+        frontEnd = try FrontEnd(memoryBytes: 4 << 20)
+        driver = MockDriver(memory: frontEnd.memory, size: Self.queueSize, usesEventIndex: true)
+    }
+
     // MARK: Requests
 
     func buffer(_ tag: Int) -> UInt64 { driver.buffers + UInt64(tag) * 8192 }
@@ -130,16 +136,22 @@ final class Rig {
         #expect(done == count)
     }
 
-    /// Writes a sector and reads it back.
-    func check(sector: UInt64, seed: UInt8) throws {
-        let bytes = (0..<512).map { UInt8(truncatingIfNeeded: $0) &* 7 &+ seed }
-        submit(write: true, sector: sector, tag: 0, bytes)
-        try finish(1)
-        #expect(status(0) == 0)
+    /// What ``check(sector:seed:)`` writes.
+    static func pattern(seed: UInt8) -> [UInt8] { (0..<512).map { UInt8(truncatingIfNeeded: $0) &* 7 &+ seed } }
+
+    func read(sector: UInt64) throws -> [UInt8] {
         submit(write: false, sector: sector, tag: 1)
         try finish(1)
         #expect(status(1) == 0)
-        #expect(frontEnd.memory[buffer(1) + 4096, 512] == bytes)
+        return frontEnd.memory[buffer(1) + 4096, 512]
+    }
+
+    /// Writes a sector and reads it back.
+    func check(sector: UInt64, seed: UInt8) throws {
+        submit(write: true, sector: sector, tag: 0, Self.pattern(seed: seed))
+        try finish(1)
+        #expect(status(0) == 0)
+        #expect(try read(sector: sector) == Self.pattern(seed: seed))
     }
 
     /// Waits until the back-end has ended the connection, and says why.
