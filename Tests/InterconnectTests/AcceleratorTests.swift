@@ -2,46 +2,9 @@ import Interconnect
 import Simulation
 import Testing
 
-private final class Work: CompletionSink {
-    let scheduler = Scheduler()
-    let pool: ServicePool
-    private(set) var port = SubmitterPort(rawValue: 0)
-    var done: [(id: UInt64, cycle: Cycle)] = []
-    var endless: [UInt8: Cycle] = [:]
-
-    init(slots: Int, type: AcceleratorType = .fpga, loading: Cycle) {
-        pool = ServicePool(.init(name: "slots", cores: slots, accelerator: type, loading: loading), on: scheduler)
-        port = pool.attach(self)
-    }
-
-    func submit(_ owner: UInt8, _ cost: Cycle) {
-        pool.submit(cost: cost, owner: Owner(rawValue: owner), id: UInt64(owner), port: port)
-    }
-
-    func completed(_ id: UInt64, at cycle: Cycle) {
-        done.append((id, cycle))
-        if let cost = endless[UInt8(truncatingIfNeeded: id)] { submit(UInt8(truncatingIfNeeded: id), cost) }
-    }
-
-    func flood(_ owner: UInt8, cost: Cycle, depth: Int = 20) {
-        endless[owner] = cost
-        for _ in 0..<depth { submit(owner, cost) }
-    }
-
-    func grant(_ slots: [Int: Int], _ type: AcceleratorType = .fpga) {
-        var table = [Partition](repeating: Partition(), count: 65)
-        for (owner, count) in slots {
-            if type == .fpga { table[owner].fpgaSlots = UInt8(count) } else { table[owner].gpuSlots = UInt8(count) }
-        }
-        pool.partitionsCommitted(table, at: scheduler.now)
-    }
-
-    func share(_ owner: UInt8) -> Double { Double(pool.busyCycles(of: Owner(rawValue: owner))) / Double(scheduler.now) }
-}
-
 @Suite struct AcceleratorTests {
     @Test func anotherOwnersSlotIsLoadedFirst() {
-        let work = Work(slots: 1, loading: 1000)
+        let work = PoolWork(slots: 1, loading: 1000)
         for owner in [1, 1, 2, 2, 1] as [UInt8] { work.submit(owner, 100) }
         work.scheduler.advance(to: 100_000)
         #expect(work.pool.loads >= 2)
@@ -51,7 +14,7 @@ private final class Work: CompletionSink {
 
     /// Whoever floods the slots has those that are granted to him, and others have theirs.
     @Test(arguments: AcceleratorType.allCases) func aGrantIsALimit(type: AcceleratorType) {
-        let work = Work(slots: 8, type: type, loading: 500)
+        let work = PoolWork(slots: 8, type: type, loading: 500)
         work.grant([1: 2, 2: 4], type)
         for owner in [1, 2, 3, 4] as [UInt8] { work.flood(owner, cost: 700) }
         work.scheduler.advance(to: 5_000_000)
@@ -61,7 +24,7 @@ private final class Work: CompletionSink {
     }
 
     @Test func onesOwnSlotsStayLoadedWhileTheyRest() {
-        let work = Work(slots: 3, loading: 10_000)
+        let work = PoolWork(slots: 3, loading: 10_000)
         work.grant([1: 1])
         work.submit(1, 100)
         work.scheduler.advance(to: 20_000)
@@ -75,7 +38,7 @@ private final class Work: CompletionSink {
 
     /// Work that waits counts like work that is served.
     @Test func demandIsMeasured() {
-        let work = Work(slots: 2, loading: 0)
+        let work = PoolWork(slots: 2, loading: 0)
         work.flood(5, cost: 1000, depth: 7)
         work.submit(6, 50_000)
         work.scheduler.advance(to: 1_000_000)
@@ -89,7 +52,7 @@ private final class Work: CompletionSink {
     }
 
     @Test func stateGoesOn() throws {
-        let work = Work(slots: 3, loading: 700), other = Work(slots: 3, loading: 700)
+        let work = PoolWork(slots: 3, loading: 700), other = PoolWork(slots: 3, loading: 700)
         work.grant([1: 1])
         for owner in [1, 2, 3] as [UInt8] { work.flood(owner, cost: 900) }
         work.scheduler.advance(to: 123_456)

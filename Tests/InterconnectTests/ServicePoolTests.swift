@@ -2,41 +2,9 @@ import Interconnect
 import Simulation
 import Testing
 
-private final class Work: CompletionSink {
-    let scheduler = Scheduler()
-    let pool: ServicePool
-    private(set) var port = SubmitterPort(rawValue: 0)
-    var done: [(id: UInt64, cycle: Cycle)] = []
-    /// Owners that always have work waiting, with the cost of each piece.
-    var endless: [UInt8: Cycle] = [:]
-
-    init(cores: Int) {
-        pool = ServicePool(.init(name: "test", cores: cores), on: scheduler)
-        port = pool.attach(self)
-    }
-
-    func submit(_ owner: UInt8, _ cost: Cycle, id: UInt64 = 0) {
-        pool.submit(cost: cost, owner: Owner(rawValue: owner), id: id << 8 | UInt64(owner), port: port)
-    }
-
-    func completed(_ id: UInt64, at cycle: Cycle) {
-        done.append((id, cycle))
-        if let cost = endless[UInt8(truncatingIfNeeded: id)] { submit(UInt8(truncatingIfNeeded: id), cost) }
-    }
-
-    func flood(_ owner: UInt8, cost: Cycle, depth: Int = 40) {
-        endless[owner] = cost
-        for _ in 0..<depth { submit(owner, cost) }
-    }
-
-    func share(_ owner: UInt8) -> Double {
-        Double(pool.busyCycles(of: Owner(rawValue: owner))) / Double(scheduler.now)
-    }
-}
-
 @Suite struct ServicePoolTests {
     @Test func coresServeInParallelAndInOrder() {
-        let work = Work(cores: 2)
+        let work = PoolWork(cores: 2)
         for id in 0..<4 as Range<UInt64> { work.submit(1, 100, id: id) }
         work.scheduler.advance(to: 200)
         #expect(work.done.map(\.id) == [1, 0x101, 0x201, 0x301])
@@ -46,7 +14,7 @@ private final class Work: CompletionSink {
     @Test(arguments: 1...8 as ClosedRange<UInt64>)
     func sharesFollowWeights(seed: UInt64) {
         var random = SplitMix64(seed: seed)
-        let work = Work(cores: 3)
+        let work = PoolWork(cores: 3)
         var table = [Partition](repeating: Partition(), count: 65)
         let owners = Array(1...UInt8.random(in: 4...9, using: &random))
         for owner in owners { table[Int(owner)].weight = UInt16.random(in: 1...30, using: &random) }
@@ -61,7 +29,7 @@ private final class Work: CompletionSink {
     }
 
     @Test func reservedCoresAreTheOwnersAlone() {
-        let work = Work(cores: 8)
+        let work = PoolWork(cores: 8)
         var table = [Partition](repeating: Partition(weight: 1000), count: 65)
         table[1] = Partition(weight: 1, serviceCores: 3)
         work.pool.partitionsCommitted(table, at: 0)
@@ -80,7 +48,7 @@ private final class Work: CompletionSink {
     }
 
     @Test func abandonedRequestsNeverComplete() {
-        let work = Work(cores: 1)
+        let work = PoolWork(cores: 1)
         work.submit(1, 100)
         work.submit(1, 100)
         work.submit(2, 100)
