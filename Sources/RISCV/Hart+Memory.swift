@@ -86,7 +86,7 @@ extension Hart {
         }
         guard isPermitted(address, size) else { return nil }
         var access = BusAccess(
-            read: UInt64(address), size: Int(size), initiator: .hart(id), origin: UInt64(core.pointee.state.pc),
+            read: UInt64(address), size: Int(size), initiator: .hart(id), origin: core.pointee.state.pc,
             time: core.pointee.state.time)
         guard send(&access) == .ok else {
             raise(fault, value: address)
@@ -125,7 +125,7 @@ extension Hart {
         guard isPermitted(address, size, writing: value) else { return false }
         var access = BusAccess(
             write: UInt64(value & (.max &>> (32 &- 8 &* size))), to: UInt64(address), size: Int(size), initiator: .hart(id),
-            origin: UInt64(core.pointee.state.pc), time: core.pointee.state.time)
+            origin: core.pointee.state.pc, time: core.pointee.state.time)
         guard send(&access) == .ok else {
             raise(.storeAccessFault, value: address)
             return false
@@ -146,7 +146,7 @@ extension Hart {
 
     @inline(never)
     private func askPort(_ address: UInt32, _ size: UInt32, _ value: UInt32?) -> Bool {
-        let (origin, time) = (UInt64(core.pointee.state.pc), core.pointee.state.time)
+        let (origin, time) = (core.pointee.state.pc, core.pointee.state.time)
         let access = value.map {
             BusAccess(write: UInt64($0), to: UInt64(address), size: Int(size), initiator: .hart(id), origin: origin, time: time)
         } ?? BusAccess(read: UInt64(address), size: Int(size), initiator: .hart(id), origin: origin, time: time)

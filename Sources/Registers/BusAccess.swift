@@ -56,25 +56,39 @@ public struct BusAccess: Sendable {
     public var value: UInt64
     /// Device cycle: at the start when it is issued, at the end when it comes back.
     public var time: UInt64
+    /// Who made it and what it is, in one word, which a trace copies: ``origin`` in bits 0 to 31, ``size`` in bits 32 to 39, ``isWrite`` in
+    /// bit 40, ``initiator`` in bits 48 to 63.
+    public let tag: UInt64
+
     /// The accessor's program counter (a hart) or process id (a host program); 0 when neither is known.
-    public var origin: UInt64
+    @inlinable public var origin: UInt32 { UInt32(truncatingIfNeeded: tag) }
     /// Bytes: 1, 2, 4 or 8.
-    public var size: UInt8
-    public var isWrite: Bool
-    public var initiator: Initiator
+    @inlinable public var size: UInt8 { UInt8(truncatingIfNeeded: tag >> 32) }
+    @inlinable public var isWrite: Bool { tag & 1 << 40 != 0 }
+    @inlinable public var initiator: Initiator { .init(rawValue: UInt16(truncatingIfNeeded: tag >> 48)) }
 
     @inlinable public init(
-        read address: UInt64, size: Int, initiator: Initiator, origin: UInt64 = 0, time: UInt64 = 0
+        read address: UInt64, size: Int, initiator: Initiator, origin: UInt32 = 0, time: UInt64 = 0
     ) {
-        self.address = address; value = 0; self.time = time; self.origin = origin
-        self.size = UInt8(truncatingIfNeeded: size); isWrite = false; self.initiator = initiator
+        self.address = address; value = 0; self.time = time
+        tag = Self.tag(size, initiator, origin)
     }
 
     @inlinable public init(
-        write value: UInt64, to address: UInt64, size: Int, initiator: Initiator, origin: UInt64 = 0, time: UInt64 = 0
+        write value: UInt64, to address: UInt64, size: Int, initiator: Initiator, origin: UInt32 = 0, time: UInt64 = 0
     ) {
-        self.address = address; self.value = value; self.time = time; self.origin = origin
-        self.size = UInt8(truncatingIfNeeded: size); isWrite = true; self.initiator = initiator
+        self.address = address; self.value = value; self.time = time
+        tag = Self.tag(size, initiator, origin) | 1 << 40
+    }
+
+    /// An access of which nothing but its tag is known.
+    @inlinable public init(tag: UInt64) {
+        address = 0; value = 0; time = 0
+        self.tag = tag
+    }
+
+    @inlinable static func tag(_ size: Int, _ initiator: Initiator, _ origin: UInt32) -> UInt64 {
+        UInt64(origin) | UInt64(size & 0xff) << 32 | UInt64(initiator.rawValue) << 48
     }
 }
 

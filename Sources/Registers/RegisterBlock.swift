@@ -17,8 +17,8 @@ public final class RegisterBlock {
     /// The address space that `slotAt` covers: up to the end of the last register.
     @usableFromInline let coveredBytes: UInt64
     @usableFromInline let control: UnsafeMutablePointer<Control>
-    /// Where the memory is that ``setTap(_:)`` was given.
-    @usableFromInline let tap: UnsafeMutablePointer<UnsafeMutablePointer<RegisterTap>?>
+    /// What ``setTap(_:)`` was given.
+    @usableFromInline let tap: UnsafeMutablePointer<UnsafeRawPointer?>
     let cells: UnsafeMutablePointer<Cell>
     let fields: UnsafeMutablePointer<FieldLayout>
     let interruptTerms: [InterruptTerm]
@@ -177,12 +177,15 @@ public final class RegisterBlock {
 
     // MARK: What became of accesses
 
-    /// Leaves what each access from now on does in `tap`; nil ends that. The memory must outlive that.
-    public func setTap(_ tap: UnsafeMutablePointer<RegisterTap>?) { self.tap.pointee = tap }
+    /// Leaves what each access from now on does in a ``RegisterTap``; nil ends that.
+    ///
+    /// - Parameter place: where a pointer to the tap is, which may be to another one for each access. It must outlive that.
+    public func setTap(_ place: UnsafeRawPointer?) { tap.pointee = place }
 
     @inlinable @inline(__always)
     func tell(_ register: Int, _ element: Int, shift: UInt64, old: UInt64, new: UInt64) {
-        guard let tap = tap.pointee else { return }
+        guard let place = tap.pointee else { return }
+        let tap = place.load(as: UnsafeMutablePointer<RegisterTap>.self)
         // `shift` is 8 times the byte.
         tap.pointee.place = UInt64(truncatingIfNeeded: number &+ register &+ element &<< 16) | shift &<< (RegisterTap.byteShift &- 3)
         tap.pointee.old = old

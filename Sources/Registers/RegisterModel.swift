@@ -45,11 +45,11 @@ public struct CoincidentEvents: Sendable {
     public static var none: CoincidentEvents { @inlinable get { .init() } }
 }
 
-/// Which register the last access met, and what it did to it. Several blocks leave it in one piece of memory, where who made the access
-/// finds it: a store or two in place of a call, for every access of a device that is traced.
+/// Which register the last access met, and what it did to it. All blocks leave it in one piece of memory, where who made the access
+/// finds it: three stores in place of a call, for every access of a device that is traced.
 @frozen public struct RegisterTap: Sendable {
     /// The register in bits 0 to 15, ``RegisterBlock/number`` and on from there; the element in bits 16 to 31; the first byte of the
-    /// register that was accessed in bits 61 to 63. ``none`` until an access meets a register.
+    /// register that was accessed in bits 61 to 63; the others are 0. ``none`` until an access meets a register.
     public var place: UInt64
     /// The register's value before and after; the same where the access was refused.
     public var old: UInt64

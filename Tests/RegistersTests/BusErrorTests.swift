@@ -80,14 +80,19 @@ import Testing
 
     @Test func theTapHasWhatEachAccessDid() {
         let tap = UnsafeMutablePointer<RegisterTap>.allocate(capacity: 1)
-        defer { tap.deallocate() }
+        let place = UnsafeMutablePointer<UnsafeMutablePointer<RegisterTap>>.allocate(capacity: 1)
+        place.initialize(to: tap)
+        defer {
+            tap.deallocate()
+            place.deallocate()
+        }
         func told(_ access: () -> Void) -> String {
             tap.initialize(to: RegisterTap())
             access()
             let last = tap.pointee
             return last.place == RegisterTap.none ? "nothing" : "\(last.register)[\(last.element)]+\(last.byte) \(last.old)->\(last.new)"
         }
-        device.block.setTap(tap)
+        device.block.setTap(place)
         #expect(told { device.write(0x101, 0x10) } == "0[0]+0 90->1")
         #expect(told { device.write(0, 0x12, size: 1) } == "0[0]+2 1->1")
         #expect(told { _ = device.read(0x14) } == "1[0]+0 17->0")

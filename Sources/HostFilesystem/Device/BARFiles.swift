@@ -46,7 +46,7 @@ extension DeviceTree {
             makeOpening: mapping == nil ? nil : { SharedMemoryOpening(machine, flags: $0) }, onClose: { processes.forget() },
             read: { (offset, buffer, caller) throws(Errno) in
                 guard isAccess(offset, buffer.count) else { throw .invalidArgument }
-                let origin = UInt64(processes.process(of: caller.thread))
+                let origin = processes.process(of: caller.thread)
                 let (value, _) = machine.readBAR(
                     function: index, bar: number, offset: UInt64(offset), size: buffer.count, origin: origin)
                 withUnsafeBytes(of: value.littleEndian) { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<buffer.count])) }
@@ -63,7 +63,7 @@ extension DeviceTree {
                 }
                 machine.writeBAR(
                     function: index, bar: number, offset: UInt64(offset), size: bytes.count, value: UInt64(littleEndian: value),
-                    origin: UInt64(writer))
+                    origin: writer)
                 return bytes.count
             })
     }

@@ -142,7 +142,7 @@ extension Device {
                 } else {
                     .virtualFunction
                 }
-            recorder.finish(&access, address: address, bus: bus, issued: issued, status: status)
+            recorder.finish(&access, address: address, bus: bus, status: status)
         }
         return .access(value: access.value, status: status, time: access.time)
     }
@@ -230,7 +230,7 @@ extension Device {
         var access = BusAccess(write: value, to: address, size: size, initiator: .debugger, time: now)
         recorder.begin(at: now)
         let status = crossbar.access(&access, in: .firmware)
-        if recorder.isRecording { recorder.finish(&access, address: address, bus: .firmware, issued: now, status: status) }
+        if recorder.isRecording { recorder.finish(&access, address: address, bus: .firmware, status: status) }
         if status == .ok { core.memory.wasWritten(UInt32(truncatingIfNeeded: address), bytes: size) }
         return .access(value: value, status: status, time: access.time)
     }

@@ -222,7 +222,7 @@ public final class Device {
         componentController.keys = audit
         hierarchy.iommu.observer = dmaObservers
         core.onFirmwareReset = { [unowned self] in resetFirmware($0) }
-        recorder.onChange = { [unowned self] in observe($0) }
+        recorder.onChange = { [unowned self] in observe($0, $1) }
         try connectHost()
     }
 
@@ -291,9 +291,9 @@ public final class Device {
     public func virtioFunction(_ index: Int) -> VirtioFunction? { functions.first { $0.index == index } }
 
     /// Has models tell the recorder what they do, or no longer.
-    private func observe(_ isRecording: Bool) {
+    private func observe(_ isRecording: Bool, _ tap: UnsafeRawPointer?) {
         let sink = isRecording ? recorder : nil
-        for block in blocks { block.registers.setTap(isRecording ? recorder.tap : nil) }
+        for block in blocks { block.registers.setTap(tap) }
         for function in functions { function.device.trace = sink }
         plic.trace = sink
         uart.trace = sink

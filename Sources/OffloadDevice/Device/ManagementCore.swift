@@ -86,10 +86,10 @@ final class ManagementCore: ResetController, WireSink {
         func access(_ access: inout BusAccess) -> BusStatus {
             scheduler.advance(to: access.time)
             guard recorder.isRecording else { return crossbar.access(&access, in: .firmware) }
-            let (address, issued) = (access.address, access.time)
-            recorder.begin(at: issued)
+            let address = access.address
+            recorder.begin(at: access.time)
             let status = crossbar.access(&access, in: .firmware)
-            recorder.finish(&access, address: address, bus: .firmware, issued: issued, status: status)
+            recorder.finish(&access, address: address, bus: .firmware, status: status)
             return status
         }
 

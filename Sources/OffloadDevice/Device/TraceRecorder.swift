@@ -10,18 +10,14 @@ import Tracing
 final class TraceRecorder {
     /// In raw memory: with a trace on, every register access passes here twice.
     private struct State {
-        /// What the access that is under way has met.
-        var tap = RegisterTap()
         var isRecording = false
-        /// Of `writer`, which keeps it, while nobody else is to be told.
+        /// Of `writer`, which keeps it, while nobody else is to be told: accesses are put together in its slots.
         var producer: UnsafeMutablePointer<EventProducer>?
-        /// Cycle at which the access that is under way was issued.
-        var issued: UInt64 = 0
+        /// Where accesses are put together otherwise.
+        var scratch: UnsafeMutablePointer<RawEvent>
     }
 
     private let state: UnsafeMutablePointer<State>
-    /// Where register blocks leave what the access that is under way has met.
-    var tap: UnsafeMutablePointer<RegisterTap> { withUnsafeMutablePointer(to: &state.pointee.tap) { $0 } }
 
     /// Takes the trace while set.
     var writer: TraceWriter? { didSet { update() } }
@@ -29,8 +25,9 @@ final class TraceRecorder {
     var listener: ((TraceEvent) -> Void)? { didSet { update() } }
     /// Is told of every access to a register while set.
     var coverage: RegisterCoverage? { didSet { update() } }
-    /// Is told when recording begins and ends: models have their sink only meanwhile.
-    var onChange: ((_ isRecording: Bool) -> Void)?
+    /// Is told when recording begins, ends, or goes on elsewhere: models have their sink only meanwhile. `tap` is where the pointer to the
+    /// ``RegisterTap`` of the access that is under way is found, while something is recorded.
+    var onChange: ((_ isRecording: Bool, _ tap: UnsafeRawPointer?) -> Void)?
 
     /// Tells the time of what models tell.
     let scheduler: Scheduler
@@ -41,20 +38,30 @@ final class TraceRecorder {
     init(on scheduler: Scheduler, memory: MemoryPages) {
         self.scheduler = scheduler
         firmwareTrace = FirmwareTrace(in: memory)
+        let scratch = UnsafeMutablePointer<RawEvent>.allocate(capacity: 1)
+        scratch.initialize(to: .zero)
         state = .allocate(capacity: 1)
-        state.initialize(to: State())
+        state.initialize(to: State(scratch: scratch))
     }
 
-    deinit { state.deallocate() }
+    deinit {
+        state.pointee.scratch.deallocate()
+        state.deallocate()
+    }
 
     private func update() {
         let hasListener = listener != nil || coverage != nil
-        state.pointee.producer = hasListener ? nil : writer?.producer
         let isRecording = writer != nil || hasListener
-        guard isRecording != state.pointee.isRecording else { return }
-        state.pointee.isRecording = isRecording
-        onChange?(isRecording)
+        let producer = hasListener ? nil : writer?.producer
+        guard isRecording != state.pointee.isRecording || producer != state.pointee.producer else { return }
+        (state.pointee.isRecording, state.pointee.producer) = (isRecording, producer)
+        let scratch = withUnsafePointer(to: &state.pointee.scratch) { UnsafeRawPointer($0) }
+        onChange?(isRecording, isRecording ? producer?.pointee.place ?? scratch : nil)
     }
+
+    /// The access that is under way.
+    @inline(__always)
+    private var underWay: UnsafeMutablePointer<RawEvent> { state.pointee.producer?.pointee.slot ?? state.pointee.scratch }
 
     /// Whether anything is recorded.
     @inline(__always) var isRecording: Bool { state.pointee.isRecording }
@@ -68,27 +75,23 @@ final class TraceRecorder {
     }
 
     /// An access is about to be made.
-    @inline(__always) func begin(at issued: UInt64) {
-        state.pointee.tap.place = RegisterTap.none
-        state.pointee.issued = issued
-    }
+    @inline(__always) func begin(at issued: UInt64) { underWay.pointee.begin(at: issued) }
 
     /// When the latest access was issued.
-    var issued: UInt64 { state.pointee.issued }
+    var issued: UInt64 { underWay.pointee.time }
 
     /// The access has come back. `inout`: passed otherwise, it would be copied, which costs more than all that is done with it.
     @inline(__always)
-    func finish(_ access: inout BusAccess, address: UInt64, bus: DeviceBus, issued: UInt64, status: BusStatus) {
-        guard let producer = state.pointee.producer else { return tell(&access, address, bus, issued, status) }
-        producer.pointee.append(RawEvent(&access, address: address, bus: bus.rawValue, issued: issued, status: status, tap: tap))
+    func finish(_ access: inout BusAccess, address: UInt64, bus: DeviceBus, status: BusStatus) {
+        guard let producer = state.pointee.producer else { return tell(&access, address, bus, status) }
+        producer.pointee.finish(&access, address: address, bus: bus.rawValue, status: status)
     }
 
     @inline(never)
-    private func tell(_ access: inout BusAccess, _ address: UInt64, _ bus: DeviceBus, _ issued: UInt64, _ status: BusStatus) {
-        let event = RawEvent(&access, address: address, bus: bus.rawValue, issued: issued, status: status, tap: tap)
-        writer?.producer.pointee.append(event)
-        guard let event = event.event() else { return }
-        listener?(event)
+    private func tell(_ access: inout BusAccess, _ address: UInt64, _ bus: DeviceBus, _ status: BusStatus) {
+        state.pointee.scratch.pointee.finish(&access, address: address, bus: bus.rawValue, status: status)
+        guard let event = state.pointee.scratch.pointee.event() else { return }
+        record(event)
         if let coverage, case .access(let event) = event { coverage.add(event) }
     }
 

@@ -65,9 +65,9 @@ public struct HostAccess: Hashable, Sendable {
     /// What is written; nil reads.
     public var value: UInt64?
     /// Process id of the host program.
-    public var origin: UInt64
+    public var origin: UInt32
 
-    public init(function: Int, bar: Int, offset: UInt64, size: Int, value: UInt64? = nil, origin: UInt64) {
+    public init(function: Int, bar: Int, offset: UInt64, size: Int, value: UInt64? = nil, origin: UInt32) {
         self.function = function
         self.bar = bar
         self.offset = offset

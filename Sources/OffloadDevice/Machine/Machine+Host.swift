@@ -31,13 +31,13 @@ extension Machine {
     ///   - function: PCI function index: 0 the physical function, n virtual function n, 64 + k further physical function k.
     ///   - origin: process id of the host program.
     /// - Returns: the value, all ones if the status isn't `ok`.
-    public func readBAR(function: Int, bar: Int, offset: UInt64, size: Int, origin: UInt64) -> (value: UInt64, status: BusStatus) {
+    public func readBAR(function: Int, bar: Int, offset: UInt64, size: Int, origin: UInt32) -> (value: UInt64, status: BusStatus) {
         access(HostAccess(function: function, bar: bar, offset: offset, size: size, origin: origin))
     }
 
     /// Writes `size` bytes (1, 2, 4 or 8) at `offset` of a BAR. A write whose status isn't `ok` was dropped.
     @discardableResult
-    public func writeBAR(function: Int, bar: Int, offset: UInt64, size: Int, value: UInt64, origin: UInt64) -> BusStatus {
+    public func writeBAR(function: Int, bar: Int, offset: UInt64, size: Int, value: UInt64, origin: UInt32) -> BusStatus {
         access(HostAccess(function: function, bar: bar, offset: offset, size: size, value: value, origin: origin)).status
     }
 

@@ -22,7 +22,7 @@ extension HostInput {
             encoder.integer(access.bar << 1 | (access.value == nil ? 0 : 1))
             encoder.integer(access.size)
             encoder.number(access.offset)
-            encoder.number(access.origin)
+            encoder.number(UInt64(access.origin))
             if let value = access.value { encoder.number(value) }
         case .readConfiguration(let function, let offset, let count):
             begin(.readConfiguration)
@@ -127,7 +127,7 @@ extension HostInput {
             var access = HostAccess(
                 function: function, bar: place >> 1, offset: 0, size: try decoder.integer(), value: nil, origin: 0)
             access.offset = try decoder.number()
-            access.origin = try decoder.number()
+            access.origin = UInt32(try decoder.integer(in: 0...Int(UInt32.max), "process of an access"))
             if place & 1 == 1 { access.value = try decoder.number() }
             self = .access(access)
         case .readConfiguration:

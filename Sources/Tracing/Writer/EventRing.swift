@@ -1,3 +1,4 @@
+import Registers
 import Simulation
 import Synchronization
 
@@ -5,17 +6,18 @@ import Synchronization
 ///
 /// The machine stores an event and goes on. It takes a lock once in ``chunk`` events, and waits there while the ring is full.
 @usableFromInline final class EventRing: @unchecked Sendable {
-    // Sendable: slots from `tail` to `head` are the writer's, the others the machine's; the mutable properties are under `monitor`.
+    // Sendable: slots from `tail` to the producer's cursor are the writer's, the others the machine's; the mutable properties are under
+    // `monitor`.
 
     static let capacity: UInt64 = 1 << 15
     /// So many events wake the writer, and are given back at once: few enough that it keeps up, many enough that waking costs nothing.
+    /// One is always free: a full ring isn't taken for an empty one.
     static let chunk: UInt64 = 1 << 12
 
     /// The machine's end.
     let producer: UnsafeMutablePointer<EventProducer>
     private let slots: UnsafeMutablePointer<RawEvent>
-    /// Events that the machine has stored, and that the writer is done with, ever.
-    private let head: UnsafeMutablePointer<Atomic<UInt64>>
+    /// Events that the writer is done with, ever.
     private let tail: UnsafeMutablePointer<Atomic<UInt64>>
 
     private let monitor = Monitor()
@@ -29,29 +31,26 @@ import Synchronization
         slots = .allocate(capacity: Int(Self.capacity))
         // The machine is spared the page faults.
         slots.initialize(repeating: .zero, count: Int(Self.capacity))
-        head = .allocate(capacity: 1)
-        head.initialize(to: Atomic(0))
         tail = .allocate(capacity: 1)
         tail.initialize(to: Atomic(0))
         producer = .allocate(capacity: 1)
-        producer.initialize(to: EventProducer(slots, head, self))
+        producer.initialize(to: EventProducer(slots, self))
     }
 
     deinit {
-        producer.deallocate()
-        head.deinitialize(count: 1).deallocate()
+        producer.deinitialize(count: 1).deallocate()
         tail.deinitialize(count: 1).deallocate()
         slots.deallocate()
     }
 
     // MARK: The machine's end
 
-    /// The machine has stored all before `next`: wakes the writer, and waits until the next chunk is free.
-    func makeRoom(_ next: UInt64) {
+    /// The machine has stored all before the slot `next`: wakes the writer, and waits until a chunk and one more are free.
+    func makeRoom(_ next: UnsafeMutablePointer<RawEvent>) {
         monitor.lock()
         defer { monitor.unlock() }
         if isAsleep { monitor.notify() }
-        while next &- tail.pointee.load(ordering: .acquiring) > Self.capacity - Self.chunk {
+        while count(to: next) > Self.capacity - 2 * Self.chunk {
             isProducerWaiting = true
             monitor.notify()
             monitor.wait()
@@ -89,7 +88,12 @@ import Synchronization
     }
 
     /// Events that wait for the writer.
-    var count: UInt64 { head.pointee.load(ordering: .acquiring) &- tail.pointee.load(ordering: .relaxed) }
+    var count: UInt64 { count(to: producer.pointee.published) }
+
+    /// Events from the oldest that waits to the slot `next`.
+    private func count(to next: UnsafeMutablePointer<RawEvent>) -> UInt64 {
+        (UInt64(next - slots) &- tail.pointee.load(ordering: .acquiring)) & (Self.capacity - 1)
+    }
 
     /// The event at `place` of those that wait, 0 for the oldest.
     func slot(_ place: UInt64) -> UnsafePointer<RawEvent> {
@@ -106,64 +110,72 @@ import Synchronization
 }
 
 /// The machine's end of an ``EventRing``, in raw memory: a few stores for an event. Whoever uses it holds the machine's lock.
-@frozen public struct EventProducer {
-    @usableFromInline let slots: UnsafeMutablePointer<RawEvent>
-    /// Where the next event goes.
-    @usableFromInline var slot: UnsafeMutablePointer<RawEvent>
+///
+/// An access is put together in the slot that will be its: ``RawEvent/begin(at:)``, then register blocks leave in its
+/// ``RegisterTap`` what it does, then ``finish(_:address:bus:status:)``. Events that it brings about go before it.
+@frozen public struct EventProducer: ~Copyable {
+    /// Where the next event goes: the writer has all before it.
+    @usableFromInline let cursor: Atomic<UnsafeMutablePointer<RawEvent>>
     /// Room was made up to here.
     @usableFromInline var end: UnsafeMutablePointer<RawEvent>
-    /// Written here alone.
-    @usableFromInline let head: UnsafeMutablePointer<Atomic<UInt64>>
+    @usableFromInline let slots: UnsafeMutablePointer<RawEvent>
     /// Owned by the writer, which owns this too.
     @usableFromInline let ring: Unmanaged<EventRing>
 
-    init(_ slots: UnsafeMutablePointer<RawEvent>, _ head: UnsafeMutablePointer<Atomic<UInt64>>, _ ring: EventRing) {
-        self.slots = slots; self.head = head; self.ring = .passUnretained(ring)
-        slot = slots
+    init(_ slots: UnsafeMutablePointer<RawEvent>, _ ring: EventRing) {
+        self.slots = slots; self.ring = .passUnretained(ring)
+        cursor = Atomic(slots)
         end = slots + Int(EventRing.chunk)
     }
 
-    /// Stores an event of one slot.
+    /// What the writer has, to the slot after its last.
+    var published: UnsafeMutablePointer<RawEvent> { cursor.load(ordering: .acquiring) }
+
+    /// The slot of the access that is under way.
     @inlinable @inline(__always)
-    public mutating func append(_ event: RawEvent) {
-        put(event)
-        publish(1)
-        if slot == end { makeRoom() }
+    public var slot: UnsafeMutablePointer<RawEvent> { cursor.load(ordering: .relaxed) }
+
+    /// Where the pointer to ``slot`` is, and with it that to a ``RegisterTap``, which is what a slot begins with.
+    public var place: UnsafeRawPointer { withUnsafePointer(to: cursor) { UnsafeRawPointer($0) } }
+
+    /// The access in ``slot`` has come back: see ``RawEvent/finish(_:address:bus:status:)``.
+    @inlinable @inline(__always)
+    public mutating func finish(_ access: inout BusAccess, address: UInt64, bus: Int, status: BusStatus) {
+        let slot = slot
+        slot.pointee.finish(&access, address: address, bus: bus, status: status)
+        let next = slot + 1
+        cursor.store(next, ordering: .releasing)
+        if next == end { cursor.store(makeRoom(next), ordering: .releasing) }
     }
 
     /// Stores an event, and what follows it; the writer sees them all or none.
     mutating func append(_ event: RawEvent, tail: [UInt8]) {
-        var count: UInt64 = 1
-        put(event)
+        // What an access that is under way has met so far moves to the slot that becomes its.
+        let underWay = slot.pointee
+        var next = slot
+        put(event, at: &next)
         for start in stride(from: 0, to: tail.count, by: RawEvent.stride) {
-            if slot == end { makeRoom(after: count) }
             var rest = RawEvent.zero
             withUnsafeMutableBytes(of: &rest) { $0.copyBytes(from: tail[start..<min(start + RawEvent.stride, tail.count)]) }
-            put(rest)
-            count += 1
+            put(rest, at: &next)
         }
-        publish(count)
-        if slot == end { makeRoom() }
+        cursor.store(next, ordering: .releasing)
+        next.pointee = underWay
     }
 
-    @inlinable @inline(__always)
-    mutating func put(_ event: RawEvent) {
+    private mutating func put(_ event: RawEvent, at slot: inout UnsafeMutablePointer<RawEvent>) {
         slot.pointee = event
         slot += 1
+        if slot == end { slot = makeRoom(slot) }
     }
 
-    /// The writer may have so many more.
-    @inlinable @inline(__always)
-    func publish(_ count: UInt64) {
-        head.pointee.store(head.pointee.load(ordering: .relaxed) &+ count, ordering: .releasing)
-    }
-
-    /// - Parameter unpublished: slots before `slot` that the writer can't see yet.
+    /// Waits until there is room for a chunk from the slot `next` on.
+    /// - Returns: the same slot, in the ring.
     @usableFromInline @inline(never)
-    mutating func makeRoom(after unpublished: UInt64 = 0) {
-        let stored = head.pointee.load(ordering: .relaxed) &+ unpublished
-        ring._withUnsafeGuaranteedRef { $0.makeRoom(stored) }
-        if slot == slots + Int(EventRing.capacity) { slot = slots }
+    mutating func makeRoom(_ next: UnsafeMutablePointer<RawEvent>) -> UnsafeMutablePointer<RawEvent> {
+        ring._withUnsafeGuaranteedRef { $0.makeRoom(next) }
+        let slot = next == slots + Int(EventRing.capacity) ? slots : next
         end = slot + Int(EventRing.chunk)
+        return slot
     }
 }

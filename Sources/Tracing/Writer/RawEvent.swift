@@ -1,93 +1,100 @@
 import Registers
 
-/// An event on its way from the machine to the writer's thread: 40 bytes without pointers, which are also what the trace hash is over.
+/// An event on its way from the machine to the writer's thread: 48 bytes without pointers, which are also what the trace hash is over.
 ///
 /// Text and arguments that don't fit follow in slots of their own, zero-padded.
 ///
-/// Five words, of which the last two have several fields each: put together in registers and stored whole, because a load of eight bytes
-/// that were just stored in parts waits until they are in the cache.
+/// An access is stored as it is, a word at a time; the writer's thread makes of it what a trace has. Several fields in a word are put
+/// together in registers and stored whole, because a load of eight bytes that were just stored in parts waits until they are in the cache.
 @frozen public struct RawEvent: Sendable {
-    @usableFromInline var time: UInt64
-    /// Value before; address of an access without a register, a transfer, a fault; cause of a trap.
-    @usableFromInline var old: UInt64
-    /// Value after; bytes of a transfer or a request; handler of a trap.
-    @usableFromInline var new: UInt64
-    /// ``origin`` and ``wait``.
-    @usableFromInline var source: UInt64
-    /// ``register``, ``element``, ``initiator`` and ``bits``.
-    @usableFromInline var place: UInt64
-
-    /// Program counter, process, queue of a fault.
-    var origin: UInt32 { UInt32(truncatingIfNeeded: source) }
-    /// Cycles waited; requests in flight; bytes that follow.
-    var wait: UInt32 { UInt32(truncatingIfNeeded: source >> 32) }
-    /// Register; descriptor; kind of record.
-    var register: UInt16 { UInt16(truncatingIfNeeded: place) }
-    /// Element; bus of an access without a register; wire, vector, queue.
-    var element: UInt16 { UInt16(truncatingIfNeeded: place >> 16) }
-    var initiator: UInt16 { UInt16(truncatingIfNeeded: place >> 32) }
-    /// From bit 0: kind (4), write or level (1), size (4), status or step (4), first byte in the register (3).
-    var bits: UInt16 { UInt16(truncatingIfNeeded: place >> 48) }
+    /// Register or descriptor or kind of record; element or wire or vector or queue, or bus of an access without a register; in bits 32 to
+    /// 39 the status or step; in bits 40 to 47 the ``Kind``. Before: value, address of an access without a register, of a transfer, of a
+    /// fault, cause of a trap. After: value, bytes of a transfer or a request, handler of a trap.
+    @usableFromInline var tap: RegisterTap
+    /// Cycle at which it happened; at which an access was issued.
+    public var time: UInt64
+    /// Cycle at which an access came back; requests in flight; bytes that follow.
+    @usableFromInline var end: UInt64
+    /// ``BusAccess/tag``: origin is the program counter, the process, the queue of a fault; `isWrite` the level of a line, too.
+    @usableFromInline var tag: UInt64
 
     /// What it is; the number is part of the hash.
-    @usableFromInline enum Kind: UInt16 {
+    @usableFromInline enum Kind: UInt8 {
         case register = 0, elsewhere, line, message, lineMessage, trap, dma, queue, fault, text, record
     }
 
-    @usableFromInline static let writeBit: UInt16 = 1 << 4, sizeShift: UInt16 = 5, statusShift: UInt16 = 9, byteShift: UInt16 = 13
+    @usableFromInline static var statusShift: UInt64 { @inlinable get { 32 } }
+    @usableFromInline static var kindShift: UInt64 { @inlinable get { 40 } }
 
-    @inlinable @inline(__always)
     init(
-        _ kind: Kind, time: UInt64, initiator: UInt16, bits: UInt16 = 0, old: UInt64 = 0, new: UInt64 = 0, origin: UInt32 = 0,
-        wait: UInt32 = 0, register: UInt16 = 0, element: UInt16 = 0
+        _ kind: Kind, time: UInt64, initiator: Initiator, status: UInt8 = 0, isSet: Bool = false, old: UInt64 = 0, new: UInt64 = 0,
+        origin: UInt32 = 0, amount: UInt32 = 0, register: UInt16 = 0, element: UInt16 = 0
     ) {
-        self.time = time; self.old = old; self.new = new
-        source = UInt64(origin) | UInt64(wait) &<< 32
-        place = UInt64(register) | UInt64(element) &<< 16 | UInt64(initiator) &<< 32 | UInt64(kind.rawValue | bits) &<< 48
+        tap = RegisterTap(register: register, element: element, byte: 0, old: old, new: new)
+        tap.place |= UInt64(status) << Self.statusShift | UInt64(kind.rawValue) << Self.kindShift
+        self.time = time
+        end = UInt64(amount)
+        tag = (isSet ? BusAccess(write: 0, to: 0, size: 0, initiator: initiator, origin: origin)
+            : BusAccess(read: 0, size: 0, initiator: initiator, origin: origin)).tag
     }
 
-    /// An access that met the register that `tap` tells of, or none: then `address` says where on the bus it was.
-    ///
-    /// - Parameter access: as it came back, unchanged: `inout` saves copying it. `issued` is the cycle at which it had been issued.
+    /// Forty-eight zero bytes.
+    public static let zero = RawEvent(.register, time: 0, initiator: .hart(0))
+
+    // MARK: Accesses
+
+    /// Becomes an access that is issued now: blocks leave in ``tap`` what it does.
     @inlinable @inline(__always)
-    public init(
-        _ access: inout BusAccess, address: UInt64, bus: Int, issued: UInt64, status: BusStatus, tap: UnsafePointer<RegisterTap>
-    ) {
-        let waited = access.time &- issued
-        var bits = (access.isWrite ? Self.writeBit : 0) | UInt16(access.size & 0xf) &<< Self.sizeShift
-            | UInt16(status.rawValue) &<< Self.statusShift
+    public mutating func begin(at issued: UInt64) {
+        tap.place = RegisterTap.none
         time = issued
-        // The tap has register, element and byte where they are here.
-        var place = tap.pointee.place
-        if place != RegisterTap.none {
-            old = tap.pointee.old
-            new = tap.pointee.new
-            bits |= Kind.register.rawValue
-        } else {
-            old = address
-            new = access.value
-            bits |= Kind.elsewhere.rawValue
-            place |= UInt64(truncatingIfNeeded: bus & 0xff) &<< 16
-        }
-        source = access.origin & 0xffff_ffff | (waited >> 32 == 0 ? waited : 0xffff_ffff) &<< 32
-        self.place = place | UInt64(access.initiator.rawValue) &<< 32 | UInt64(bits) &<< 48
     }
 
-    /// Forty zero bytes.
-    static let zero = RawEvent(.register, time: 0, initiator: 0)
+    /// The access has come back; it met the register that ``tap`` tells of, or none: then `address` says where on the bus it was.
+    ///
+    /// - Parameter access: as it came back, unchanged: `inout` saves copying it.
+    @inlinable @inline(__always)
+    public mutating func finish(_ access: inout BusAccess, address: UInt64, bus: Int, status: BusStatus) {
+        end = access.time
+        tag = access.tag
+        if tap.place == RegisterTap.none { met(access.value, at: address, bus) }
+        if status != .ok { tap.place |= UInt64(status.rawValue) &<< Self.statusShift }
+    }
 
-    var kind: Kind? { Kind(rawValue: bits & 0xf) }
-    var isSet: Bool { bits & Self.writeBit != 0 }
+    /// The access met no register.
+    @usableFromInline @inline(never)
+    mutating func met(_ value: UInt64, at address: UInt64, _ bus: Int) {
+        tap.place = RegisterTap.none | UInt64(truncatingIfNeeded: bus & 0xff) &<< 16 | UInt64(Kind.elsewhere.rawValue) &<< Self.kindShift
+        tap.old = address
+        tap.new = value
+    }
+
+    // MARK: Fields
+
+    var register: UInt16 { tap.register }
+    var element: UInt16 { tap.element }
+    var byte: UInt8 { tap.byte }
+    var old: UInt64 { tap.old }
+    var new: UInt64 { tap.new }
+    var status: UInt8 { UInt8(truncatingIfNeeded: tap.place >> Self.statusShift) }
+    /// Cycles that an access took.
+    var wait: UInt64 { end &- time }
+    var amount: UInt32 { UInt32(truncatingIfNeeded: end) }
+    /// The rest is in the tag, of which this has the names.
+    private var access: BusAccess { BusAccess(tag: tag) }
+    var initiator: Initiator { access.initiator }
+    var origin: UInt32 { access.origin }
+    var isSet: Bool { access.isWrite }
     /// Bytes of an access: 1, 2, 4 or 8.
-    var size: UInt8 { UInt8((bits >> Self.sizeShift) & 0xf) }
+    var size: UInt8 { access.size }
+
+    var kind: Kind? { Kind(rawValue: UInt8(truncatingIfNeeded: tap.place >> Self.kindShift)) }
     /// As a trace numbers operations: log2 of the size, and 4 for a write.
     var operation: UInt8 { UInt8(size.trailingZeroBitCount & 3) | (isSet ? 4 : 0) }
-    var status: UInt8 { UInt8((bits >> Self.statusShift) & 0xf) }
-    var byte: UInt8 { UInt8((bits >> Self.byteShift) & 7) }
 
-    static let stride = 40
+    static let stride = 48
     /// Bytes that follow in further slots.
-    var tailBytes: Int { kind == .fault || kind == .text || kind == .record ? Int(wait) : 0 }
+    var tailBytes: Int { kind == .fault || kind == .text || kind == .record ? Int(amount) : 0 }
     /// Slots that it takes.
     var slots: Int { 1 + (tailBytes + Self.stride - 1) / Self.stride }
 }
@@ -95,56 +102,57 @@ import Registers
 extension RawEvent {
     /// The event, and the bytes that follow it.
     init(_ event: TraceEvent, tail: inout [UInt8]) {
-        let time = event.time, initiator = event.initiator.rawValue
+        let time = event.time, initiator = event.initiator
         tail.removeAll(keepingCapacity: true)
         switch event {
         case .access(let access):
-            var tap = RegisterTap(), bus = 0, address: UInt64 = 0
+            self = .zero
+            begin(at: access.time)
+            var done = access.isWrite
+                ? BusAccess(write: access.new, to: 0, size: Int(access.size), initiator: initiator, origin: access.origin)
+                : BusAccess(read: 0, size: Int(access.size), initiator: initiator, origin: access.origin)
+            (done.value, done.time) = (access.new, access.time &+ access.wait)
             switch access.target {
             case .register(let register, let element, let byte):
                 tap = RegisterTap(register: register, element: element, byte: byte, old: access.old, new: access.new)
-            case .address(let place, let number): (address, bus) = (place, Int(number))
+                finish(&done, address: 0, bus: 0, status: access.status)
+            case .address(let address, let bus):
+                finish(&done, address: address, bus: Int(bus), status: access.status)
             }
-            var done = access.isWrite
-                ? BusAccess(write: access.new, to: 0, size: Int(access.size), initiator: access.initiator)
-                : BusAccess(read: 0, size: Int(access.size), initiator: access.initiator)
-            (done.value, done.origin, done.time) = (access.new, UInt64(access.origin), access.time &+ access.wait)
-            self.init(&done, address: address, bus: bus, issued: access.time, status: access.status, tap: &tap)
         case .interrupt(let interrupt):
             switch interrupt.step {
             case .line(let wire, let level):
-                self.init(.line, time: time, initiator: initiator, bits: level ? Self.writeBit : 0, element: wire)
+                self.init(.line, time: time, initiator: initiator, isSet: level, element: wire)
             case .message(_, let vector?, let level):
-                self.init(.message, time: time, initiator: initiator, bits: level ? Self.writeBit : 0, element: vector)
+                self.init(.message, time: time, initiator: initiator, isSet: level, element: vector)
             case .message(_, nil, let level):
-                self.init(.lineMessage, time: time, initiator: initiator, bits: level ? Self.writeBit : 0)
+                self.init(.lineMessage, time: time, initiator: initiator, isSet: level)
             case .trap(_, let cause, let pc, let handler):
                 self.init(.trap, time: time, initiator: initiator, old: UInt64(cause), new: UInt64(handler), origin: pc)
             }
         case .dma(let dma):
             self.init(
-                .dma, time: time, initiator: initiator,
-                bits: (dma.isWrite ? Self.writeBit : 0) | UInt16(dma.status.rawValue) << Self.statusShift, old: dma.address,
+                .dma, time: time, initiator: initiator, status: dma.status.rawValue, isSet: dma.isWrite, old: dma.address,
                 new: UInt64(dma.bytes))
         case .queue(let queue):
             self.init(
-                .queue, time: time, initiator: initiator, bits: UInt16(queue.step.rawValue) << Self.statusShift, new: UInt64(queue.bytes),
-                wait: UInt32(queue.depth), register: queue.head, element: queue.queue)
+                .queue, time: time, initiator: initiator, status: queue.step.rawValue, new: UInt64(queue.bytes),
+                amount: UInt32(queue.depth), register: queue.head, element: queue.queue)
         case .fault(let fault):
             tail += Self.text(fault.name, longest: FaultEvent.longestName)
             self.init(
-                .fault, time: time, initiator: initiator, bits: UInt16(fault.kind.rawValue) << Self.statusShift, old: fault.address,
-                origin: fault.origin, wait: UInt32(tail.count))
+                .fault, time: time, initiator: initiator, status: fault.kind.rawValue, old: fault.address, origin: fault.origin,
+                amount: UInt32(tail.count))
         case .log(let log):
             switch log.content {
             case .line(let line):
                 tail += Self.text(line, longest: LogEvent.longestLine)
-                self.init(.text, time: time, initiator: initiator, wait: UInt32(tail.count))
+                self.init(.text, time: time, initiator: initiator, amount: UInt32(tail.count))
             case .record(let kind, let arguments):
                 for argument in arguments.prefix(LogEvent.mostArguments) {
                     withUnsafeBytes(of: argument.littleEndian) { tail += $0 }
                 }
-                self.init(.record, time: time, initiator: initiator, wait: UInt32(tail.count), register: kind)
+                self.init(.record, time: time, initiator: initiator, amount: UInt32(tail.count), register: kind)
             }
         }
     }
@@ -159,13 +167,13 @@ extension RawEvent {
     ///
     /// - Parameter tail: what follows, ``tailBytes`` long.
     public func event(tail: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)) -> TraceEvent? {
-        let who = Initiator(rawValue: initiator), number = UInt8(truncatingIfNeeded: who.number)
+        let number = UInt8(truncatingIfNeeded: initiator.number)
         switch kind {
         case .register, .elsewhere:
             guard let status = BusStatus(rawValue: status) else { return nil }
             let isRegister = kind == .register
             return .access(AccessEvent(
-                time: time, wait: UInt64(wait), initiator: who, origin: origin, isWrite: isSet, size: size, status: status,
+                time: time, wait: wait, initiator: initiator, origin: origin, isWrite: isSet, size: size, status: status,
                 target: isRegister
                     ? .register(register, element: element, byte: byte) : .address(old, bus: UInt8(truncatingIfNeeded: element)),
                 old: isRegister ? old : 0, new: new))
@@ -183,11 +191,11 @@ extension RawEvent {
             guard let step = QueueEvent.Step(rawValue: status) else { return nil }
             return .queue(QueueEvent(
                 time: time, function: number, queue: element, step: step, head: register, bytes: UInt32(truncatingIfNeeded: new),
-                depth: UInt16(truncatingIfNeeded: wait)))
+                depth: UInt16(truncatingIfNeeded: amount)))
         case .fault:
             guard let kind = FaultEvent.Kind(rawValue: status) else { return nil }
             return .fault(FaultEvent(
-                time: time, kind: kind, initiator: who, address: old, origin: origin, name: String(decoding: tail, as: UTF8.self)))
+                time: time, kind: kind, initiator: initiator, address: old, origin: origin, name: String(decoding: tail, as: UTF8.self)))
         case .text:
             return .log(LogEvent(time: time, content: .line(String(decoding: tail, as: UTF8.self))))
         case .record:

@@ -122,7 +122,7 @@ struct StreamEncoder {
             put(operation | raw.byte << 3)
             put(raw.status)
             put(raw.register)
-            put(raw.wait)
+            put(UInt32(clamping: raw.wait))
             put(raw.origin)
             put(raw.element)
             put(raw.old)
@@ -159,7 +159,7 @@ struct StreamEncoder {
         put(raw.operation)
         put(raw.status)
         put(UInt8(truncatingIfNeeded: raw.element))
-        put(raw.wait)
+        put(UInt32(clamping: raw.wait))
         put(raw.origin)
         put(raw.old)
         put(raw.new)
@@ -167,7 +167,7 @@ struct StreamEncoder {
 
     private mutating func addOther(_ kind: RawEvent.Kind, _ event: UnsafePointer<RawEvent>, _ tail: UnsafeRawBufferPointer) {
         typealias Event = TraceLayout.Event
-        let raw = event.pointee, number = UInt8(truncatingIfNeeded: raw.initiator)
+        let raw = event.pointee, number = UInt8(truncatingIfNeeded: raw.initiator.number)
         let level: UInt8 = raw.isSet ? 1 : 0
         switch kind {
         case .register, .elsewhere: break
@@ -204,7 +204,7 @@ struct StreamEncoder {
             put(raw.status)
             put(raw.register)
             put(UInt32(truncatingIfNeeded: raw.new))
-            put(UInt16(truncatingIfNeeded: raw.wait))
+            put(UInt16(truncatingIfNeeded: raw.amount))
         case .fault:
             header(Event.fault, raw.time)
             put(raw.status)

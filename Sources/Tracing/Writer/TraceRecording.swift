@@ -82,7 +82,7 @@ final class TraceRecording {
     }
 
     private func encode(_ event: UnsafePointer<RawEvent>, _ tail: UnsafeRawBufferPointer) {
-        let initiator = Int(event.pointee.initiator) & (Self.initiators - 1)
+        let initiator = Int(event.pointee.initiator.rawValue) & (Self.initiators - 1)
         let stream = streams[initiator] ?? open(initiator)
         if stream.pointee.encoder.isFull(for: event.pointee.time) { write(stream, isHistory: trigger.isHistory) }
         if stream.pointee.encoder.isEmpty { stream.pointee.since = WallClock.now }
