@@ -10,9 +10,10 @@ extension TraceRecorder: TraceSink {
     func interruptLineChanged(source: Int, level: Bool) { lineChanged(TraceWires.number(ofSource: source), level) }
 
     func memoryTransferred(function: Int, address: UInt64, bytes: Int, isWrite: Bool, status: BusStatus) {
-        record(.dma(DMAEvent(
+        let event = DMAEvent(
             time: scheduler.now, function: UInt8(truncatingIfNeeded: function), isWrite: isWrite, address: address,
-            bytes: UInt32(clamping: bytes), status: status)))
+            bytes: UInt32(clamping: bytes), status: status)
+        if let producer { producer.pointee.append(event) } else { record(.dma(event)) }
     }
 
     func queueStepped(function: Int, queue: Int, _ step: QueueStep, depth: Int) {
@@ -25,7 +26,7 @@ extension TraceRecorder: TraceSink {
         case .completed(let head, let written): (event.step, event.head, event.bytes) = (.completed, head, written)
         case .notified: event.step = .notified
         }
-        record(.queue(event))
+        if let producer { producer.pointee.append(event) } else { record(.queue(event)) }
     }
 
     func faultMet(_ fault: DeviceFault) {

@@ -59,6 +59,9 @@ final class TraceRecorder {
         onChange?(isRecording, isRecording ? producer?.pointee.place ?? scratch : nil)
     }
 
+    /// Where events go without a detour; nil while somebody else than the writer is to be told.
+    var producer: UnsafeMutablePointer<EventProducer>? { state.pointee.producer }
+
     /// The access that is under way.
     @inline(__always)
     private var underWay: UnsafeMutablePointer<RawEvent> { state.pointee.producer?.pointee.slot ?? state.pointee.scratch }

@@ -148,8 +148,12 @@ import Synchronization
         if next == end { cursor.store(makeRoom(next), ordering: .releasing) }
     }
 
+    /// Stores an event of which there are many: spared the way by a ``TraceEvent``.
+    public mutating func append(_ event: DMAEvent) { append(RawEvent(event)) }
+    public mutating func append(_ event: QueueEvent) { append(RawEvent(event)) }
+
     /// Stores an event, and what follows it; the writer sees them all or none.
-    mutating func append(_ event: RawEvent, tail: [UInt8]) {
+    mutating func append(_ event: RawEvent, tail: [UInt8] = []) {
         // What an access that is under way has met so far moves to the slot that becomes its.
         let underWay = slot.pointee
         var next = slot

@@ -130,14 +130,8 @@ extension RawEvent {
             case .trap(_, let cause, let pc, let handler):
                 self.init(.trap, time: time, initiator: initiator, old: UInt64(cause), new: UInt64(handler), origin: pc)
             }
-        case .dma(let dma):
-            self.init(
-                .dma, time: time, initiator: initiator, status: dma.status.rawValue, isSet: dma.isWrite, old: dma.address,
-                new: UInt64(dma.bytes))
-        case .queue(let queue):
-            self.init(
-                .queue, time: time, initiator: initiator, status: queue.step.rawValue, new: UInt64(queue.bytes),
-                amount: UInt32(queue.depth), register: queue.head, element: queue.queue)
+        case .dma(let dma): self.init(dma)
+        case .queue(let queue): self.init(queue)
         case .fault(let fault):
             tail += Self.text(fault.name, longest: FaultEvent.longestName)
             self.init(
@@ -155,6 +149,18 @@ extension RawEvent {
                 self.init(.record, time: time, initiator: initiator, amount: UInt32(tail.count), register: kind)
             }
         }
+    }
+
+    init(_ dma: DMAEvent) {
+        self.init(
+            .dma, time: dma.time, initiator: dma.initiator, status: dma.status.rawValue, isSet: dma.isWrite, old: dma.address,
+            new: UInt64(dma.bytes))
+    }
+
+    init(_ queue: QueueEvent) {
+        self.init(
+            .queue, time: queue.time, initiator: queue.initiator, status: queue.step.rawValue, new: UInt64(queue.bytes),
+            amount: UInt32(queue.depth), register: queue.head, element: queue.queue)
     }
 
     /// Text as a trace keeps it. A string of CTF ends at its first zero byte; babeltrace2 2.0 shows an earlier one in place of an empty
