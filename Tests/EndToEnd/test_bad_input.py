@@ -180,8 +180,8 @@ def test_wrong_device_folder(device):
 
 @pytest.mark.parametrize("words", [
     ["set", "allocation", "--vm", "1", "--guarantee", "2000"], ["set", "allocation", "--vm", "1", "--cores", "255"],
-    ["set", "allocation", "--vm", "65", "--guarantee", "1"], ["set", "window", "1"], ["policy", "set", "--smoothing", "0"],
-    ["policy", "set", "--least", "500", "--most", "400"], ["log", "start", "--vm", "65"], ["log", "start", "--vm", "1", "--records", "17"],
+    ["set", "window", "1"], ["policy", "set", "--smoothing", "0"], ["policy", "set", "--least", "500", "--most", "400"],
+    ["log", "start", "--vm", "1", "--records", "17"],
 ])
 def test_what_the_firmware_refuses(device, words):
     before = device.stats()["generation"]
@@ -189,6 +189,14 @@ def test_what_the_firmware_refuses(device, words):
     message = complaint(AGENT, *command, "--device", device.function, *words[len(command):])
     assert "the firmware refused" in message
     assert device.stats()["generation"] == before
+
+
+@pytest.mark.parametrize("words, expected", [
+    (["set", "allocation", "--vm", "65", "--guarantee", "1"], "0...64"), (["log", "start", "--vm", "65"], "1...64"),
+])
+def test_owners_that_are_none(device, words, expected):
+    result = run(AGENT, *words[:2], "--device", device.function, *words[2:], check=False)
+    assert result.returncode == 64 and f"--vm: {expected} expected, 65 found" in result.stderr
 
 
 def test_more_virtual_functions_than_there_are(device):
