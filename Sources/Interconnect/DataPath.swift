@@ -96,6 +96,8 @@ public struct Partition: Hashable, Sendable {
     public var limit: UInt32
     /// Weight among owners that want more than their guarantee.
     public var weight: UInt16
+    /// log2 of the factor by which the weight counts, at most 15.
+    public var boost: UInt8
     /// Service cores set aside for the owner; 0: the owner shares those that nobody has.
     public var serviceCores: UInt8
     /// Accelerator slots of the two types; likewise.
@@ -105,12 +107,18 @@ public struct Partition: Hashable, Sendable {
     public var memory: UInt64
 
     public init(
-        guarantee: UInt16 = 0, limit: UInt32 = 0, weight: UInt16 = 1, serviceCores: UInt8 = 0, gpuSlots: UInt8 = 0, fpgaSlots: UInt8 = 0,
-        memory: UInt64 = 0
+        guarantee: UInt16 = 0, limit: UInt32 = 0, weight: UInt16 = 1, boost: UInt8 = 0, serviceCores: UInt8 = 0, gpuSlots: UInt8 = 0,
+        fpgaSlots: UInt8 = 0, memory: UInt64 = 0
     ) {
-        self.guarantee = guarantee; self.limit = limit; self.weight = weight; self.serviceCores = serviceCores
+        self.guarantee = guarantee; self.limit = limit; self.weight = weight; self.boost = boost; self.serviceCores = serviceCores
         self.gpuSlots = gpuSlots; self.fpgaSlots = fpgaSlots; self.memory = memory
     }
+
+    /// The weight with its boost.
+    var boostedWeight: UInt64 { UInt64(max(weight, 1)) << UInt64(min(boost, Self.greatestBoost)) }
+
+    static let greatestBoost: UInt8 = 15
+    static let greatestWeight = UInt64(UInt16.max) << UInt64(greatestBoost)
 }
 
 /// Knows what owners have asked of the accelerators: the Resource Manager's counters.

@@ -49,7 +49,7 @@ extension Link.Transfer {
 extension Link.Flow: ArchivedState {
     /// The clock of the guarantee is the configuration's.
     mutating func archive(_ archive: inout StateArchive) throws(SnapshotError) {
-        try archive.integer(&weight, in: 1...UInt64(UInt16.max))
+        try archive.integer(&weight, in: 1...Partition.greatestWeight)
         try archive.integer(&guarantee.bytesPerMicrosecond)
         try archive.state(&limit)
         try archive.state(&due)

@@ -134,7 +134,7 @@ public final class Link: DeadlineTarget, PartitionSink {
         let now = FineCycle(scheduler.now)
         for flow in state.flows.indices {
             let partition = flow < table.count ? table[flow] : Partition()
-            state.flows[flow].weight = UInt64(max(partition.weight, 1))
+            state.flows[flow].weight = partition.boostedWeight
             state.flows[flow].guarantee.bytesPerMicrosecond = UInt32(truncatingIfNeeded: capacity * UInt64(partition.guarantee) / promised)
             state.flows[flow].limit.rate.bytesPerMicrosecond = partition.limit
             state.flows[flow].due = max(state.flows[flow].due, now)

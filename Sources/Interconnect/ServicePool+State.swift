@@ -5,7 +5,7 @@ extension ServicePool: ArchivedModel {
         try archive.section(configuration.name) { (archive, _) throws(SnapshotError) in
             var reserved = 0
             try archive.elements(&state.flows) { (archive, flow) throws(SnapshotError) in
-                try archive.integer(&flow.weight, in: 1...UInt64(UInt16.max))
+                try archive.integer(&flow.weight, in: 1...Partition.greatestWeight)
                 // One core stays shared.
                 try archive.integer(&flow.cores, in: 0...configuration.cores - 1 - reserved)
                 reserved += flow.cores

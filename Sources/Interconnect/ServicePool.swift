@@ -141,7 +141,7 @@ public final class ServicePool: DeadlineTarget, PartitionSink {
         var left = configuration.cores - 1
         for flow in state.flows.indices {
             let partition = flow < table.count ? table[flow] : Partition()
-            state.flows[flow].weight = UInt64(max(partition.weight, 1))
+            state.flows[flow].weight = partition.boostedWeight
             state.flows[flow].cores = min(configuration.units(of: partition), left)
             left -= state.flows[flow].cores
         }

@@ -265,9 +265,11 @@ public enum FABRIC {
             @inlinable public static var slot: Int { 108 }
             @inlinable public static var count: Int { 66 }
             /// Guaranteed share of the link, in 1/1000.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 30, lsb: 0, width: 16) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 30, lsb: 0, width: 12) }
+            /// log2 of the factor by which the weight counts.
+            @inlinable public var boost: FieldKey<Self> { .init(number: 31, lsb: 12, width: 4) }
             /// Weight beyond that.
-            @inlinable public var weight: FieldKey<Self> { .init(number: 31, lsb: 16, width: 16) }
+            @inlinable public var weight: FieldKey<Self> { .init(number: 32, lsb: 16, width: 16) }
         }
         public struct FLOW_LIMIT: RegisterArrayKey {
             @inlinable public init() {}
@@ -275,14 +277,14 @@ public enum FABRIC {
             @inlinable public static var slot: Int { 174 }
             @inlinable public static var count: Int { 66 }
             /// Bytes a microsecond; 0: none.
-            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 32, lsb: 0, width: 32) }
+            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 33, lsb: 0, width: 32) }
         }
         public struct FLOW_BYTES: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 27 }
             @inlinable public static var slot: Int { 240 }
             @inlinable public static var count: Int { 66 }
-            @inlinable public var value: FieldKey<Self> { .init(number: 33, lsb: 0, width: 64) }
+            @inlinable public var value: FieldKey<Self> { .init(number: 34, lsb: 0, width: 64) }
         }
     }
 
@@ -344,7 +346,8 @@ public enum FABRIC {
         register LINK[2:0x20].BUSY 0x818 64 access=32 rbuf # Cycles in which it carried something
         field value 0 64 r w reset=0x0
         register FLOW[66:0x10].GRANT 0x1000 32 # Grant
-        field guarantee 0 16 r w reset=0x0 # Guaranteed share of the link, in 1/1000.
+        field guarantee 0 12 r w reset=0x0 # Guaranteed share of the link, in 1/1000.
+        field boost 12 4 r w reset=0x0 # log2 of the factor by which the weight counts.
         field weight 16 16 r w reset=0x1 # Weight beyond that.
         register FLOW[66:0x10].LIMIT 0x1004 32 # Limit
         field bytes_per_us 0 32 r w reset=0x0 # Bytes a microsecond; 0: none.

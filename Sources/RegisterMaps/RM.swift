@@ -231,16 +231,18 @@ public enum RM {
             @inlinable public static var slot: Int { 16 }
             @inlinable public static var count: Int { 65 }
             /// Guaranteed, in 1/1000 of the link.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 34, lsb: 0, width: 16) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 34, lsb: 0, width: 12) }
+            /// log2 of the factor by which the weight counts: what a policy adds to it.
+            @inlinable public var boost: FieldKey<Self> { .init(number: 35, lsb: 12, width: 4) }
             /// Weight among owners that want more than their guarantee.
-            @inlinable public var weight: FieldKey<Self> { .init(number: 35, lsb: 16, width: 16) }
+            @inlinable public var weight: FieldKey<Self> { .init(number: 36, lsb: 16, width: 16) }
         }
         public struct STAGED_LIMIT: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 17 }
             @inlinable public static var slot: Int { 81 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 36, lsb: 0, width: 32) }
+            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 37, lsb: 0, width: 32) }
         }
         public struct STAGED_SLOTS: RegisterArrayKey {
             @inlinable public init() {}
@@ -248,11 +250,11 @@ public enum RM {
             @inlinable public static var slot: Int { 146 }
             @inlinable public static var count: Int { 65 }
             /// Service cores; 0: shares those that nobody has.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 37, lsb: 0, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 38, lsb: 0, width: 8) }
             /// GPU-like slots.
-            @inlinable public var gpu: FieldKey<Self> { .init(number: 38, lsb: 8, width: 8) }
+            @inlinable public var gpu: FieldKey<Self> { .init(number: 39, lsb: 8, width: 8) }
             /// FPGA-like slots.
-            @inlinable public var fpga: FieldKey<Self> { .init(number: 39, lsb: 16, width: 8) }
+            @inlinable public var fpga: FieldKey<Self> { .init(number: 40, lsb: 16, width: 8) }
         }
         public struct STAGED_REGION: RegisterArrayKey {
             @inlinable public init() {}
@@ -260,11 +262,11 @@ public enum RM {
             @inlinable public static var slot: Int { 211 }
             @inlinable public static var count: Int { 128 }
             /// 0...64 or 255, the device.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 40, lsb: 0, width: 8) }
+            @inlinable public var owner: FieldKey<Self> { .init(number: 41, lsb: 0, width: 8) }
             /// First block.
-            @inlinable public var first: FieldKey<Self> { .init(number: 41, lsb: 8, width: 12) }
+            @inlinable public var first: FieldKey<Self> { .init(number: 42, lsb: 8, width: 12) }
             /// How many blocks.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 42, lsb: 20, width: 12) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 43, lsb: 20, width: 12) }
         }
         public struct ACTIVE_BANDWIDTH: RegisterArrayKey {
             @inlinable public init() {}
@@ -272,16 +274,18 @@ public enum RM {
             @inlinable public static var slot: Int { 339 }
             @inlinable public static var count: Int { 65 }
             /// Guaranteed, in 1/1000 of the link.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 43, lsb: 0, width: 16) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 44, lsb: 0, width: 12) }
+            /// log2 of the factor by which the weight counts: what a policy adds to it.
+            @inlinable public var boost: FieldKey<Self> { .init(number: 45, lsb: 12, width: 4) }
             /// Weight among owners that want more than their guarantee.
-            @inlinable public var weight: FieldKey<Self> { .init(number: 44, lsb: 16, width: 16) }
+            @inlinable public var weight: FieldKey<Self> { .init(number: 46, lsb: 16, width: 16) }
         }
         public struct ACTIVE_LIMIT: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 21 }
             @inlinable public static var slot: Int { 404 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 45, lsb: 0, width: 32) }
+            @inlinable public var bytes_per_us: FieldKey<Self> { .init(number: 47, lsb: 0, width: 32) }
         }
         public struct ACTIVE_SLOTS: RegisterArrayKey {
             @inlinable public init() {}
@@ -289,18 +293,18 @@ public enum RM {
             @inlinable public static var slot: Int { 469 }
             @inlinable public static var count: Int { 65 }
             /// Service cores.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 46, lsb: 0, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 48, lsb: 0, width: 8) }
             /// GPU-like slots.
-            @inlinable public var gpu: FieldKey<Self> { .init(number: 47, lsb: 8, width: 8) }
+            @inlinable public var gpu: FieldKey<Self> { .init(number: 49, lsb: 8, width: 8) }
             /// FPGA-like slots.
-            @inlinable public var fpga: FieldKey<Self> { .init(number: 48, lsb: 16, width: 8) }
+            @inlinable public var fpga: FieldKey<Self> { .init(number: 50, lsb: 16, width: 8) }
         }
         public struct ACTIVE_DENIED: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 23 }
             @inlinable public static var slot: Int { 534 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var count: FieldKey<Self> { .init(number: 49, lsb: 0, width: 32) }
+            @inlinable public var count: FieldKey<Self> { .init(number: 51, lsb: 0, width: 32) }
         }
         public struct ACTIVE_REGION: RegisterArrayKey {
             @inlinable public init() {}
@@ -308,11 +312,11 @@ public enum RM {
             @inlinable public static var slot: Int { 599 }
             @inlinable public static var count: Int { 128 }
             /// 0...64 or 255, the device.
-            @inlinable public var owner: FieldKey<Self> { .init(number: 50, lsb: 0, width: 8) }
+            @inlinable public var owner: FieldKey<Self> { .init(number: 52, lsb: 0, width: 8) }
             /// First block.
-            @inlinable public var first: FieldKey<Self> { .init(number: 51, lsb: 8, width: 12) }
+            @inlinable public var first: FieldKey<Self> { .init(number: 53, lsb: 8, width: 12) }
             /// How many blocks.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 52, lsb: 20, width: 12) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 54, lsb: 20, width: 12) }
         }
         public struct FLOOR: RegisterArrayKey {
             @inlinable public init() {}
@@ -320,25 +324,25 @@ public enum RM {
             @inlinable public static var slot: Int { 727 }
             @inlinable public static var count: Int { 65 }
             /// Guarantee, in 1/1000 of the link.
-            @inlinable public var guarantee: FieldKey<Self> { .init(number: 53, lsb: 0, width: 12) }
+            @inlinable public var guarantee: FieldKey<Self> { .init(number: 55, lsb: 0, width: 12) }
             /// Service cores.
-            @inlinable public var cores: FieldKey<Self> { .init(number: 54, lsb: 12, width: 8) }
+            @inlinable public var cores: FieldKey<Self> { .init(number: 56, lsb: 12, width: 8) }
             /// Memory blocks.
-            @inlinable public var blocks: FieldKey<Self> { .init(number: 55, lsb: 20, width: 12) }
+            @inlinable public var blocks: FieldKey<Self> { .init(number: 57, lsb: 20, width: 12) }
         }
         public struct USE_GPU: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 26 }
             @inlinable public static var slot: Int { 792 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var request_cycles: FieldKey<Self> { .init(number: 56, lsb: 0, width: 64) }
+            @inlinable public var request_cycles: FieldKey<Self> { .init(number: 58, lsb: 0, width: 64) }
         }
         public struct USE_FPGA: RegisterArrayKey {
             @inlinable public init() {}
             @inlinable public static var index: Int { 27 }
             @inlinable public static var slot: Int { 857 }
             @inlinable public static var count: Int { 65 }
-            @inlinable public var request_cycles: FieldKey<Self> { .init(number: 57, lsb: 0, width: 64) }
+            @inlinable public var request_cycles: FieldKey<Self> { .init(number: 59, lsb: 0, width: 64) }
         }
     }
 
@@ -407,7 +411,8 @@ public enum RM {
         register DENIED_ADDRESS 0x40 64 access=32 rbuf # Address of the last denied access. Byte offset in shared memory.
         field address 0 64 r w reset=0x0
         register STAGED[65:0x10].BANDWIDTH 0x1000 32 # Share of the link.
-        field guarantee 0 16 rw r reset=0x0 # Guaranteed, in 1/1000 of the link.
+        field guarantee 0 12 rw r reset=0x0 # Guaranteed, in 1/1000 of the link.
+        field boost 12 4 rw r reset=0x0 # log2 of the factor by which the weight counts: what a policy adds to it.
         field weight 16 16 rw r reset=0x1 # Weight among owners that want more than their guarantee.
         register STAGED[65:0x10].LIMIT 0x1004 32 # Most bandwidth, in bytes per microsecond; 0: no limit.
         field bytes_per_us 0 32 rw r reset=0x0
@@ -420,7 +425,8 @@ public enum RM {
         field first 8 12 rw r reset=0x0 # First block.
         field blocks 20 12 rw r reset=0x0 # How many blocks.
         register ACTIVE[65:0x10].BANDWIDTH 0x2000 32
-        field guarantee 0 16 r w reset=0x0 # Guaranteed, in 1/1000 of the link.
+        field guarantee 0 12 r w reset=0x0 # Guaranteed, in 1/1000 of the link.
+        field boost 12 4 r w reset=0x0 # log2 of the factor by which the weight counts: what a policy adds to it.
         field weight 16 16 r w reset=0x1 # Weight among owners that want more than their guarantee.
         register ACTIVE[65:0x10].LIMIT 0x2004 32 # Most bandwidth, in bytes per microsecond; 0: no limit.
         field bytes_per_us 0 32 r w reset=0x0

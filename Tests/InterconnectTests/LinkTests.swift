@@ -50,7 +50,7 @@ private final class Traffic: CompletionSink {
 private func fluidShares(capacity: Double, _ partitions: [Partition]) -> [Double] {
     func rates(_ level: Double) -> [Double] {
         partitions.map { partition in
-            let want = capacity * Double(partition.guarantee) / 1000 + Double(partition.weight) * level
+            let want = capacity * Double(partition.guarantee) / 1000 + Double(Int(partition.weight) << Int(partition.boost)) * level
             return partition.limit == 0 ? want : min(want, Double(partition.limit))
         }
     }
@@ -113,7 +113,7 @@ private func fluidShares(capacity: Double, _ partitions: [Partition]) -> [Double
             let limited = Bool.random(using: &random)
             table[Int(owner)] = Partition(
                 guarantee: UInt16.random(in: 0...140, using: &random), limit: limited ? UInt32.random(in: 150...400, using: &random) : 0,
-                weight: UInt16.random(in: 1...50, using: &random))
+                weight: UInt16.random(in: 1...50, using: &random), boost: UInt8.random(in: 0...2, using: &random))
         }
         table[1].limit = 0
         traffic.link.partitionsCommitted(table, at: 0)
@@ -149,6 +149,33 @@ private func fluidShares(capacity: Double, _ partitions: [Partition]) -> [Double
         // 300 MB/s for 10 ms, but for what is on the way.
         #expect(traffic.arrived(1) >= 2_970_000, "seed \(seed): \(traffic.arrived(1)) bytes")
         for owner in 2...9 as ClosedRange<UInt8> { #expect(traffic.link.bytes(of: Owner(rawValue: owner)) > 0, "owner \(owner) starved") }
+    }
+
+    /// Two owners keep the link busy. A third one's burst waits for the piece in service and for one of the other's, however long it is;
+    /// with all that it could want the two still get their part by weight.
+    @Test func whoseWeightIsBoostedWaitsForOnePieceOfEachAndStarvesNobody() {
+        let traffic = Traffic(latency: 0, quantum: 1 << 20, burst: 1 << 20)
+        var table = [Partition](repeating: Partition(), count: 65)
+        table[1].boost = 7
+        traffic.link.partitionsCommitted(table, at: 0)
+        for owner in [2, 3] as [UInt8] {
+            traffic.refill[owner] = { 100_000 }
+            for _ in 0..<8 { traffic.submit(owner, 100_000) }
+        }
+        traffic.scheduler.advance(to: 1_234_567)
+        for _ in 0..<20 { traffic.submit(1, 5000) }
+        traffic.scheduler.advance(to: 2_000_000)
+        let burst = traffic.arrivals.filter { $0.id & 0xff == 1 }.map(\.cycle)
+        #expect(burst.count == 20 && burst.last! - 1_234_567 <= 2 * 100_000 + 20 * 5000)
+
+        traffic.refill[1] = { 5000 }
+        for _ in 0..<20 { traffic.submit(1, 5000) }
+        let (start, before) = (traffic.scheduler.now, [2, 3].map { traffic.link.bytes(of: Owner(rawValue: $0)) })
+        traffic.scheduler.advance(to: start + 2_000_000_000)
+        for (owner, bytes) in zip([2, 3] as [UInt8], before) {
+            let moved = traffic.link.bytes(of: Owner(rawValue: owner)) - bytes, due = UInt64(2_000_000_000 / 130)
+            #expect(moved + 100_000 >= due && moved <= due + 100_000, "owner \(owner): \(moved) of \(due)")
+        }
     }
 
     @Test(arguments: 1...6 as ClosedRange<UInt64>)

@@ -53,7 +53,7 @@ import Testing
                 var table = (0..<65).map { owner in
                     let slots = registers[RM.ACTIVE_SLOTS, owner]
                     return [
-                        Int(registers[RM.ACTIVE_BANDWIDTH, owner] & 0xffff), Int(slots & 0xff), 0, Int(slots >> 8 & 0xff),
+                        Int(registers[RM.ACTIVE_BANDWIDTH.guarantee, owner]), Int(slots & 0xff), 0, Int(slots >> 8 & 0xff),
                         Int(slots >> 16 & 0xff),
                     ]
                 }
@@ -101,6 +101,38 @@ import Testing
         let swapped = bench.column(0, [1, 2])
         print("link: \(link), then \(swapped)")
         #expect(link[0] > 2 * link[1] && swapped[1] > 2 * swapped[0])
+    }
+
+    /// Whom a policy prefers the link prefers, by the registers of the Resource Manager; the host's weight for it stays what it is.
+    @Test func aPolicysWeightsAreTheLinks() throws {
+        let bench = try Bench(MachineDescription(), owners: [1, 2])
+        let vm1 = { (opcode: AdminOpcode) in AdminCommand(opcode, group: .virtualFunction, member: 1) }
+        var allocation = Allocation()
+        allocation.weight = 3
+        #expect(bench.rig.send(vm1(.setAllocation), FirmwareRig.bytes(allocation)).status == 0)
+        bench.load = [1: (1, 4096, 0), 2: (7, 1 << 18, 0)]
+        func run(_ policy: UInt32) -> (boosts: [UInt64], weights: [UInt64]) {
+            var parameters = PolicyParameters()
+            (parameters.policy, parameters.periodWindows, parameters.idleWindows) = (policy, 2, 20)
+            #expect(bench.rig.send(AdminCommand(.setPolicy), FirmwareRig.bytes(parameters)).status == 0)
+            bench.run(40)
+            return bench.rig.machine.inspect { device in
+                let registers = device.resourceManager.registers, links = device.fabric.registers
+                for owner in [1, 2] {
+                    #expect(links[FABRIC.FLOW_GRANT, owner] == registers[RM.ACTIVE_BANDWIDTH, owner], "the links obey")
+                }
+                return ([1, 2].map { registers[RM.ACTIVE_BANDWIDTH.boost, $0] }, [1, 2].map { registers[RM.ACTIVE_BANDWIDTH.weight, $0] })
+            }
+        }
+        #expect(run(PolicyNumber.fair) == ([0, 0], [3, 1]))
+        #expect(run(PolicyNumber.latencyFirst) == ([4, 0], [3, 1]))
+        #expect(run(PolicyNumber.throughputFirst) == ([0, 3], [3, 1]))
+        bench.rig.send(vm1(.getAllocation))
+        #expect(bench.rig.result(Allocation.self).weight == 3)
+        // Who is no longer there isn't preferred, either.
+        bench.load = [:]
+        bench.run(60)
+        #expect(run(PolicyNumber.throughputFirst) == ([0, 0], [3, 1]))
     }
 
     /// The host's own disk is overloaded: cores go to the host, and come back when that is over.

@@ -41,9 +41,10 @@ private struct Bench {
     }
 
     func stage(
-        _ owner: Int, guarantee: UInt64 = 0, weight: UInt64 = 1, limit: UInt64 = 0, cores: UInt64 = 0, gpu: UInt64 = 0, fpga: UInt64 = 0
+        _ owner: Int, guarantee: UInt64 = 0, boost: UInt64 = 0, weight: UInt64 = 1, limit: UInt64 = 0, cores: UInt64 = 0, gpu: UInt64 = 0,
+        fpga: UInt64 = 0
     ) {
-        probe.write(RM.STAGED_BANDWIDTH, owner, guarantee | weight << 16)
+        probe.write(RM.STAGED_BANDWIDTH, owner, guarantee | boost << 12 | weight << 16)
         probe.write(RM.STAGED_LIMIT, owner, limit)
         probe.write(RM.STAGED_SLOTS, owner, cores | gpu << 8 | fpga << 16)
     }
@@ -71,15 +72,15 @@ private struct Bench {
         #expect(bench.sink.tables[0].table == [Partition](repeating: Partition(), count: 65))
         bench.scheduler.advance(to: 700)
         bench.stage(0, guarantee: 100, weight: 2)
-        bench.stage(64, guarantee: 900, weight: 7, limit: 27_000, cores: 8, gpu: 4, fpga: 2)
+        bench.stage(64, guarantee: 900, boost: 15, weight: 7, limit: 27_000, cores: 8, gpu: 4, fpga: 2)
         #expect(bench.sink.tables.count == 1, "staging changes nothing")
         #expect(bench.probe.read(RM.ACTIVE_BANDWIDTH, 64) == 1 << 16)
         #expect(bench.commit().reason == RM.Reason.none)
         #expect(bench.sink.tables.count == 2 && bench.sink.tables[1].cycle == 700)
         #expect(bench.sink.tables[1].table[0] == Partition(guarantee: 100, limit: 0, weight: 2, serviceCores: 0))
         #expect(bench.sink.tables[1].table[64] == Partition(
-            guarantee: 900, limit: 27_000, weight: 7, serviceCores: 8, gpuSlots: 4, fpgaSlots: 2))
-        #expect(bench.probe.read(RM.ACTIVE_BANDWIDTH, 64) == 900 | 7 << 16)
+            guarantee: 900, limit: 27_000, weight: 7, boost: 15, serviceCores: 8, gpuSlots: 4, fpgaSlots: 2))
+        #expect(bench.probe.read(RM.ACTIVE_BANDWIDTH, 64) == 900 | 15 << 12 | 7 << 16)
         #expect(bench.probe.read(RM.ACTIVE_SLOTS, 64) == 8 | 4 << 8 | 2 << 16)
         #expect(bench.probe.read(RM.GENERATION) == 1 && bench.probe.read(RM.COMMITTED_AT) == 700)
         #expect(bench.probe.read(RM.INTR_STATE) == 1)

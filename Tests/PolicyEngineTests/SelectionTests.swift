@@ -24,7 +24,7 @@ import Testing
         var backlog: UInt32 = 0
     }
 
-    /// A link that serves guarantees and then lends what is left equally.
+    /// A link that serves guarantees and then lends what is left by weight.
     struct Link {
         var clients: [Int: Client]
         /// Bytes less that it carries for each request, as time of its own.
@@ -40,11 +40,14 @@ import Testing
             for owner in clients.keys.sorted() { clients[owner]!.backlog = min(clients[owner]!.backlog + clients[owner]!.bytes, 1 << 26) }
             for round in 0..<2 {
                 let wanting = clients.keys.sorted().filter { clients[$0]!.backlog > 0 }
-                let each = left / UInt32(max(wanting.count, 1))
+                let spare = left
+                var weights: UInt32 = 0
+                for owner in wanting { weights += 1 << engine.contexts[owner][.boost] }
                 for owner in wanting {
                     let client = clients[owner]!
                     let cost = client.requestBytes + requestCost
-                    let room = round == 0 ? engine.share(of: owner) * (SelectionTests.linkBytes / 1000) : each
+                    let lent = spare / max(weights, 1) << engine.contexts[owner][.boost]
+                    let room = round == 0 ? engine.share(of: owner) * (SelectionTests.linkBytes / 1000) : lent
                     let bytes = min(client.backlog, UInt32(UInt64(min(room, left)) * UInt64(client.requestBytes) / UInt64(cost)))
                     clients[owner]!.backlog -= bytes
                     carried[owner, default: 0] += bytes
@@ -220,8 +223,8 @@ import Testing
         let all: UInt32 = 64 * 256
         let bonuses = [0, 1, 4, 16, 60].map { PolicyLearner.bonus($0 * 256, of: all) }
         for (more, less) in zip(bonuses, bonuses.dropFirst()) { #expect(more > less, "\(bonuses)") }
-        // 1024 x sqrt(log2(65))
-        #expect((2400...2520).contains(bonuses[0]))
+        // 256 x sqrt(log2(65))
+        #expect((600...630).contains(bonuses[0]))
         #expect(PolicyLearner.bonus(0, of: 0) == 0)
     }
 }

@@ -64,10 +64,11 @@ struct policy_context {
 
     /* Only these two may be written. */
     u32 claim[RESOURCES];           /* what it should have, at most 65535; at first what it needs */
-    u32 weight;                     /* 1...255; at first the owner's weight */
+    u32 weight;                     /* 1...255; at first the owner's weight. By as many powers of 2 as it is greater than that the link, the
+                                       cores and the slots prefer the owner where they serve by weight */
 
     u32 expected[RESOURCES];        /* what it will use, at the upper end of the forecast, whether or not that has to be its own */
-    u32 reserved;
+    u32 boost;                      /* that power of 2, in force */
 };
 
 _Static_assert(sizeof(struct policy_context) == 256, "the layout is 64 words");

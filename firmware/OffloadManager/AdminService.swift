@@ -264,6 +264,7 @@ extension OffloadManager {
             policy.committed()
         }
         knownGeneration = partitions.generation
+        policy.setBoost(0, of: owner)
         let isPinned = allocation.flags & Allocation.pinned != 0
         policy.set(UInt32(allocation.guaranteePermille), of: owner, weight: UInt32(allocation.weight), most: most, pin: isPinned)
         for resource in Resource.cores ... .fpga { policy.assign(partitions.units(of: resource, for: owner), of: resource, to: owner) }

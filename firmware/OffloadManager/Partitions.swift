@@ -38,6 +38,8 @@ public struct Partitions {
 
     public func guarantee(of owner: Int) -> UInt32 { manager.active[owner].bandwidth.guarantee }
     public func weight(of owner: Int) -> UInt32 { manager.active[owner].bandwidth.weight }
+    /// log2 of the factor by which a policy has the weight count.
+    public func boost(of owner: Int) -> UInt32 { manager.active[owner].bandwidth.boost }
     public func limit(of owner: Int) -> UInt32 { manager.active[owner].limit.bytesPerUs }
 
     /// Most that an owner's limit lets it have of the link, in 1/1000.
@@ -70,11 +72,12 @@ public struct Partitions {
         }
     }
 
-    /// Stages what a decision gives an owner; its weight and limit stay.
+    /// Stages what a decision gives an owner; its own weight and limit stay.
     public func stage(_ policy: borrowing PolicyEngine, of owner: Int) {
         let staged = manager.staged[owner]
         var bandwidth = staged.bandwidth
         bandwidth.guarantee = policy.target(of: owner)
+        bandwidth.boost = policy.boost(of: owner)
         staged.bandwidth = bandwidth
         staged.slots = .init(
             cores: policy.target(of: owner, .cores), gpu: policy.target(of: owner, .gpu), fpga: policy.target(of: owner, .fpga))
@@ -155,7 +158,7 @@ public struct Partitions {
     /// Changes the whole partition of an owner with the next commit. The owner's memory region is the entry of its own number.
     public func stage(_ allocation: Allocation, of owner: Int) {
         let staged = manager.staged[owner]
-        staged.bandwidth = .init(guarantee: UInt32(allocation.guaranteePermille), weight: UInt32(allocation.weight))
+        staged.bandwidth = .init(guarantee: UInt32(allocation.guaranteePermille), boost: 0, weight: UInt32(allocation.weight))
         staged.limit = .init(bytesPerUs: allocation.limit)
         staged.slots = .init(
             cores: UInt32(allocation.serviceCores), gpu: UInt32(allocation.gpuSlots), fpga: UInt32(allocation.fpgaSlots))

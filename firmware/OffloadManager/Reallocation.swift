@@ -63,6 +63,7 @@ extension OffloadManager {
         knownGeneration = partitions.generation
         for owner in 0..<PolicyEngine.owners {
             for resource in Resource.all { policy.setGrant(partitions.units(of: resource, for: owner), of: resource, for: owner) }
+            policy.setBoost(partitions.boost(of: owner), of: owner)
         }
     }
 

@@ -12,7 +12,22 @@ extension PolicyEngine {
             }
             largest = max(largest, divide(resource))
         }
-        return largest
+        return max(largest, boost())
+    }
+
+    /// Puts the policy's weights where the hardware lends what is left.
+    /// - Returns: a change above the hysteresis, if anybody's changes.
+    private mutating func boost() -> UInt32 {
+        var change: UInt32 = 0
+        var rest = concerned
+        while let owner = rest.popFirst() {
+            let context = contexts[owner]
+            boosts[owner] = context.wantedBoost
+            guard boosts[owner] != context[.boost] else { continue }
+            changing.insert(owner)
+            change = context[.hysteresis] &+ 1
+        }
+        return change
     }
 
     private mutating func divide(_ resource: Resource) -> UInt32 {

@@ -48,6 +48,9 @@ public struct PolicyContext {
     public static let heaviest: UInt32 = 255
     public static let greatestClaim: UInt32 = 65535
 
+    /// Greatest boost, which takes a weight of 1 to the heaviest.
+    static let greatestBoost: UInt32 = 7
+
     /// Values of ``Field/bottleneck``.
     static let boundByCores: UInt32 = 1
     static let boundByMemory: UInt32 = 5
@@ -90,10 +93,13 @@ public struct PolicyContext {
         case isActive = 51
         /// [What the policy wants it to have]; at first what it needs.
         case claim = 52
-        /// How much that counts where not all can be had, 1...255; at first the owner's weight.
+        /// How much that counts where not all can be had, 1...255; at first the owner's weight. What is more than that the hardware
+        /// adds to it where it serves by weight: ``boost``.
         case weight = 57
         /// [What it will use, at the upper end of what is forecast, whether or not that has to be its own.]
         case expected = 58
+        /// log2 of the factor by which the owner's weight counts where the hardware serves by weight: what is in force.
+        case boost = 63
     }
 
     public let words: UnsafeMutablePointer<UInt32>
@@ -108,6 +114,13 @@ public struct PolicyContext {
     public subscript(_ field: Field, _ resource: Resource) -> UInt32 {
         get { words[field.rawValue &+ resource.rawValue] }
         nonmutating set { words[field.rawValue &+ resource.rawValue] = newValue }
+    }
+
+    /// The boost that the policy's weight asks for: how often it is twice the owner's own. An owner that isn't active has none.
+    var wantedBoost: UInt32 {
+        guard self[.isActive] != 0 else { return 0 }
+        let factor = self[.weight] / max(self[.ownerWeight], 1)
+        return factor == 0 ? 0 : min(31 &- UInt32(truncatingIfNeeded: factor.leadingZeroBitCount), Self.greatestBoost)
     }
 
     /// Whether what a program has claimed makes sense.

@@ -59,6 +59,8 @@ public struct PolicyEngine: ~Copyable {
     let demands: Table<UnitDemand>
     /// What the last decision gives each owner: one word for each resource.
     let targets: Table<UInt32>
+    /// And the boost of its weight.
+    let boosts: Table<UInt32>
     var allocator: Allocator
     private var capacities: InlineArray<5, UInt32> = [1000, 0, 0, 0, 0]
     /// A bit for each resource that is divided, since there isn't enough for all.
@@ -101,11 +103,12 @@ public struct PolicyEngine: ~Copyable {
     let outcomes: Table<OwnerOutcome>
     /// What was in force when the epoch began, as the targets, and for whom.
     let grantsBefore: Table<UInt32>
+    let boostsBefore: Table<UInt32>
     var membersBefore = OwnerSet()
     /// For whom the allocation is held.
     var membersHeld = OwnerSet()
     /// Shares of the link that a utility is predicted for.
-    let shares: Table<UInt32>
+    let shares: Table<LinkShare>
     /// Decisions that changed the allocation, and that left it alone, wrapping.
     public private(set) var decisionsTaken: UInt32 = 0
     public private(set) var decisionsLeft: UInt32 = 0
@@ -116,11 +119,13 @@ public struct PolicyEngine: ~Copyable {
         states = arena.table(of: Self.owners, repeating: OwnerState())
         demands = arena.table(of: Self.owners * Resource.count, repeating: UnitDemand())
         targets = arena.table(of: Self.owners * Resource.count, repeating: 0)
+        boosts = arena.table(of: Self.owners, repeating: 0)
         allocator = Allocator(in: &arena)
         records = arena.table(of: Int(PolicyNumber.count), repeating: PolicyRecord())
         outcomes = arena.table(of: Self.owners, repeating: OwnerOutcome())
         grantsBefore = arena.table(of: Self.owners * Resource.count, repeating: 0)
-        shares = arena.table(of: Self.owners, repeating: 0)
+        boostsBefore = arena.table(of: Self.owners, repeating: 0)
+        shares = arena.table(of: Self.owners, repeating: LinkShare())
         for owner in 0..<Self.owners {
             let context = contexts[owner]
             context[.version] = PolicyContext.version
@@ -200,7 +205,7 @@ public struct PolicyEngine: ~Copyable {
         context[.bytes] = sample.bytes
         context[.depth] = sample.depth
         context[.requestBytes] = state.requestBytes
-        outcomes[owner].add(bytes: sample.bytes)
+        outcomes[owner].add(bytes: sample.bytes, requests: sample.requests)
         guard sample.latencyBucket != OwnerSample.unknown else { return }
         outcomes[owner].add(sample, targetBucket: context[.latencyTarget] == 0 ? selection.targetBucket : targetBucket(of: owner))
     }
@@ -292,6 +297,8 @@ public struct PolicyEngine: ~Copyable {
     public func target(of owner: Int, _ resource: Resource = .bandwidth) -> UInt32 {
         targets[owner &* Resource.count &+ resource.rawValue]
     }
+    /// The boost that the last decision gives its weight.
+    public func boost(of owner: Int) -> UInt32 { boosts[owner] }
     /// Less of a resource than was decided can be had for an owner.
     public func limitTarget(of owner: Int, _ resource: Resource, to units: UInt32) {
         let place = owner &* Resource.count &+ resource.rawValue
@@ -327,6 +334,7 @@ public struct PolicyEngine: ~Copyable {
                 context.words[now] = target
                 resting[resource] = Resource.rests[resource]
             }
+            context[.boost] = boosts[owner]
             noteHolding(owner)
         }
         changing = OwnerSet()
@@ -378,9 +386,15 @@ public struct PolicyEngine: ~Copyable {
         noteHolding(owner)
     }
 
+    /// Such a boost of an owner's weight is in force.
+    public mutating func setBoost(_ boost: UInt32, of owner: Int) {
+        contexts[owner][.boost] = boost
+        noteHolding(owner)
+    }
+
     private mutating func noteHolding(_ owner: Int) {
         let grants = contexts[owner].words + PolicyContext.Field.grant.rawValue
-        var any: UInt32 = 0
+        var any = contexts[owner][.boost]
         for resource in 0..<Resource.count { any |= grants[resource] }
         if any != 0 { holders.insert(owner) } else { holders.remove(owner) }
     }

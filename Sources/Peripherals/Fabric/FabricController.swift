@@ -154,6 +154,7 @@ public final class FabricController: BusTarget, RegisterModel, CrossbarErrorList
         for flow in 0..<FABRIC.Keys.FLOW_GRANT.count {
             let partition = flow < table.count ? table[flow] : Partition()
             registers[FABRIC.FLOW_GRANT.guarantee, flow] = UInt64(partition.guarantee)
+            registers[FABRIC.FLOW_GRANT.boost, flow] = UInt64(partition.boost)
             registers[FABRIC.FLOW_GRANT.weight, flow] = UInt64(max(partition.weight, 1))
             registers[FABRIC.FLOW_LIMIT, flow] = UInt64(partition.limit)
         }

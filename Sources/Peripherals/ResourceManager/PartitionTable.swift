@@ -15,6 +15,7 @@ struct PartitionTable: Sendable, Equatable {
         var slots: UInt64
 
         var guarantee: UInt64 { RM.STAGED_BANDWIDTH.guarantee.value(in: bandwidth) }
+        var boost: UInt64 { RM.STAGED_BANDWIDTH.boost.value(in: bandwidth) }
         var weight: UInt64 { RM.STAGED_BANDWIDTH.weight.value(in: bandwidth) }
         var cores: UInt64 { RM.STAGED_SLOTS.cores.value(in: slots) }
         var gpu: UInt64 { RM.STAGED_SLOTS.gpu.value(in: slots) }
@@ -34,7 +35,7 @@ struct PartitionTable: Sendable, Equatable {
     func partitions(memory: (UInt8) -> UInt64) -> [Partition] {
         entries.enumerated().map { owner, entry in
             Partition(
-                guarantee: UInt16(entry.guarantee), limit: UInt32(entry.limit), weight: UInt16(entry.weight),
+                guarantee: UInt16(entry.guarantee), limit: UInt32(entry.limit), weight: UInt16(entry.weight), boost: UInt8(entry.boost),
                 serviceCores: UInt8(entry.cores), gpuSlots: UInt8(entry.gpu), fpgaSlots: UInt8(entry.fpga),
                 memory: memory(UInt8(owner)))
         }

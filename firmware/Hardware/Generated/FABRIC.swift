@@ -374,7 +374,9 @@ public struct FABRIC: RegisterGroup {
             public var rawValue: UInt32
             @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
             /// Guaranteed share of the link, in 1/1000.
-            @inline(__always) public var guarantee: UInt32 { rawValue.field(0, 16) }
+            @inline(__always) public var guarantee: UInt32 { rawValue.field(0, 12) }
+            /// log2 of the factor by which the weight counts.
+            @inline(__always) public var boost: UInt32 { rawValue.field(12, 4) }
             /// Weight beyond that.
             @inline(__always) public var weight: UInt32 { rawValue.field(16, 16) }
         }

@@ -399,8 +399,13 @@ public struct RM: RegisterGroup {
             @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
             /// Guaranteed, in 1/1000 of the link.
             @inline(__always) public var guarantee: UInt32 {
-                get { rawValue.field(0, 16) }
-                set { rawValue.setField(0, 16, newValue) }
+                get { rawValue.field(0, 12) }
+                set { rawValue.setField(0, 12, newValue) }
+            }
+            /// log2 of the factor by which the weight counts: what a policy adds to it.
+            @inline(__always) public var boost: UInt32 {
+                get { rawValue.field(12, 4) }
+                set { rawValue.setField(12, 4, newValue) }
             }
             /// Weight among owners that want more than their guarantee.
             @inline(__always) public var weight: UInt32 {
@@ -408,9 +413,10 @@ public struct RM: RegisterGroup {
                 set { rawValue.setField(16, 16, newValue) }
             }
             /// A value to write: what isn't given has its reset value.
-            @inline(__always) public init(guarantee: UInt32 = 0, weight: UInt32 = 1) {
+            @inline(__always) public init(guarantee: UInt32 = 0, boost: UInt32 = 0, weight: UInt32 = 1) {
                 self.init(rawValue: 0x10000)
                 self.guarantee = guarantee
+                self.boost = boost
                 self.weight = weight
             }
         }
@@ -475,7 +481,9 @@ public struct RM: RegisterGroup {
             public var rawValue: UInt32
             @inline(__always) public init(rawValue: UInt32) { self.rawValue = rawValue }
             /// Guaranteed, in 1/1000 of the link.
-            @inline(__always) public var guarantee: UInt32 { rawValue.field(0, 16) }
+            @inline(__always) public var guarantee: UInt32 { rawValue.field(0, 12) }
+            /// log2 of the factor by which the weight counts: what a policy adds to it.
+            @inline(__always) public var boost: UInt32 { rawValue.field(12, 4) }
             /// Weight among owners that want more than their guarantee.
             @inline(__always) public var weight: UInt32 { rawValue.field(16, 16) }
         }

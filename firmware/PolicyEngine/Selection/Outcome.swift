@@ -2,8 +2,9 @@ import AdminProtocol
 
 /// What the windows of an epoch did for one owner.
 struct OwnerOutcome: BitwiseCopyable {
-    /// Carried, in units of 256 bytes.
+    /// Carried, in units of 256 bytes, and requests that were done.
     var carried: UInt32 = 0
+    var served: UInt32 = 0
     /// Waited when the epoch began, in the same units.
     var waiting: UInt32 = 0
     /// Requests whose latency was looked at, and the sum of their ``Utility/latency``, in 1/256.
@@ -13,7 +14,10 @@ struct OwnerOutcome: BitwiseCopyable {
     var load: UInt32 = 0
 
     /// Takes in what a window carried. All sums stop at their greatest value.
-    @inline(__always) mutating func add(bytes: UInt32) { carried = Self.sum(carried, bytes >> 8 &+ (bytes & 255 == 0 ? 0 : 1)) }
+    @inline(__always) mutating func add(bytes: UInt32, requests: UInt32) {
+        carried = Self.sum(carried, bytes >> 8 &+ (bytes & 255 == 0 ? 0 : 1))
+        served = Self.sum(served, requests)
+    }
 
     /// Takes in a window's latency.
     mutating func add(_ sample: OwnerSample, targetBucket: UInt32) {
@@ -24,7 +28,7 @@ struct OwnerOutcome: BitwiseCopyable {
         promptness = Self.sum(promptness, overflow ? .max : product)
     }
 
-    private static func sum(_ left: UInt32, _ right: UInt32) -> UInt32 {
+    static func sum(_ left: UInt32, _ right: UInt32) -> UInt32 {
         let (sum, overflow) = left.addingReportingOverflow(right)
         return overflow ? .max : sum
     }
@@ -50,15 +54,38 @@ extension PolicyEngine {
 
     /// Finds out what everybody asked for in the epoch that ends: what arrived, and what waited from before. A queue that stands takes
     /// whatever it gets.
-    func measureLoads() {
-        let perUnit = max(capacity / ServiceModel.whole, 1)
+    mutating func measureLoads() {
+        measureRequestCost()
+        let perUnit = max(capacity / ServiceModel.whole, 1), cost = selection.requestCost >> 8
         var rest = members
         while let owner = rest.popFirst() {
-            let outcome = outcomes[owner], waiting = waiting(of: owner)
-            let stands = outcome.waiting != 0 && waiting != 0 && waiting >= outcome.waiting / 2
-            let (asked, overflow) = outcome.carried.addingReportingOverflow(waiting)
-            outcomes[owner].load = stands || overflow ? ServiceModel.whole : min(asked / perUnit &+ 1, ServiceModel.whole)
+            let outcome = outcomes[owner], bytes = OwnerOutcome.sum(outcome.carried, waiting(of: owner))
+            let (costs, overflow) = OwnerOutcome.sum(outcome.served, contexts[owner][.depth]).multipliedReportingOverflow(by: cost)
+            let asked = OwnerOutcome.sum(bytes, overflow ? .max : costs)
+            outcomes[owner].load = stands(owner) ? ServiceModel.whole : min(asked / perUnit &+ 1, ServiceModel.whole)
         }
+    }
+
+    private func stands(_ owner: Int) -> Bool {
+        let before = outcomes[owner].waiting, waiting = waiting(of: owner)
+        return before != 0 && waiting != 0 && waiting >= before / 2
+    }
+
+    /// What a request takes of the link beside its bytes: while a queue stands the link is never idle, and what it doesn't carry is at most
+    /// that. The least that was seen, which is forgotten slowly.
+    private mutating func measureRequestCost() {
+        var carried: UInt32 = 0, served: UInt32 = 0, isBusy = false
+        var rest = members
+        while let owner = rest.popFirst() {
+            carried = OwnerOutcome.sum(carried, outcomes[owner].carried)
+            served = OwnerOutcome.sum(served, outcomes[owner].served)
+            isBusy = isBusy || stands(owner)
+        }
+        guard isBusy, served != 0 else { return }
+        let lost = (capacity &- min(carried, capacity)) / served
+        let cost = min(lost, PolicySelection.greatestRequestCost >> 8) &<< 8
+        let known = selection.requestCost
+        selection.requestCost = known == 0 ? cost : min(cost, known &+ known >> 6 &+ 1)
     }
 
     /// The utility that the epoch had; nil if nobody did anything.

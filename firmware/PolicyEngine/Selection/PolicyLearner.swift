@@ -39,7 +39,7 @@ public struct PolicyLearner: BitwiseCopyable, Equatable, Sendable {
     /// Epochs after which what was learned is worth something.
     static let warmUp: UInt32 = 4
     /// What it is worth to try a policy of which nothing is known, times the square root of the logarithm of all experience.
-    static let curiosity: UInt32 = 1024
+    static let curiosity: UInt32 = 256
     static let mostCommon: Int32 = 61_440
     /// What changing costs.
     static let inertia: UInt32 = 512

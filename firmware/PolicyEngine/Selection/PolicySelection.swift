@@ -10,6 +10,9 @@ public struct PolicySelection: BitwiseCopyable, Equatable, Sendable {
     static let greatestBackoff: UInt8 = 6
     static let goodEpochs: UInt16 = 32
 
+    /// Bytes that a request may be thought to cost beside its own.
+    static let greatestRequestCost: UInt32 = 131_072
+
     /// Policies that it can be allowed to choose.
     public static let choosable: UInt32 = 0b1111_1110
 
@@ -39,6 +42,8 @@ public struct PolicySelection: BitwiseCopyable, Equatable, Sendable {
     public var terms = Utility()
     public var measuredBefore: UInt32 = 0
     public var learner = PolicyLearner()
+    /// Bytes that the link could carry in the time that a request takes beside its own bytes.
+    public var requestCost: UInt32 = 0
     /// Changes of policy, allocations undone, times that the fallback had to take over; wrapping.
     public var switches: UInt32 = 0
     public var undone: UInt32 = 0
@@ -111,7 +116,7 @@ extension PolicyEngine {
         let isExperienced = selection.learner.epochs == PolicyLearner.warmUp
         for number in 0..<records.count { records[number].experience &-= records[number].experience >> 6 }
         var record = records[Int(policy)]
-        for owner in 0..<Self.owners { shares[owner] = contexts[owner][.grant, .bandwidth] }
+        suggestSharesInForce()
         let predicted = predictedUtility(shares, objective).value(objective)
         selection.learner.learn(&record, measured: measured, predicted: predicted, isNew: selection.isNew)
         record.good &+= 1
@@ -142,6 +147,7 @@ extension PolicyEngine {
         selection.hasChanged = false
         for owner in 0..<Self.owners {
             for resource in Resource.all { grantsBefore[owner &* Resource.count &+ resource.rawValue] = contexts[owner][.grant, resource] }
+            boostsBefore[owner] = contexts[owner][.boost]
         }
         membersBefore = members
     }
@@ -149,8 +155,11 @@ extension PolicyEngine {
     /// Whether the owners would be served better, now, with the allocation that the epoch has changed.
     /// - Parameter predicted: what the model says of the allocation in force.
     private func hasDoneHarm(_ predicted: UInt32, _ objective: Objective) -> Bool {
-        guard selection.hasChanged, selection.measured < selection.measuredBefore, membersBefore == members else { return false }
-        for owner in 0..<Self.owners { shares[owner] = grantsBefore[owner &* Resource.count] }
+        let bar = selection.measuredBefore &- selection.measuredBefore / 20
+        guard selection.hasChanged, selection.measured < bar, membersBefore == members else { return false }
+        for owner in 0..<Self.owners {
+            shares[owner] = LinkShare(permille: grantsBefore[owner &* Resource.count], boost: boostsBefore[owner])
+        }
         let before = predictedUtility(shares, objective).value(objective)
         let expected = selection.learner.expected(records[Int(selection.before)], predicted: before)
         return selection.learner.isWorse(selection.measured, than: expected, predictions: (predicted, before))
@@ -161,6 +170,7 @@ extension PolicyEngine {
         var rest = concerned
         while let owner = rest.popFirst() {
             for place in owner &* Resource.count..<(owner &+ 1) &* Resource.count { targets[place] = grantsBefore[place] }
+            boosts[owner] = boostsBefore[owner]
         }
         selection.undone &+= 1
         selection.isUndoing = true
@@ -235,14 +245,20 @@ extension PolicyEngine {
         (record.predicted, record.expected, record.score) = (0, 0, 0)
         if registry.evaluateInShadow(policy, contexts, concerned) == .none {
             divide()
-            for owner in 0..<Self.owners { shares[owner] = contexts[owner][.grant, .bandwidth] }
+            suggestSharesInForce()
             var rest = concerned
-            while let owner = rest.popFirst() { shares[owner] = target(of: owner) }
+            while let owner = rest.popFirst() { shares[owner] = LinkShare(permille: target(of: owner), boost: boost(of: owner)) }
             record.predicted = predictedUtility(shares, objective).value(objective)
             record.expected = selection.learner.expected(record, predicted: record.predicted)
             record.score = record.expected &+ PolicyLearner.bonus(record.experience, of: all)
         }
         records[Int(policy)] = record
+    }
+
+    private func suggestSharesInForce() {
+        for owner in 0..<Self.owners {
+            shares[owner] = LinkShare(permille: contexts[owner][.grant, .bandwidth], boost: contexts[owner][.boost])
+        }
     }
 
     // MARK: What becomes of it
@@ -258,6 +274,8 @@ extension PolicyEngine {
                 if !selection.isUndoing { targets[place] = now }
                 if targets[place] != now { changing.insert(owner) }
             }
+            if !selection.isUndoing { boosts[owner] = contexts[owner][.boost] }
+            if boosts[owner] != contexts[owner][.boost] { changing.insert(owner) }
         }
         return changing.isEmpty ? 0 : 1000
     }

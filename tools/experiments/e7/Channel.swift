@@ -12,6 +12,13 @@ final class Channel: CompletionSink {
         var owner: Int
         var bytes: UInt32
         var arrival: Cycle
+        /// Up to this cycle another one like it follows when it is done.
+        var repeatsUntil: Cycle = 0
+    }
+
+    /// Cycles for which a request of so many bytes occupies the channel.
+    static func cycles(_ bytes: UInt32) -> Cycle {
+        (UInt64(bytes) + overheadBytes) * cyclesPerMicrosecond / UInt64(bytesPerMicrosecond)
     }
 
     let scheduler = Scheduler()
@@ -50,7 +57,7 @@ final class Channel: CompletionSink {
         completion(request, cycle)
     }
 
-    func commit(_ guarantees: [UInt16]) {
-        link.partitionsCommitted(guarantees.map { Partition(guarantee: $0) }, at: scheduler.now)
+    func commit(_ partitions: [Partition]) {
+        link.partitionsCommitted(partitions, at: scheduler.now)
     }
 }

@@ -14,16 +14,18 @@ final class Run {
     struct Owner {
         var latencies: [UInt32] = []
         var bytes: UInt64 = 0
+        /// Cycles for which it has occupied the channel.
+        var cycles: Cycle = 0
         /// Bytes in each tenth of a second.
         var tenths: [UInt64] = []
         var unserved: UInt32 = 0
     }
 
     private(set) var owners = [Owner](repeating: Owner(), count: 65)
-    /// Measured by the firmware at the end of each epoch, 0...1; its number, and the policy in force.
-    private(set) var epochs: [(end: Cycle, utility: Double, policy: UInt32)] = []
+    typealias Epoch = (end: Cycle, utility: Double, policy: UInt32)
+    /// What the firmware measured at the end of each epoch, 0...1, and the policy that was in force.
+    private(set) var epochs: [Epoch] = []
     private(set) var selection = PolicySelection()
-    private(set) var engineMicroseconds = 0.0
 
     private let channel = Channel()
     private let clients: [(owner: Int, client: Client)]
@@ -44,7 +46,7 @@ final class Run {
     /// - Parameters:
     ///   - tune: changes the engine before it begins.
     init(
-        _ clients: [(owner: Int, client: Client)], policy: UInt32, forecasting: Forecasting = .off,
+        _ clients: Clients, policy: UInt32, forecasting: Forecasting = .off, idleWindows: UInt16 = 10_000,
         tune: (inout PolicyEngine) -> Void = { _ in }
     ) {
         self.clients = clients
@@ -55,7 +57,7 @@ final class Run {
         predictor.use(forecasting == .last ? PredictorSet(.last) : .all)
         var parameters = PolicyParameters()
         parameters.policy = policy
-        parameters.idleWindows = 10_000
+        parameters.idleWindows = idleWindows
         if forecasting == .off { parameters.flags = PolicyParameters.ignoresForecasts }
         tune(&engine)
         engine.configure(parameters, linkBytes: Channel.bytesPerMicrosecond * 1000)
@@ -66,34 +68,33 @@ final class Run {
     func run(for length: Cycle) {
         channel.completion = { [unowned self] request, cycle in completed(request, cycle, length) }
         var open: [(owner: Int, requests: [(cycle: Cycle, bytes: UInt32)], next: Int)] = []
-        var starts: [(cycle: Cycle, owner: Int, depth: Int, bytes: UInt32)] = []
+        var starts: [(depth: Int, request: Channel.Request)] = []
         for (owner, client) in clients {
             switch client {
             case .open(let requests): open.append((owner, requests, 0))
             case .closed(let depth, let bytes, let from, let to):
-                starts.append((from, owner, depth, bytes))
-                ends[owner] = to
+                starts.append((depth, .init(owner: owner, bytes: bytes, arrival: from, repeatsUntil: to)))
             }
         }
         var now: Cycle = 0
         while now < length {
             let end = now + 1000 * Channel.cyclesPerMicrosecond
             // What arrives in this window, in the order of time.
-            var arrivals: [(cycle: Cycle, owner: Int, bytes: UInt32)] = []
+            var arrivals: [Channel.Request] = []
             for place in open.indices {
                 while open[place].next < open[place].requests.count, open[place].requests[open[place].next].cycle < end {
                     let request = open[place].requests[open[place].next]
-                    arrivals.append((request.cycle, open[place].owner, request.bytes))
+                    arrivals.append(.init(owner: open[place].owner, bytes: request.bytes, arrival: request.cycle))
                     open[place].next += 1
                 }
             }
-            for start in starts where start.cycle >= now && start.cycle < end {
-                for _ in 0..<start.depth { arrivals.append((start.cycle, start.owner, start.bytes)) }
+            for start in starts where start.request.arrival >= now && start.request.arrival < end {
+                arrivals += Array(repeating: start.request, count: start.depth)
             }
-            arrivals.sort { ($0.cycle, $0.owner) < ($1.cycle, $1.owner) }
-            for arrival in arrivals {
-                channel.scheduler.advance(to: arrival.cycle)
-                channel.submit(.init(owner: arrival.owner, bytes: arrival.bytes, arrival: arrival.cycle))
+            arrivals.sort { ($0.arrival, $0.owner) < ($1.arrival, $1.owner) }
+            for request in arrivals {
+                channel.scheduler.advance(to: request.arrival)
+                channel.submit(request)
             }
             channel.scheduler.advance(to: end)
             now = end
@@ -103,8 +104,6 @@ final class Run {
         selection = engine.selection
     }
 
-    private var ends = [Cycle](repeating: 0, count: 65)
-
     private func completed(_ request: Channel.Request, _ cycle: Cycle, _ length: Cycle) {
         let latency = cycle - request.arrival, owner = request.owner
         window[owner].bytes += UInt64(request.bytes)
@@ -112,10 +111,14 @@ final class Run {
         window[owner].buckets[63 - max(latency, 1).leadingZeroBitCount] += 1
         owners[owner].latencies.append(UInt32(clamping: latency / Channel.cyclesPerMicrosecond))
         owners[owner].bytes += UInt64(request.bytes)
+        owners[owner].cycles += Channel.cycles(request.bytes)
         let tenth = Int(cycle / (second / 10))
         while owners[owner].tenths.count <= tenth { owners[owner].tenths.append(0) }
         owners[owner].tenths[tenth] += UInt64(request.bytes)
-        if ends[owner] > cycle { channel.submit(.init(owner: owner, bytes: request.bytes, arrival: cycle)) }
+        guard request.repeatsUntil > cycle else { return }
+        var next = request
+        next.arrival = cycle
+        channel.submit(next)
     }
 
     private func endWindow(_ now: Cycle) {
@@ -147,7 +150,9 @@ final class Run {
         }
         guard change > UInt32(engine.parameters.hysteresisPermille) else { return engine.left() }
         engine.committed()
-        channel.commit((0..<65).map { UInt16(engine.share(of: $0)) })
+        channel.commit((0..<65).map {
+            Partition(guarantee: UInt16(engine.share(of: $0)), boost: UInt8(engine.contexts[$0][.boost]))
+        })
     }
 
     /// What is forecast of the next second, as the firmware's analysis does it.
@@ -184,4 +189,15 @@ extension Run.Owner {
         let sorted = latencies.sorted()
         return Double(sorted[min(Int(Double(sorted.count) * part), sorted.count - 1)]) / 1000
     }
+}
+
+extension Run {
+    /// MiB/s of the one of some owners that moved least in any tenth of a second.
+    func least(of some: [Int], _ length: Cycle) -> Double {
+        let tenth = second / 10, count = Int(length / tenth)
+        return mebibytes(some.map { owners[$0].tenths.count < count ? 0 : owners[$0].tenths.prefix(count).min()! }.min()!, tenth)
+    }
+
+    /// How often harm was undone, the fallback took over, and the policy changed.
+    var events: String { [selection.undone, selection.guardRails, selection.switches].map { number(Double($0), 0, width: 6) }.joined() }
 }
