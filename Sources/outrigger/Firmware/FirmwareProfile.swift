@@ -33,7 +33,8 @@ struct FirmwareProfile: ParsableCommand {
     var inlined = false
 
     func validate() throws {
-        guard cycles != 0, interval > 0 else { throw ValidationError("--cycles and --interval: at least 1 expected") }
+        guard cycles != 0 else { throw ValidationError("--cycles: at least 1 expected, 0 found") }
+        guard interval > 0 else { throw ValidationError("--interval: at least 1 expected, 0 found") }
     }
 
     func run() throws {
