@@ -82,7 +82,8 @@ extension String {
         ("time,op,size,lbn\n1,28,512\n", "FILE:2: 4 columns expected, 3 found"),
         ("time,op,size,lbn\n1,zz,512,0\n", "FILE:2: op: a SCSI code (28, 2a, 35, ...) or read, write, flush expected, 'zz' found"),
         ("time,op,size,lbn\n-1,28,512,0\n", "FILE:2: time: seconds expected, '-1' found"),
-        ("time,op,size,lbn\n1,28,512,99999999999999999\n", "FILE:2: lbn: a sector below 18014398509481984 expected, 99999999999999999 found"),
+        ("time,op,size,lbn\n1,28,512,99999999999999999\n",
+            "FILE:2: lbn: a sector below 18014398509481984 expected, 99999999999999999 found"),
     ])
     func badFilesAreNamedWithTheirLine(text: String, message: String) throws {
         #expect(try complaint(text) == message)
