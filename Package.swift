@@ -123,7 +123,10 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "channel-sharing",
-            dependencies: ["AdminProtocol", "Interconnect", "OffloadManager", "PolicyEngine", "RecordedTrace", "Simulation"],
+            dependencies: [
+                "AdminProtocol", "Interconnect", "OffloadManager", "Peripherals", "PolicyEngine", "RecordedTrace", "RegisterMaps",
+                "Registers", "Simulation",
+            ],
             path: "tools/experiments/e7", swiftSettings: strict),
 
         // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.

@@ -210,6 +210,34 @@ import Testing
         #expect(selection.switches <= 60, "in 200 epochs")
     }
 
+    @Test func whatARequestCostsIsFound() {
+        var engine = engine(PolicyNumber.fair)
+        var link = Link(clients: [1: Self.light, 2: Self.heavy, 3: Self.heavy], requestCost: 30_000)
+        link.run(20 * Self.epochWindows, &engine)
+        #expect((28_000...34_000).contains(engine.selection.requestCost), "\(engine.selection.requestCost)")
+        // It is forgotten slowly, and only while somebody waits: a link with nothing to do says nothing.
+        link.clients = [1: Self.light]
+        link.run(4 * Self.epochWindows, &engine)
+        let known = engine.selection.requestCost
+        #expect((28_000...34_000).contains(known))
+        link.run(20 * Self.epochWindows, &engine)
+        #expect(engine.selection.requestCost == known)
+    }
+
+    /// The host's weight is what a boost is counted from; who has none of the policy's preference, or is gone, has no boost.
+    @Test func weightsBecomeBoosts() {
+        var engine = engine(PolicyNumber.latencyFirst)
+        engine.set(0, of: 1, weight: 3, pin: false)
+        var link = Link(clients: [1: Self.light, 2: Self.light, 3: Self.heavy])
+        link.run(2 * Self.epochWindows, &engine)
+        #expect([1, 2, 3].map { engine.boost(of: $0) } == [4, 4, 0])
+        #expect([1, 2, 3].map { engine.contexts[$0][.boost] } == [4, 4, 0], "in force")
+        #expect(engine.contexts[1][.weight] == 48)
+        link.clients[2] = nil
+        link.run(4 * Self.epochWindows, &engine)
+        #expect([1, 2, 3].map { engine.contexts[$0][.boost] } == [4, 0, 0])
+    }
+
     // MARK: The learner
 
     @Test func squareRootsAreExact() {

@@ -53,6 +53,7 @@ public struct PolicyContext {
 
     /// Values of ``Field/bottleneck``.
     static let boundByCores: UInt32 = 1
+    static let boundByMedium: UInt32 = 3
     static let boundByMemory: UInt32 = 5
 
     /// Words; those in brackets have one for each ``Resource``.
@@ -114,6 +115,12 @@ public struct PolicyContext {
     public subscript(_ field: Field, _ resource: Resource) -> UInt32 {
         get { words[field.rawValue &+ resource.rawValue] }
         nonmutating set { words[field.rawValue &+ resource.rawValue] = newValue }
+    }
+
+    /// Whether something other than the link holds the owner's requests up.
+    var isHeldUpElsewhere: Bool {
+        let bottleneck = self[.bottleneck]
+        return bottleneck == Self.boundByCores || bottleneck == Self.boundByMedium || bottleneck == Self.boundByMemory
     }
 
     /// The boost that the policy's weight asks for: how often it is twice the owner's own. An owner that isn't active has none.

@@ -71,15 +71,15 @@ extension PolicyEngine {
         return before != 0 && waiting != 0 && waiting >= before / 2
     }
 
-    /// What a request takes of the link beside its bytes: while a queue stands the link is never idle, and what it doesn't carry is at most
-    /// that. The least that was seen, which is forgotten slowly.
+    /// What a request takes of the link beside its bytes: while a queue stands that nothing else holds up the link is never idle, and what
+    /// it doesn't carry is at most that. The least that was seen, which is forgotten slowly.
     private mutating func measureRequestCost() {
         var carried: UInt32 = 0, served: UInt32 = 0, isBusy = false
         var rest = members
         while let owner = rest.popFirst() {
             carried = OwnerOutcome.sum(carried, outcomes[owner].carried)
             served = OwnerOutcome.sum(served, outcomes[owner].served)
-            isBusy = isBusy || stands(owner)
+            isBusy = isBusy || (stands(owner) && !contexts[owner].isHeldUpElsewhere)
         }
         guard isBusy, served != 0 else { return }
         let lost = (capacity &- min(carried, capacity)) / served

@@ -1,5 +1,4 @@
 import AdminProtocol
-import Interconnect
 import OffloadManager
 import PolicyEngine
 import Simulation
@@ -150,9 +149,7 @@ final class Run {
         }
         guard change > UInt32(engine.parameters.hysteresisPermille) else { return engine.left() }
         engine.committed()
-        channel.commit((0..<65).map {
-            Partition(guarantee: UInt16(engine.share(of: $0)), boost: UInt8(engine.contexts[$0][.boost]))
-        })
+        channel.commit((0..<65).map { (engine.share(of: $0), engine.contexts[$0][.boost]) })
     }
 
     /// What is forecast of the next second, as the firmware's analysis does it.
