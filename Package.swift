@@ -130,13 +130,16 @@ let package = Package(
             path: "tools/experiments/e7", swiftSettings: strict),
 
         // A loaded disk and a host agent on a device in lockstep: for tests of moving components, and for the experiment about it.
-        module("ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "Scratch", "Simulation"], path: "Tests/ComponentLoad"),
+        module(
+            "ComponentLoad", ["AdminProtocol", "HostAgent", "OffloadDevice", "RegisterMaps", "Scratch", "Simulation"],
+            path: "Tests/ComponentLoad"),
         .executableTarget(
             name: "admin-fuzz", dependencies: ["AdminProtocol", "ComponentLoad"], path: "tools/experiments/admin-fuzz",
             swiftSettings: strict),
         .executableTarget(
-            name: "component-placement", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation"], path: "tools/experiments/e9",
-            swiftSettings: strict),
+            name: "component-placement", dependencies: ["ComponentLoad"], path: "tools/experiments/e9", swiftSettings: strict),
+        .executableTarget(
+            name: "partition-commits", dependencies: ["ComponentLoad", histogram], path: "tools/experiments/commits", swiftSettings: strict),
         .executableTarget(
             name: "component-moves", dependencies: ["AdminProtocol", "ComponentLoad", "Simulation", histogram],
             path: "tools/experiments/e11", swiftSettings: strict),

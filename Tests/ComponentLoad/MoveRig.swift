@@ -32,8 +32,8 @@ public final class MoveRig {
 
     struct AgentEnded: Error {}
 
-    public init(firmware: [UInt8], depth: Int = 16, seed: UInt64) throws {
-        machine = try Machine(MachineDescription(), pace: .lockstep)
+    public init(_ description: MachineDescription = MachineDescription(), firmware: [UInt8], depth: Int = 16, seed: UInt64) throws {
+        machine = try Machine(description, pace: .lockstep)
         try machine.loadFirmware(firmware)
         _ = withUnsafeBytes(of: UInt16(6).littleEndian) { [machine] in machine.writeConfiguration(function: 0, offset: 4, $0) }
         for _ in 0..<1000 where machine.readBAR(function: 0, bar: 0, offset: 0x18, size: 4, origin: 0).value & 0xff != 2 {
@@ -201,6 +201,16 @@ public final class MoveRig {
         var bytes = [UInt8](repeating: 0, count: Data.byteCount)
         bytes.withUnsafeMutableBytes { data.encode(to: $0.baseAddress!) }
         return AdminStatus(rawValue: send(command, bytes).status)
+    }
+    /// The same of a command that must end well.
+    public func require(_ command: AdminCommand) throws { try check(send(command, []), command) }
+    public func require<Data: WireLayout>(_ command: AdminCommand, _ data: Data) throws {
+        var bytes = [UInt8](repeating: 0, count: Data.byteCount)
+        bytes.withUnsafeMutableBytes { data.encode(to: $0.baseAddress!) }
+        try check(send(command, bytes), command)
+    }
+    private func check(_ result: AdminResult, _ command: AdminCommand) throws {
+        guard result.status == AdminStatus.ok.rawValue else { throw Fault(description: "\(command): ok expected, \(result) found") }
     }
     public func result<Value: WireLayout>() -> Value { Value(decoding: shared + Self.rings.result + AdminResult.byteCount) }
 

@@ -73,13 +73,16 @@ def location(device):
 
 def test_moves_under_a_workload(start):
     device = start("--vfs", "1")
-    moves = runs = 0
-    with serving(device):
+    moves, runs, descriptors = 0, 0, set()
+    with serving(device) as agent:
         for replay in workloads(device, "--check-counts", until=lambda: moves >= 4):
             runs += 1
             while replay.poll() is None:
                 moves += move(device, "host")
                 moves += move(device, "device")
+                if moves:
+                    descriptors.add(len(os.listdir(f"/proc/{agent.pid}/fd")))
+    assert len(descriptors) == 1, "the agent opens a medium once, however often its component comes"
     owner = device.stats()["owners"][1]
     assert owner["reads"] + owner["writes"] + owner["others"] == 12_000 * runs
 

@@ -238,6 +238,7 @@ def test_top(start):
     tasks = shown["tasks"]
     assert {"sampleWindow", "analyseWorkload"} <= tasks.keys()
     assert tasks.get("other", 0) <= 0.1 * sum(tasks.values())
+    assert tasks.get("other", 0) <= 0.02 * shown["cycles"]
     # The profile was this program's, and is gone with it.
     assert (device.debug / "profile").read_text() == ""
     text = run(OUTRIGGER, "top", device.mount, "--once", "--interval", 0.1).stdout

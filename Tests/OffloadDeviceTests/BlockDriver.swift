@@ -49,6 +49,8 @@ struct BlockDriver {
     /// Requests that the device has answered, and the last one's status; 0xff while there is none.
     var completed: UInt16 { memory.load(fromByteOffset: 0x802, as: UInt16.self) }
     var status: UInt8 { memory.load(fromByteOffset: 0x1100, as: UInt8.self) }
+    /// Bytes that the device has written for the last one, as it says in the used ring.
+    var lastLength: UInt32 { memory.load(fromByteOffset: 0x808 + 8 * Int((completed &- 1) % Self.entries), as: UInt32.self) }
 
     /// - Parameters:
     ///   - target: DMA address of the data, if not this driver's buffer.
@@ -58,7 +60,7 @@ struct BlockDriver {
         memory.storeBytes(of: sector, toByteOffset: 0x1008, as: UInt64.self)
         memory.storeBytes(of: 0xff, toByteOffset: 0x1100, as: UInt8.self)
         let parts: [(place: UInt64, length: Int, flags: UInt16)] = [
-            (0x1000, 16, 1), (0x2000, count, type == 0 ? 3 : 1), (0x1100, 1, 2),
+            (0x1000, 16, 1), (0x2000, count, type == 0 || type == 8 ? 3 : 1), (0x1100, 1, 2),
         ]
         for (index, part) in parts.enumerated() {
             let own = address + part.place

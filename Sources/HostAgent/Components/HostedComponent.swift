@@ -34,6 +34,8 @@ struct HostedComponent {
     struct GoesBack: Error {}
 
     private static let headerBytes = 16
+    /// VIRTIO_BLK_F_FLUSH.
+    private static let flushFeature: UInt64 = 1 << 9
     /// Bytes that move in one piece between medium and buffers.
     private static let pieceBytes = 128 << 10
 
@@ -42,6 +44,8 @@ struct HostedComponent {
     private let memory: DMAMemory
     private let medium: any HostedMedium
     private let sectors: UInt64
+    /// Flushes were agreed on.
+    private let hasFlush: Bool
     /// Memory of a piece, for as long as the component is here.
     private final class Scratch {
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: HostedComponent.pieceBytes, alignment: 16)
@@ -56,13 +60,14 @@ struct HostedComponent {
         image = bytes
         self.memory = memory
         self.medium = medium
-        (queues, sectors) = try Self.with(bytes) { image in
+        (queues, sectors, hasFlush) = try Self.with(bytes) { image in
             if let defect = image.defect { throw defect }
             guard image.type == 2 else { throw ComponentImage.Defect.type }
             let queues = try (0..<image.queues).map { index in
                 image.queue(index).isEnabled ? try HostedQueue(index, of: image, memory: memory) : nil
             }
-            return (queues, UInt64(image.configurationWord(0)) | UInt64(image.configurationWord(1)) << 32)
+            return (
+                queues, UInt64(image.configurationWord(0)) | UInt64(image.configurationWord(1)) << 32, image.features & Self.flushFeature != 0)
         }
     }
 
@@ -132,7 +137,7 @@ struct HostedComponent {
                 status = 1
             }
             written = room == 1 ? 1 : 0
-        case 4:
+        case 4 where hasFlush:
             try onMedium { () throws(AgentError) in try medium.flush() }
             written = room == 1 ? 1 : 0
         default: throw GoesBack()

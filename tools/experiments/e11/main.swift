@@ -156,6 +156,12 @@ struct Experiment {
         return histogram
     }
 
+    /// Ten times as many moves: nothing is left behind, and nothing lost.
+    func holdings() throws {
+        let held = try makeRig(7).moveForever(10 * moves)
+        print("\(10 * moves) moves: the same is held as after the first\n  on the device \(held.device)\n  on the host \(held.host)")
+    }
+
     func run() throws {
         print(pad("failure", 50), pad("moves", 7), pad("requests", 9), "lost or done twice")
         for failure in Failure.allCases { try storm(failure) }
@@ -167,6 +173,7 @@ struct Experiment {
         }
         let ratio = Double(live.valueAtPercentile(99)) / Double(stopped.valueAtPercentile(99))
         print("p99, live over stop-and-copy: \(Double(Int(ratio * 1000)) / 1000)")
+        try holdings()
         guard ratio <= 0.25 else { throw DiskLoad.Fault(description: "a quarter at most expected, \(ratio) found") }
     }
 
