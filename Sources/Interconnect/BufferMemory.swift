@@ -2,8 +2,8 @@ import Simulation
 
 /// The memory in which the payload of requests lies while they are in the device.
 ///
-/// An owner with memory blocks of its own has its payload in these and nowhere else: it starts no request while they are full. All others
-/// use the device's common buffers, of which there are enough for all request slots.
+/// An owner with memory blocks of its own has its payload in these and nowhere else: a request begins when it fits. All others use the
+/// device's common buffers, of which there are enough for all request slots.
 public final class BufferMemory: PartitionSink, ArchivedModel {
     /// All that changes, by flow.
     public struct State: Sendable {
@@ -17,10 +17,16 @@ public final class BufferMemory: PartitionSink, ArchivedModel {
 
     public init() {}
 
-    /// Whether another request of the owner may begin.
+    /// Whether there is any room for another request of the owner.
     @inline(__always) public func hasRoom(_ owner: Owner) -> Bool {
         let limit = state.limits[owner.flow]
         return limit == 0 || state.used[owner.flow] < limit
+    }
+
+    /// Whether so many bytes of the owner's fit.
+    @inline(__always) public func hasRoom(_ owner: Owner, for bytes: UInt64) -> Bool {
+        let limit = state.limits[owner.flow]
+        return limit == 0 || bytes <= limit &- min(state.used[owner.flow], limit)
     }
 
     /// Sets bytes aside for an owner, whether or not they fit.

@@ -63,8 +63,9 @@ public struct IORequest: Sendable {
 public protocol DataPathObserver: AnyObject {
     func requestArrived(_ request: IORequest)
     func requestCompleted(_ request: IORequest)
-    /// A request that had arrived went back to its queue at `cycle`: it will arrive again, here or elsewhere.
-    func requestRecalled(_ request: IORequest, at cycle: Cycle)
+    /// A request that had arrived is in flight no more, and is not done: it went back to its queue, and will arrive again, here or
+    /// elsewhere; or it is gone with a reset of its device or queue.
+    func requestWithdrawn(_ request: IORequest)
 }
 
 /// What all owners share, and how much of it was used: the Workload Analyzer asks at the end of a window.

@@ -3,6 +3,15 @@ public enum ExpressLink {
     /// Encoded as in the link registers: 5 is 32 GT/s.
     public static let speed: UInt32 = 5
     public static let width: UInt32 = 8
+
+    /// Payload bytes a second that the lanes carry each way. A packet of 256 bytes, as hosts commonly set them, has 24 around it: framing
+    /// and sequence number, a header of four words, and the link's checksum (PCI Express Base 5.0, 2.2, 3.6 and 4.2.2).
+    public static var payloadBandwidth: UInt64 {
+        let (payload, packet) = (256 as UInt64, 256 + 24 as UInt64)
+        // 32 GT/s, of 130 bits 128 of use.
+        let bytes = 32_000_000_000 * UInt64(width) / 8 * 128 / 130
+        return bytes * payload / packet
+    }
 }
 
 /// What kind of function a PCI Express capability is for.

@@ -85,6 +85,7 @@ import Testing
             buffers.take(4096, of: first)
         }
         #expect(!buffers.hasRoom(first) && buffers.used(by: first) == 0x10000)
+        #expect(buffers.hasRoom(first, for: 0) && !buffers.hasRoom(first, for: 1) && buffers.hasRoom(second, for: .max))
         for _ in 0..<1000 { buffers.take(1 << 20, of: second) }
         #expect(buffers.hasRoom(second), "the common buffers")
         buffers.giveBack(4096, of: first)

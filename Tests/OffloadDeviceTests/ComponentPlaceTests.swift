@@ -61,8 +61,8 @@ import Testing
             }
             let last: UInt64 = rig.machine.readBAR(function: 1, bar: 0, offset: 0x2000, size: 4, origin: 0).value
             return try [
-                perform(1, sector: 0, count: 4096, fill: 3), perform(1, sector: 7, count: 512, fill: 77), perform(0, sector: 0, count: 8192),
-                perform(0, sector: 7, count: 512), perform(4, sector: 0, count: 512), perform(1, sector: last - 1, count: 512, fill: 5),
+                perform(1, sector: 0, count: 4096, fill: 3), perform(1, sector: 7, count: 512, fill: 77),
+                perform(0, sector: 0, count: 8192), perform(0, sector: 7, count: 512), perform(4, sector: 0, count: 512), perform(1, sector: last - 1, count: 512, fill: 5),
                 perform(0, sector: last - 1, count: 512),
                 // Beyond the end, in part and as a whole; not a sector's multiple; the device's name; a type that there isn't. Flushes
                 // weren't agreed on.

@@ -8,9 +8,9 @@ import Virtio
 final class RecordedRequests: DataPathObserver {
     var arrived: [IORequest] = []
     var completed: [IORequest] = []
-    var recalled: [IORequest] = []
+    var withdrawn: [IORequest] = []
 
-    func requestRecalled(_ request: IORequest, at cycle: Cycle) { recalled.append(request) }
+    func requestWithdrawn(_ request: IORequest) { withdrawn.append(request) }
     func requestArrived(_ request: IORequest) { arrived.append(request) }
     func requestCompleted(_ request: IORequest) { completed.append(request) }
 }
@@ -149,6 +149,7 @@ struct DataPathTests {
             let counters = fixture.block.state.counters
             if functionLevel { fixture.transport.reset(.functionLevel) } else { fixture.status = [] }
             #expect(fixture.status == [] && fixture.block.requestsInFlight == 0)
+            #expect(requests.withdrawn.count == 8 - done, "delay \(delay): the observer knows that nothing is in flight")
             fixture.run()
             #expect(fixture.memory.writes == writes && fixture.interrupts.raised == interrupts, "delay \(delay)")
             #expect(requests.completed.count == done && fixture.block.state.counters == counters, "delay \(delay)")
@@ -162,7 +163,8 @@ struct DataPathTests {
 
     @Test("2.1.2: a broken queue needs a reset; the other requests of the device end there, untouched")
     func needsReset() throws {
-        let fixture = try fixture { $0.queues = 2 }
+        let requests = RecordedRequests()
+        let fixture = try fixture(observer: requests) { $0.queues = 2 }
         fixture.bringUp()
         fixture.submit(type: Self.read, bytes: 512, queue: 1)
         fixture.notify(queue: 1)
@@ -181,6 +183,7 @@ struct DataPathTests {
         fixture.status = [.acknowledge, .driver, .featuresOK, .driverOK]
         #expect(fixture.status.contains(.needsReset), "only a reset ends it")
         fixture.bringUp()
+        #expect(requests.arrived.count == 1 && requests.withdrawn.count == 1)
         #expect(fixture.perform(type: Self.read, bytes: 512)?.status == 0)
     }
 

@@ -91,6 +91,22 @@ struct NetworkTests {
         #expect(fixture.interrupts.raised[1] == 1 && fixture.interrupts.raised[2] == 1)
     }
 
+    @Test("2.4: frames that a reset takes are in flight no more")
+    func resetInFlight() throws {
+        let requests = RecordedRequests()
+        let fixture = NetworkFixture(backend: LoopBack(), observer: requests, queueSize: 32)
+        for delay in stride(from: 0 as Cycle, to: 4_000, by: 190) {
+            fixture.begin()
+            for number in 0..<8 { fixture.send(frame(bytes: 200, seed: number)) }
+            fixture.notifyTransmit()
+            fixture.scheduler.advance(to: fixture.scheduler.now + delay)
+            fixture.status = []
+            fixture.run()
+            #expect(requests.arrived.count == requests.completed.count + requests.withdrawn.count, "delay \(delay)")
+        }
+        #expect(!requests.withdrawn.isEmpty && !requests.completed.isEmpty)
+    }
+
     @Test("5.1.4: the device configuration")
     func configuration() throws {
         var configuration = NetworkConfiguration()

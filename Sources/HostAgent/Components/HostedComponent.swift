@@ -67,7 +67,8 @@ struct HostedComponent {
                 image.queue(index).isEnabled ? try HostedQueue(index, of: image, memory: memory) : nil
             }
             return (
-                queues, UInt64(image.configurationWord(0)) | UInt64(image.configurationWord(1)) << 32, image.features & Self.flushFeature != 0)
+                queues, UInt64(image.configurationWord(0)) | UInt64(image.configurationWord(1)) << 32,
+                image.features & Self.flushFeature != 0)
         }
     }
 

@@ -1,3 +1,4 @@
+import PCIExpress
 import Yams
 
 /// A machine description that can't be used: where, and why.
@@ -51,7 +52,11 @@ extension MachineDescription {
         }
         if let section = try top.section("link") {
             try section.allow(["bandwidth", "latency"])
-            link.bandwidth = try section.quantity("bandwidth", .rate, in: 1_000_000...1 << 40) ?? link.bandwidth
+            if try section.string("bandwidth") == "full" {
+                link.bandwidth = ExpressLink.payloadBandwidth
+            } else {
+                link.bandwidth = try section.quantity("bandwidth", .rate, in: 1_000_000...1 << 40) ?? link.bandwidth
+            }
             link.latency = try section.number("latency", in: 0...1_000_000_000) ?? link.latency
         }
         if let section = try top.section("medium") {

@@ -57,9 +57,9 @@ public final class WorkloadAnalyzer: BusTarget, RegisterModel, DeadlineTarget, D
         state.counters.complete(request, owner: owner, counts: isEnabled)
     }
 
-    public func requestRecalled(_ request: IORequest, at cycle: Cycle) {
+    public func requestWithdrawn(_ request: IORequest) {
         guard let owner = countedOwner(request.owner) else { return }
-        state.counters.recall(request, owner: owner, at: cycle, counts: isEnabled)
+        state.counters.withdraw(request, owner: owner, at: scheduler.now, counts: isEnabled)
     }
 
     public func memoryWritten(owner: Owner, address: UInt64, bytes: Int, at cycle: Cycle) {

@@ -62,11 +62,11 @@ struct WorkloadCounters: Sendable {
         count(Self.meter(owner: owner)) { $0.isTouched = true; $1[WorkloadRecord.used &+ resource] &+= amount }
     }
 
-    mutating func recall(_ request: IORequest, owner: Int, at cycle: Cycle, counts: Bool) {
+    mutating func withdraw(_ request: IORequest, owner: Int, at cycle: Cycle, counts: Bool) {
         let meter = Self.meter(owner: owner)
         guard counts else { return follow(meter, request.queue, -1) }
-        count(meter) { $0.recall(at: cycle, in: $1) }
-        if request.queue < Self.queues { count(meter &+ 1 &+ Int(request.queue)) { $0.recall(at: cycle, in: $1) } }
+        count(meter) { $0.withdraw(at: cycle, in: $1) }
+        if request.queue < Self.queues { count(meter &+ 1 &+ Int(request.queue)) { $0.withdraw(at: cycle, in: $1) } }
     }
 
     /// Device DMA wrote to the owner's memory.

@@ -131,7 +131,7 @@ struct WorkloadProgress: Sendable, Equatable {
     }
 
     /// A request that had arrived is in flight no more, and is not done.
-    mutating func recall(at cycle: Cycle, in record: UnsafeMutablePointer<UInt64>) {
+    mutating func withdraw(at cycle: Cycle, in record: UnsafeMutablePointer<UInt64>) {
         settleDepth(at: cycle, in: record)
         if depth > 0 { depth &-= 1 }
     }

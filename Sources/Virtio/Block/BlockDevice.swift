@@ -173,6 +173,7 @@ public final class BlockDevice: DeviceType {
     }
 
     public func drop(queue: Int) {
+        withdraw { $0.queue == queue }
         for slot in state.requests.slots.indices where state.requests[slot].stage != .free && state.requests[slot].queue == queue {
             state.requests[slot].isDropped = true
         }
@@ -187,17 +188,26 @@ public final class BlockDevice: DeviceType {
         let slots = state.requests.slots.indices.filter { state.requests[$0].stage != .free && !state.requests[$0].isDropped }
         for slot in slots.sorted(by: { (state.requests[$0].arrival, $0) < (state.requests[$1].arrival, $1) }) {
             let request = state.requests[slot]
-            path.observer?.requestRecalled(report(request), at: cycle)
+            path.observer?.requestWithdrawn(report(request))
             queues.recall(request.queue, request.chain)
         }
         forget()
     }
 
     public func reset() {
+        withdraw { _ in true }
         forget()
         state.features = []
         // Section 5.2.5: after a reset the cache is in writeback mode.
         state.space.isWriteback = true
+    }
+
+    /// Tells the observer of requests that nobody will answer.
+    private func withdraw(_ isMeant: (BlockRequest) -> Bool) {
+        guard let observer = path.observer else { return }
+        for request in state.requests.slots where request.stage != .free && !request.isDropped && isMeant(request) {
+            observer.requestWithdrawn(report(request))
+        }
     }
 
     /// Drops all requests, wherever they wait.
@@ -206,7 +216,9 @@ public final class BlockDevice: DeviceType {
         slots?.abandon(owner: owner, port: slotPort)
         path.fromHost.abandon(owner: owner, port: fetchPort)
         path.toHost.abandon(owner: owner, port: deliverPort)
-        for request in state.requests.slots where request.stage != .free { path.buffers.giveBack(request.bytes, of: owner) }
+        for request in state.requests.slots where request.stage != .free && request.stage != .room {
+            path.buffers.giveBack(request.bytes, of: owner)
+        }
         state.requests.releaseAll()
         state.stalled = 0
     }
@@ -232,9 +244,14 @@ public final class BlockDevice: DeviceType {
         } while queues.enableNotifications(queue, in: memory)
     }
 
-    /// Whether the owner's memory has room. A request that is alone in its function always begins: nothing else would end its wait.
+    /// Whether another request may be taken from a queue.
     @inline(__always) private func hasRoom(_ state: borrowing State) -> Bool {
-        path.buffers.hasRoom(owner) || state.requests.inFlight == 0
+        state.requests.parked == nil && (path.buffers.hasRoom(owner) || state.requests.inFlight == 0)
+    }
+
+    /// Whether a request fits into the owner's memory. One that is alone in its function always does: nothing else would end its wait.
+    @inline(__always) private func fits(_ state: borrowing State, _ bytes: UInt64) -> Bool {
+        path.buffers.hasRoom(owner, for: bytes) || state.requests.inFlight == 1
     }
 
     /// Reads the header and starts the request; false if there is no room for header and status.
@@ -258,12 +275,16 @@ public final class BlockDevice: DeviceType {
         request.type = UInt32(truncatingIfNeeded: UInt64(littleEndian: header.0))
         examine(&request, sector: UInt64(littleEndian: header.1), slot, &state)
         state.requests[slot] = request
-        path.buffers.take(request.bytes, of: owner)
         path.observer?.requestArrived(report(request))
-        path.cores.submit(
-            cost: configuration.requestCost &+ configuration.segmentCost &* UInt64(chain.segments), owner: owner,
-            id: state.requests.id(of: slot), port: corePort)
+        if fits(state, request.bytes) { begin(&state, slot) } else { state.requests.park(slot) }
         return true
+    }
+
+    private func begin(_ state: inout State, _ slot: Int) {
+        path.buffers.take(state.requests[slot].bytes, of: owner)
+        path.cores.submit(
+            cost: configuration.requestCost &+ configuration.segmentCost &* UInt64(state.requests[slot].chain.segments), owner: owner,
+            id: state.requests.id(of: slot), port: corePort)
     }
 
     func report(_ request: BlockRequest, completion: Cycle = 0) -> IORequest {
@@ -316,7 +337,7 @@ public final class BlockDevice: DeviceType {
         case .deliver:
             finish(&state, slot, &queues, at: cycle)
             if queues.failure == nil { end(&state, slot, &queues, at: cycle) }
-        case .free, .medium: break
+        case .free, .medium, .room: break
         }
     }
 
@@ -366,11 +387,19 @@ public final class BlockDevice: DeviceType {
         return true
     }
 
-    /// Frees the slot and lets queues that waited for one go on, those after the one that was served first.
+    /// Frees the slot and lets what waited for it go on: a request that needs room, then queues, those after the one that was served first.
     private func end(_ state: inout State, _ slot: Int, _ queues: inout QueueSet, at cycle: Cycle) {
         let served = state.requests[slot].queue
         path.buffers.giveBack(state.requests[slot].bytes, of: owner)
         state.requests.release(slot)
+        if let parked = state.requests.parked {
+            if state.requests[parked].isDropped {
+                state.requests.release(parked)
+            } else if fits(state, state.requests[parked].bytes) {
+                state.requests.unpark(parked)
+                begin(&state, parked)
+            }
+        }
         while state.stalled != 0, !state.requests.isFull, hasRoom(state) {
             let later = state.stalled & ~((2 &<< UInt64(served)) &- 1)
             let queue = (later != 0 ? later : state.stalled).trailingZeroBitCount

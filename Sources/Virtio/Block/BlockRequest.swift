@@ -32,6 +32,8 @@ struct BlockRequest: Sendable {
         case deliver
         /// An accelerator slot: before the medium with a write, after it with a read.
         case transform
+        /// Room in its owner's memory.
+        case room
     }
 
     var stage = Stage.free
@@ -91,6 +93,8 @@ struct BlockRequestTable: Sendable {
     /// Slots at the medium, a binary heap by (due, order).
     private var heap: [Int32] = []
     private var nextOrder: UInt64 = 0
+    /// The slot whose request waits for room; none is taken from a queue meanwhile.
+    private(set) var parked: Int?
 
     init(slots count: Int, segmentsPerSlot: Int) {
         slots = Array(repeating: BlockRequest(), count: count)
@@ -125,7 +129,18 @@ struct BlockRequestTable: Sendable {
         slots[slot].stage = .free
         slots[slot].isDropped = false
         slots[slot].generation &+= 1
+        if parked == slot { parked = nil }
         free.append(Int32(truncatingIfNeeded: slot))
+    }
+
+    mutating func park(_ slot: Int) {
+        slots[slot].stage = .room
+        parked = slot
+    }
+
+    mutating func unpark(_ slot: Int) {
+        slots[slot].stage = .service
+        parked = nil
     }
 
     /// Forgets all requests; the generations go on.
@@ -171,6 +186,9 @@ struct BlockRequestTable: Sendable {
             "expected a list of the free slots")
         heap.removeAll(keepingCapacity: true)
         for slot in slots.indices where slots[slot].stage == .medium { push(slot) }
+        let waiting = slots.indices.filter { slots[$0].stage == .room }
+        try archive.require(waiting.count <= 1, "expected one request at most that waits for room, found \(waiting.count)")
+        parked = waiting.first
     }
 
     // MARK: The heap of what the medium works on

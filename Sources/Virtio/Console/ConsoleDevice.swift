@@ -125,15 +125,20 @@ public final class ConsoleDevice: DeviceType {
         abandon()
         if queue == Queue.receive, output { submitOutput() }
         if queue == Queue.transmit {
-            state.output = nil
+            dropOutput()
             if input { beginInput() }
         }
     }
 
     public func reset() {
         abandon()
-        state.output = nil
+        dropOutput()
         state.features = []
+    }
+
+    private func dropOutput() {
+        if let chain = state.output { path.observer?.requestWithdrawn(report(chain)) }
+        state.output = nil
     }
 
     private func abandon() {

@@ -35,7 +35,7 @@ extension NetworkDevice {
         path.observer?.requestArrived(report(entry, pair))
     }
 
-    private func report(_ frame: ReceiveQueue.Slot, _ pair: Int, completion: Cycle = 0) -> IORequest {
+    func report(_ frame: ReceiveQueue.Slot, _ pair: Int, completion: Cycle = 0) -> IORequest {
         var stages = StageTimes()
         if completion != 0 {
             (stages.medium, stages.cores) = (frame.due &- frame.arrival, frame.served &- frame.due)
@@ -107,6 +107,7 @@ extension NetworkDevice {
             case .tooSmall:
                 // Section 5.1.6.4: buffers of a driver without mergeable ones must hold any frame. The buffer serves the next one.
                 state.counters.dropped &+= 1
+                path.observer?.requestWithdrawn(report(frame, pair))
             case .missing: return
             }
             state.receive[pair].removeFirst()

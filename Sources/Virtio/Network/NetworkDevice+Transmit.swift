@@ -39,7 +39,7 @@ extension NetworkDevice {
         } while queues.awaitChains(queue, at: cycle, in: memory)
     }
 
-    private func report(_ slot: TransmitQueue.Slot, _ pair: Int, _ headerBytes: UInt64, completion: Cycle = 0) -> IORequest {
+    func report(_ slot: TransmitQueue.Slot, _ pair: Int, _ headerBytes: UInt64, completion: Cycle = 0) -> IORequest {
         var stages = StageTimes()
         if completion != 0 { (stages.cores, stages.linkToDevice) = (slot.served &- slot.arrival, completion &- slot.served) }
         return IORequest(

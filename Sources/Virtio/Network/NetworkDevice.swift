@@ -261,6 +261,7 @@ public final class NetworkDevice: DeviceType, NetworkPort {
 
     public func drop(queue: Int) {
         guard queue < 2 * configuration.queuePairs else { return }
+        withdraw(queue)
         if queue % 2 == 0 {
             state.inFlight -= state.receive[queue / 2].count - state.receive[queue / 2].ready
             state.receive[queue / 2].forget()
@@ -271,10 +272,24 @@ public final class NetworkDevice: DeviceType, NetworkPort {
         state.held[queue] = HeldNotification()
     }
 
+    /// Tells the observer of a queue's frames that nobody will get.
+    private func withdraw(_ queue: Int) {
+        guard let observer = path.observer else { return }
+        let pair = queue / 2
+        if queue % 2 == 0 {
+            let frames = state.receive[pair]
+            for number in 0..<frames.count { observer.requestWithdrawn(report(frames.frames[frames.place(number)], pair)) }
+        } else {
+            let chains = state.transmit[pair], headerBytes = UInt64(NetworkHeader.bytes(state.features))
+            for number in 0..<chains.count { observer.requestWithdrawn(report(chains.chains[chains.place(number)], pair, headerBytes)) }
+        }
+    }
+
     public func reset() {
         path.cores.abandon(owner: owner, port: corePort)
         path.fromHost.abandon(owner: owner, port: fetchPort)
         path.toHost.abandon(owner: owner, port: deliverPort)
+        for queue in 0..<2 * configuration.queuePairs { withdraw(queue) }
         for pair in 0..<configuration.queuePairs {
             state.transmit[pair].forget()
             state.receive[pair].forget()

@@ -163,6 +163,8 @@ struct Experiment {
     }
 
     func run() throws {
+        try holdings()
+        print("")
         print(pad("failure", 50), pad("moves", 7), pad("requests", 9), "lost or done twice")
         for failure in Failure.allCases { try storm(failure) }
         print("")
@@ -173,7 +175,6 @@ struct Experiment {
         }
         let ratio = Double(live.valueAtPercentile(99)) / Double(stopped.valueAtPercentile(99))
         print("p99, live over stop-and-copy: \(Double(Int(ratio * 1000)) / 1000)")
-        try holdings()
         guard ratio <= 0.25 else { throw DiskLoad.Fault(description: "a quarter at most expected, \(ratio) found") }
     }
 
