@@ -99,7 +99,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", "Presentation", argumentParser], swiftSettings: strict),
+            name: "outrigger-agent", dependencies: ["HostAgent", "AdminProtocol", "PolicyEngine", "Presentation", argumentParser],
+            swiftSettings: strict),
         .executableTarget(
             name: "outrigger-bench",
             dependencies: [
@@ -162,7 +163,7 @@ let package = Package(
             "OffloadDevice",
             [
                 "Registers", "Simulation", "PCIExpress", "Virtio", "Tracing", "RISCV", "Interconnect", "AdminProtocol", "ComponentLoad",
-                "Scratch",
+                "PolicyEngine", "Scratch",
             ],
             exclude: ["Golden"]),
         tests("Debugging", ["FirmwareInfo", "RISCV", "OffloadDevice", "Simulation", "Tracing", "Scratch"]),

@@ -8,7 +8,7 @@ struct PolicyCommand: ParsableCommand {
         commandName: "policy", abstract: "What decides who gets how much of the device.",
         subcommands: [
             ListPolicies.self, ShowPolicy.self, SelectPolicy.self, SetPolicy.self, PolicyScores.self, PolicyCandidates.self,
-            UploadPolicy.self, RemovePolicy.self,
+            UploadPolicy.self, RemovePolicy.self, DecisionLogCommand.self, VerifyDecisions.self,
         ])
 }
 
@@ -74,14 +74,14 @@ struct ListPolicies: ParsableCommand {
                 + "\(policy.evaluations)".column(11, right: true) + "\(policy.faults)".column(8, right: true))
         }
     }
+}
 
-    /// A JSON string. Names come from the device: anything may be in them.
-    private func quoted(_ text: String) -> String {
-        let scalars = text.unicodeScalars.map { scalar in
-            scalar == "\"" || scalar == "\\" ? "\\\(scalar)" : scalar.value < 32 ? " " : String(scalar)
-        }
-        return "\"\(scalars.joined())\""
+/// A JSON string. Names come from the device: anything may be in them.
+func quoted(_ text: String) -> String {
+    let scalars = text.unicodeScalars.map { scalar in
+        scalar == "\"" || scalar == "\\" ? "\\\(scalar)" : scalar.value < 32 ? " " : String(scalar)
     }
+    return "\"\(scalars.joined())\""
 }
 
 extension PolicyEntry {

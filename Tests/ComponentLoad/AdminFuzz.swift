@@ -74,7 +74,7 @@ public struct AdminFuzz {
     public mutating func send(_ count: Int) throws {
         let end = sent + count, heartbeat = read(0x20)
         while sent < end {
-            if number(64) == 0 { try breakQueue() } else { try sendBatch(min(Self.batch, end - sent)) }
+            if number(16) == 0 { try breakQueue() } else { try sendBatch(min(Self.batch, end - sent)) }
         }
         machine.advance(by: 1_000_000)
         guard state == 2, read(0x100) & 1 == 0, read(0x20) != heartbeat else { throw Fault(description: "the firmware has crashed") }

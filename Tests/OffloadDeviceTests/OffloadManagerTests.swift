@@ -62,8 +62,8 @@ import Testing
         #expect(changes.last.map { $0.argument1 >> 16 } == UInt64(guarantee(UInt64(changes.last!.owner))))
     }
 
-    /// 64 active virtual machines: sampling stays below 3 % of the hart in every single window, all of the firmware's work on average; also
-    /// while it scores all policies.
+    /// 64 active virtual machines: sampling stays below 3 % of the hart in every single window, all of the firmware's work on average,
+    /// decisions and their records included; 3.3 % while it scores all policies.
     @Test(arguments: [PolicyNumber.fair, PolicyNumber.adaptive])
     func sixtyFourOwnersCostLittle(policy: UInt32) throws {
         let rig = try FirmwareRig()
@@ -86,14 +86,15 @@ import Testing
         #expect(commits > 0)
         #expect(most < 30_000, "cycles of the dearest window")
         let decision = try rig.counter(17)
-        let dearest: UInt32 = policy == PolicyNumber.adaptive ? 400_000 : 150_000
-        #expect(decision < dearest, "cycles of the dearest decision, with the end of an epoch: of a window's 1,000,000")
+        let dearest: UInt32 = policy == PolicyNumber.adaptive ? 440_000 : 190_000
+        #expect(decision < dearest, "cycles of the dearest decision, with the end of an epoch and its record: of a window's 1,000,000")
         rig.send(AdminCommand(.getStatistics), FirmwareRig.bytes(StatisticsRequest()))
         let header = rig.result(StatisticsHeader.self)
         #expect(header.entries == 65)
         let busy = header.busyCycles, elapsed = header.cycle
         print("64 owners, policy \(policy): dearest window \(most) cycles, dearest decision \(decision), busy \(busy) of \(elapsed)")
-        #expect(busy * 100 < elapsed * 3, "busy \(busy) of \(elapsed)")
+        let permille: UInt64 = policy == PolicyNumber.adaptive ? 33 : 30
+        #expect(busy * 1000 < elapsed * permille, "busy \(busy) of \(elapsed)")
         for owner in 1...64 {
             let entry = rig.result(StatisticsEntry.self, at: StatisticsHeader.byteCount + owner * StatisticsEntry.byteCount)
             #expect(entry.owner == owner)

@@ -7,7 +7,7 @@ final class TestStorage {
     init() {
         value = Storage(
             trace: .allocate(capacity: 4 + 512 * 4), counters: .allocate(capacity: 32),
-            arena: .allocate(byteCount: 896 * 1024, alignment: 8), kept: .allocate(byteCount: 33 * 1024, alignment: 8))
+            arena: .allocate(byteCount: 1216 * 1024, alignment: 8), kept: .allocate(byteCount: 33 * 1024, alignment: 8))
         value.kept.initializeMemory(as: UInt8.self, repeating: 0)
         value.trace.initialize(repeating: 0)
         value.counters.initialize(repeating: 0)

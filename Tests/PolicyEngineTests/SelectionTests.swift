@@ -66,9 +66,7 @@ import Testing
                 active.insert(owner)
             }
             guard engine.endWindow(active: active) else { return nil }
-            engine.predictResourceNeeds()
-            let policy = engine.selectBestPolicy(engine.getAvailablePolicies())
-            let change = engine.calculateNewAllocation(policy).change
+            let change = engine.decide(at: UInt64(windows)).change
             if change > UInt32(engine.parameters.hysteresisPermille) { engine.committed() } else { engine.left() }
             return (engine.reason, engine.selection.inForce, engine.selection.isUndoing)
         }

@@ -3,7 +3,7 @@ import PolicyEngine
 
 /// Memory for an engine, or a part of one, as much as the firmware has.
 final class TestMemory {
-    private let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 8)
+    private let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 576 * 1024, alignment: 8)
 
     /// All of it, anew.
     var arena: Arena { Arena(bytes) }

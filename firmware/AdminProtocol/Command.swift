@@ -17,6 +17,7 @@ public enum AdminOpcode: UInt16, Sendable {
     case describePolicy = 0x0022
     case tunePolicy = 0x0023
     case getSelection = 0x0024
+    case readDecisions = 0x0025
     case getAllocation = 0x0030
     case setAllocation = 0x0031
     case releaseAllocation = 0x0032
@@ -52,6 +53,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .setTerms: ServiceTerms.byteCount
         case .startLog: LogRequest.byteCount
         case .getStatistics, .getAnalysis, .getAudit: StatisticsRequest.byteCount
+        case .readDecisions: DecisionLogRequest.byteCount
         case .describePolicy, .removePolicy: PolicySelect.byteCount
         case .tunePolicy: PolicyValues.byteCount
         case .uploadPolicy: PolicyPiece.byteCount
@@ -75,6 +77,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .getFeature: FeatureValue.byteCount
         case .getPolicy: PolicyParameters.byteCount
         case .getSelection: SelectionStatus.byteCount
+        case .readDecisions: DecisionLogHeader.byteCount
         case .getAllocation: Allocation.byteCount
         case .getTerms: ServiceTerms.byteCount
         case .startLog, .stopLog, .harvestLog: LogStatus.byteCount
@@ -92,7 +95,7 @@ public enum AdminOpcode: UInt16, Sendable {
         case .startLog, .stopLog, .harvestLog, .migrateComponent, .getComponent, .setKey: group == .virtualFunction
         case .listOpcodes, .identify, .getFeature, .setFeature, .getPolicy, .setPolicy, .getStatistics, .getAnalysis, .describePolicy,
             .tunePolicy, .uploadPolicy, .installPolicy, .removePolicy, .getSelection, .getAudit, .getPlacement,
-            .setPlacement:
+            .setPlacement, .readDecisions:
             group == .device
         }
     }

@@ -160,3 +160,56 @@ public struct SelectionEntry: WireLayout, BitwiseCopyable {
         bytes.zero(18, count: 6)
     }
 }
+
+/// Which words of the decision log are wanted.
+public struct DecisionLogRequest: WireLayout {
+    public static let byteCount = 8
+
+    /// Of the first word; positions count all words that were written since the firmware started, wrapping.
+    public var position: UInt32 = 0
+
+    public init(position: UInt32 = 0) { self.position = position }
+    public init(decoding bytes: UnsafeRawPointer) { position = bytes.number(0) }
+    public func encode(to bytes: UnsafeMutableRawPointer) {
+        bytes.put(position, 0)
+        bytes.zero(4, count: 4)
+    }
+}
+
+/// What there is in the decision log; words follow.
+public struct DecisionLogHeader: WireLayout {
+    public static let byteCount = 32
+    /// Where in a record its number of words is.
+    public static let recordLengthPlace = 3
+
+    /// Positions of the oldest record that is there, and of the end of the last one.
+    public var first: UInt32 = 0
+    public var end: UInt32 = 0
+    /// Records since the firmware started, and those of them that were overwritten; wrapping.
+    public var records: UInt32 = 0
+    public var overwritten: UInt32 = 0
+    /// Position of the words that follow: what was asked for, or the oldest record if that isn't there any more; and how many they are.
+    public var position: UInt32 = 0
+    public var count: UInt32 = 0
+
+    public init() {}
+
+    public init(decoding bytes: UnsafeRawPointer) {
+        first = bytes.number(0)
+        end = bytes.number(4)
+        records = bytes.number(8)
+        overwritten = bytes.number(12)
+        position = bytes.number(16)
+        count = bytes.number(20)
+    }
+
+    public func encode(to bytes: UnsafeMutableRawPointer) {
+        bytes.put(first, 0)
+        bytes.put(end, 4)
+        bytes.put(records, 8)
+        bytes.put(overwritten, 12)
+        bytes.put(position, 16)
+        bytes.put(count, 20)
+        bytes.zero(24, count: 8)
+    }
+}

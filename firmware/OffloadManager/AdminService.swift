@@ -102,6 +102,7 @@ extension OffloadManager {
             vault.keep(values.number, of: policy.registry)
             return Answer(.ok)
         case .getSelection: return result(selectionStatus(), request)
+        case .readDecisions: return decisions(from: DecisionLogRequest(decoding: request.data).position, request)
         case .uploadPolicy: return uploadPolicy(PolicyPiece(decoding: request.data), request)
         case .installPolicy: return installPolicy(PolicyInstallation(decoding: request.data), request)
         case .removePolicy: return removePolicy(PolicySelect(decoding: request.data).number)
@@ -248,8 +249,7 @@ extension OffloadManager {
         setUnits(allocation, of: owner)
         let makesRoom = !policy.fits && policy.parameters.policy != PolicyNumber.fixed
         if makesRoom {
-            policy.predictResourceNeeds(everything: true)
-            policy.calculateNewAllocation(policy.selection.inForce)
+            policy.decide(at: interrupts.now, makingRoom: true)
             stageTargets()
         }
         partitions.stage(allocation, of: owner)

@@ -59,6 +59,9 @@ struct Audit {
 
     func isKeyed(_ owner: Int) -> Bool { unit.keyed[owner >> 5].owners >> UInt32(owner & 31) & 1 != 0 }
 
+    /// Whether some owner has a key.
+    var hasKeys: Bool { unit.keyed[0].owners | unit.keyed[1].owners | unit.keyed[2].owners != 0 }
+
     /// Whether a command with this key may concern the owner. Hardware compares; it counts and records what it refuses.
     func permits(_ owner: Int, _ key: UInt64) -> Bool {
         guard isKeyed(owner) else { return true }

@@ -12,11 +12,8 @@ extension OffloadManager {
             counters[.decisionCyclesMax] = max(counters[.decisionCyclesMax], cycles)
         }
         describeOwners()
-        policy.predictResourceNeeds()
         let before = policy.selection
-        let policies = policy.getAvailablePolicies()
-        let best = policy.selectBestPolicy(policies)
-        let decision = policy.calculateNewAllocation(best)
+        let decision = policy.decide(at: interrupts.now)
         if let rollback = decision.rollback { report(rollback) }
         reportSelection(before)
         guard decision.change > UInt32(policy.parameters.hysteresisPermille) else { return policy.left() }
@@ -205,6 +202,7 @@ extension OffloadManager {
         status.fairness = short(selection.terms.fairness)
         (status.switches, status.undone, status.guardRails) = (selection.switches, selection.undone, selection.guardRails)
         status.decisions = policy.decisionsTaken &+ policy.decisionsLeft
+        status.overwritten = policy.log.overwritten
         status.candidates = selection.candidates
         for number in 1..<UInt32(SelectionStatus.entries) where available >> number & 1 != 0 {
             let record = policy.record(of: number)

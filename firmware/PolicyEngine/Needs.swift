@@ -4,8 +4,9 @@ import AdminProtocol
 struct UnitDemand: BitwiseCopyable {
     /// Units that its requests keep busy or wait for: an average, in 1/256.
     var wanted: UInt32 = 0
-    /// Whole units that it needed in the last decision.
+    /// Whole units that it needed in the last decision, and in the one before.
     var units: UInt16 = 0
+    var unitsBefore: UInt16 = 0
     /// Units that the host expects it to need, that the host has given it itself, and the least that it is to have.
     var expected: UInt16 = 0
     var assigned: UInt16 = 0
@@ -136,10 +137,9 @@ extension PolicyEngine {
         let concerned = concerned, active = active
         divided = Resource.bandwidth.bit
         var link = predictBandwidth(concerned, active)
-        for resource in Resource.cores ... .fpga where total(of: resource) != 0 && (everything || turn == resource) {
-            divided |= resource.bit
-            predictUnits(resource, concerned)
-        }
+        let units = unitsToDivide(everything: everything)
+        divided |= units
+        for resource in Resource.cores ... .fpga where units & resource.bit != 0 { predictUnits(resource, concerned) }
         link.decision = decisionsTaken &+ decisionsLeft
         link.owners = active.count
         var states = scarce
@@ -155,6 +155,15 @@ extension PolicyEngine {
             context[.capacity, .bandwidth] = link.available
             context[.totalNeed, .bandwidth] = link.need
         }
+    }
+
+    /// A bit for each resource that comes in units and that the next decision is about.
+    func unitsToDivide(everything: Bool) -> UInt32 {
+        var units: UInt32 = 0
+        for resource in Resource.cores ... .fpga where total(of: resource) != 0 && (everything || turn == resource) {
+            units |= resource.bit
+        }
+        return units
     }
 
     /// What all contexts say alike.
@@ -220,6 +229,7 @@ extension PolicyEngine {
             var units = (use &+ 255) >> 8
             // What is just not used any more isn't given back yet.
             if use != 0, units < demand.units { units = min(UInt32(demand.units), (use &+ UnitDemand.slack &+ 255) >> 8) }
+            demands[place].unitsBefore = demand.units
             demands[place].units = UInt16(truncatingIfNeeded: units)
             context[.expected, resource] = (high &+ 255) >> 8
             context[.need, resource] = units

@@ -29,8 +29,8 @@ public struct OwnerSample: Equatable, Sendable {
 /// the host has pinned keep what they have; the rest is what the policies divide. What comes in whole units (`UnitDemand`) is divided
 /// while it is scarce; else all are served from what is shared.
 ///
-/// It is pure: the same calls give the same allocation. A window costs a few dozen cycles for each active owner, with one 32-bit division
-/// and no 64-bit one.
+/// It is pure: the same calls give the same allocation, and `decide` records what a decision depends on (``DecisionLog``). A window costs a
+/// few dozen cycles for each active owner, with one 32-bit division and no 64-bit one.
 public struct PolicyEngine: ~Copyable {
     public static let owners = PolicyContexts.owners
     /// How many times more slowly the average falls than it rises: a gap in a burst doesn't cost an owner its share.
@@ -50,7 +50,7 @@ public struct PolicyEngine: ~Copyable {
         var forecast = DemandForecast()
     }
 
-    public private(set) var parameters = PolicyParameters()
+    public internal(set) var parameters = PolicyParameters()
     public internal(set) var registry: PolicyRegistry
     /// What the policies are told; what is in force is in ``PolicyContext/Field/grant``.
     public let contexts: PolicyContexts
@@ -62,30 +62,30 @@ public struct PolicyEngine: ~Copyable {
     /// And the boost of its weight.
     let boosts: Table<UInt32>
     var allocator: Allocator
-    private var capacities: InlineArray<5, UInt32> = [1000, 0, 0, 0, 0]
+    var capacities: InlineArray<5, UInt32> = [1000, 0, 0, 0, 0]
     /// A bit for each resource that is divided, since there isn't enough for all.
     var scarce: UInt32 = Resource.bandwidth.bit
     /// A bit for each resource that the decision is about, and the number of the one whose turn it is.
     var divided: UInt32 = 0
-    private(set) var turnNumber = Resource.cores.rawValue
+    var turnNumber = Resource.cores.rawValue
     /// Owners whose allocation the last decision changes.
     public internal(set) var changing = OwnerSet()
     /// Decisions for which resources still rest.
     var resting = InlineArray<5, UInt8>(repeating: 0)
     /// Owners that were active within `parameters.idleWindows`.
-    public private(set) var members = OwnerSet()
+    public internal(set) var members = OwnerSet()
     /// Owners of which much is forecast, and those to whom the host has promised or foretold something.
     var expectant = OwnerSet()
     public internal(set) var promised = OwnerSet()
     /// Owners whose component the host serves: they need nothing of the device's but the link.
     public var away = OwnerSet()
     /// Owners that have something of their own, and those whose allocation the host has pinned.
-    public private(set) var holders = OwnerSet()
-    public private(set) var pinned = OwnerSet()
+    public internal(set) var holders = OwnerSet()
+    public internal(set) var pinned = OwnerSet()
     /// Bytes that the link carries in a window.
-    private(set) var linkBytes: UInt32 = .max
-    private(set) var windowMicroseconds: UInt32 = 1000
-    private(set) var cyclesPerMicrosecond: UInt32 = 1000
+    var linkBytes: UInt32 = .max
+    var windowMicroseconds: UInt32 = 1000
+    var cyclesPerMicrosecond: UInt32 = 1000
     /// 2^32 / bytes that the link carries in a window, times 1000 and the head room: shares by one multiplication.
     private(set) var shareOfByte: UInt32 = 0
     /// The same for units, in 1/256.
@@ -93,9 +93,9 @@ public struct PolicyEngine: ~Copyable {
     private var windowsToDecision: UInt32 = 0
     private var rejectionsInARow: UInt32 = 0
     /// The policy that was in force before the selected one, to go back to.
-    private var policyBefore = PolicyNumber.fair
+    var policyBefore = PolicyNumber.fair
     /// Whether the selected policy has decided since it was selected.
-    private var isProven = false
+    var isProven = false
     /// Which policy decides, and what is known of each of them, by number.
     public var selection = PolicySelection()
     let records: Table<PolicyRecord>
@@ -109,9 +109,11 @@ public struct PolicyEngine: ~Copyable {
     var membersHeld = OwnerSet()
     /// Shares of the link that a utility is predicted for.
     let shares: Table<LinkShare>
+    /// The latest decisions.
+    public var log: DecisionLog
     /// Decisions that changed the allocation, and that left it alone, wrapping.
-    public private(set) var decisionsTaken: UInt32 = 0
-    public private(set) var decisionsLeft: UInt32 = 0
+    public internal(set) var decisionsTaken: UInt32 = 0
+    public internal(set) var decisionsLeft: UInt32 = 0
 
     public init(in arena: inout Arena) {
         registry = PolicyRegistry(in: &arena)
@@ -126,6 +128,7 @@ public struct PolicyEngine: ~Copyable {
         grantsBefore = arena.table(of: Self.owners * Resource.count, repeating: 0)
         boostsBefore = arena.table(of: Self.owners, repeating: 0)
         shares = arena.table(of: Self.owners, repeating: LinkShare())
+        log = DecisionLog(in: &arena)
         for owner in 0..<Self.owners {
             let context = contexts[owner]
             context[.version] = PolicyContext.version

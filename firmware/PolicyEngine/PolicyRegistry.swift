@@ -19,12 +19,24 @@ public struct PolicyRegistry {
         var name: (UInt64, UInt64, UInt64) = (0, 0, 0)
     }
 
+    /// A program that is in force, or that could be again.
+    struct BankedProgram: BitwiseCopyable {
+        /// Instructions; 0: none.
+        var count: UInt32 = 0
+        var checksum: UInt32 = 0
+        /// Whether, and where, the log has it.
+        var isRecorded = false
+        var recordedAt: UInt32 = 0
+    }
+
     private static let uploads = PolicyNumber.uploaded.count
+    static let bankCount = uploads + 1
     private static let memoryWords = (PolicyContexts.owners + 1) * Int(Place.memoryBytes) / 4
 
     private let slots: Table<Slot>
     /// One for each uploaded policy, and one for the next upload.
     private let banks: Table<Instruction>
+    private let programs: Table<BankedProgram>
     private let memories: Table<UInt32>
     /// Stands in for one of them while a policy is only tried.
     private let shadowMemory: Table<UInt32>
@@ -40,7 +52,8 @@ public struct PolicyRegistry {
 
     init(in arena: inout Arena) {
         slots = arena.table(of: Int(PolicyNumber.count), repeating: Slot())
-        banks = arena.table(of: (Self.uploads + 1) * Verifier.longest, repeating: Instruction())
+        banks = arena.table(of: Self.bankCount * Verifier.longest, repeating: Instruction())
+        programs = arena.table(of: Self.bankCount, repeating: BankedProgram())
         memories = arena.table(of: Self.uploads * Self.memoryWords, repeating: 0)
         shadowMemory = arena.table(of: Self.memoryWords, repeating: 0)
         interpreter = Interpreter(in: &arena)
@@ -123,6 +136,7 @@ public struct PolicyRegistry {
         if offset == 0 {
             (arrived, checksum) = (0, Checksum())
             for upload in 0..<Self.uploads { slots[Self.slot(upload)].countBefore = 0 }
+            programs[Int(uploadBank)] = BankedProgram()
         }
         return offset == arrived
     }
@@ -152,6 +166,7 @@ public struct PolicyRegistry {
         slot.values = old.values
         slot.name = installation.name
         slots[number] = slot
+        programs[Int(uploadBank)] = BankedProgram(count: UInt32(truncatingIfNeeded: count), checksum: checksum.value)
         uploadBank = old.bank
         (arrived, checksum) = (0, Checksum())
         forget(number)
@@ -163,6 +178,7 @@ public struct PolicyRegistry {
         let bank = slots[Int(number)].bank
         slots[Int(number)] = Slot()
         slots[Int(number)].bank = bank
+        programs[Int(bank)] = BankedProgram()
     }
 
     /// Puts the program back that a policy's present one has replaced.
@@ -174,12 +190,34 @@ public struct PolicyRegistry {
         (slots[number].bank, uploadBank) = (uploadBank, slots[number].bank)
         slots[number].count = before
         slots[number].countBefore = 0
+        programs[Int(uploadBank)] = BankedProgram()
         forget(number)
         return true
     }
 
     private func forget(_ number: Int) {
         memories.part(number - Int(PolicyNumber.uploaded.lowerBound), of: Self.memoryWords).update(repeating: 0, count: Self.memoryWords)
+    }
+
+    // MARK: What the log has of programs
+
+    /// The program in a bank; nil if none that could be in force is there.
+    func program(inBank bank: Int) -> BankedProgram? { programs[bank].count == 0 ? nil : programs[bank] }
+
+    /// Its instructions, two words each.
+    func words(inBank bank: Int) -> UnsafePointer<UInt32> {
+        UnsafeRawPointer(banks.part(bank, of: Verifier.longest)).assumingMemoryBound(to: UInt32.self)
+    }
+
+    func name(of number: UInt32) -> (UInt64, UInt64, UInt64) { slots[Int(number)].name }
+
+    func setRecorded(_ bank: Int, at position: UInt32) { (programs[bank].isRecorded, programs[bank].recordedAt) = (true, position) }
+
+    /// An uploaded policy's program, and the one that it would give way to.
+    func programs(of number: UInt32) -> (now: BankedProgram, before: BankedProgram) {
+        let slot = slots[Int(number)]
+        return (slot.count == 0 ? BankedProgram() : programs[Int(slot.bank)],
+                slot.countBefore == 0 ? BankedProgram() : programs[Int(uploadBank)])
     }
 
     // MARK: Evaluation
@@ -205,7 +243,7 @@ public struct PolicyRegistry {
     }
 
     /// The memory of an uploaded policy; nil of one of the firmware's.
-    private func memory(of number: UInt32) -> UnsafeMutablePointer<UInt32>? {
+    func memory(of number: UInt32) -> UnsafeMutablePointer<UInt32>? {
         guard PolicyNumber.uploaded.contains(number) else { return nil }
         return memories.part(Int(number) - Int(PolicyNumber.uploaded.lowerBound), of: Self.memoryWords)
     }

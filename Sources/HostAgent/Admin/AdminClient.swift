@@ -64,6 +64,17 @@ public struct AdminClient {
     /// Which policy decides, why, and what is expected of each.
     public func selection() throws -> SelectionStatus { try send(.getSelection) }
 
+    /// Words of the decision log from a position on, as many as one command brings; from the oldest record on if that isn't there any more.
+    /// - Throws: when an owner has a key: records say what every owner does.
+    public func decisions(from position: UInt32) throws -> (header: DecisionLogHeader, words: [UInt32]) {
+        let bytes = try queue.send(
+            AdminCommand(.readDecisions), data: Self.bytes(of: DecisionLogRequest(position: position)), room: .max)
+        let header: DecisionLogHeader = try Self.decode(bytes)
+        let words = bytes.count / 4 - DecisionLogHeader.byteCount / 4
+        guard header.count <= words else { throw AgentError("\(header.count) words of decisions expected from the firmware, \(words) found") }
+        return (header, (0..<Int(header.count)).map { bytes.number(at: DecisionLogHeader.byteCount + 4 * $0, UInt32.self)! })
+    }
+
     /// Sets the values that tune a policy.
     public func tune(policy number: UInt32, _ values: TuningValues) throws {
         _ = try queue.send(AdminCommand(.tunePolicy), data: Self.bytes(of: PolicyValues(number: number, values: values)), room: 0)

@@ -64,7 +64,7 @@ public final class File {
     }
 
     /// All bytes of a file.
-    static func contents(_ path: String) throws(AgentError) -> [UInt8] {
+    public static func contents(_ path: String) throws(AgentError) -> [UInt8] {
         let file = try File(path, O_RDONLY)
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65536)

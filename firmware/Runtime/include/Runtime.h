@@ -64,7 +64,7 @@ void runtime_keep_fault_stack(uint32_t stack_pointer);
 
 // The firmware's memory besides its stack (OffloadManager/Trace.swift, Counters.swift, Arena.swift); debuggers find the first two by
 // their symbols. The trace survives a restart.
-enum { runtime_trace_words = 4 + 512 * 4, runtime_counter_words = 32, runtime_arena_bytes = 896 * 1024 };
+enum { runtime_trace_words = 4 + 512 * 4, runtime_counter_words = 32, runtime_arena_bytes = 1216 * 1024 };
 // What the host has uploaded, and must outlive a restart.
 enum { runtime_kept_bytes = 33 * 1024 };
 void *runtime_kept(void);

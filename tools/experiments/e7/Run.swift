@@ -29,7 +29,7 @@ final class Run {
     private let channel = Channel()
     private let clients: [(owner: Int, client: Client)]
     private var engine: PolicyEngine
-    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 8)
+    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 21, alignment: 8)
     private var window = [Window](repeating: Window(), count: 65)
     private var predictor: DemandPredictor
     private let forecasting: Forecasting
