@@ -178,8 +178,8 @@ public final class Crossbar {
     private func failed(_ status: BusStatus, _ access: BusAccess, address: UInt64, issued: Cycle, _ lane: Lane) {
         storage.pointee.lanes[lane.index].errors &+= 1
         let isFirst = storage.pointee.errorLog.record(.init(
-            address: address, time: issued, origin: UInt64(access.origin), initiator: access.initiator, isWrite: access.isWrite, size: access.size,
-            status: status))
+            address: address, time: issued, origin: UInt64(access.origin), initiator: access.initiator, isWrite: access.isWrite,
+            size: access.size, status: status))
         if isFirst { errorListener?.crossbarErrorLogged() }
     }
 

@@ -40,8 +40,8 @@ class Memory:
         if not frame:
             raise OSError("no physical address: CAP_SYS_ADMIN is needed to see it")
         self.physical = frame * PAGE
-        # What tells the device something has to change at once: `struct.pack_into` clears the bytes first, and a device that looks just then
-        # finds a 0 that nobody wrote.
+        # What tells the device something has to change at once: `struct.pack_into` clears the bytes first, and a device that looks
+        # just then finds a 0 that nobody wrote.
         self.halves = memoryview(self.bytes).cast("H")
         self.used = 0
 
