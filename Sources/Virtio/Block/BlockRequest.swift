@@ -94,7 +94,13 @@ struct BlockRequestTable: Sendable {
     private var heap: [Int32] = []
     private var nextOrder: UInt64 = 0
     /// The slot whose request waits for room; none is taken from a queue meanwhile.
-    private(set) var parked: Int?
+    private(set) var parked: Int? {
+        get { parkedSlot < 0 ? nil : parkedSlot }
+        set { parkedSlot = newValue ?? -1 }
+    }
+    /// Or -1. With an optional as its last field, a copy of the table is destroyed at wrong addresses where code isn't optimised (Swift
+    /// 6.3.1).
+    private var parkedSlot = -1
 
     init(slots count: Int, segmentsPerSlot: Int) {
         slots = Array(repeating: BlockRequest(), count: count)
