@@ -5,18 +5,26 @@ import HostAgent
 import PolicyEngine
 import Presentation
 
-/// Decisions as the firmware has logged them, in a file: a head of two words, then the log's words, little-endian.
+/// Decisions as the firmware has logged them, in a file: a head of two words, then the log's words, then two words that end it, all
+/// little-endian.
 enum DecisionFile {
     /// `ODLF`, and the layout's version.
     static let head: [UInt32] = [0x464c_444f, 1]
+    /// `ODLE`; after it, how many words of the log there are, wrapping.
+    static let end: UInt32 = 0x454c_444f
+    /// In bytes: some days of decisions.
+    static let largest = 1 << 30
 
     static func bytes(_ words: [UInt32]) -> [UInt8] {
         words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * UInt32($0))) } }
     }
 
     /// - Throws: when the file can't be read, or isn't one of decisions.
-    static func read(_ path: String) throws -> [UInt32] {
-        let bytes = try File.contents(path)
+    /// - Returns: the log's words, and whether the file has its end. One that was still being written hasn't.
+    static func read(_ path: String) throws -> (words: [UInt32], isWhole: Bool) {
+        guard let bytes = try File.contents(path, atMost: largest) else {
+            throw UsageError("\(path): at most \(largest) bytes of decisions expected, more found")
+        }
         let words = stride(from: 0, to: bytes.count / 4 * 4, by: 4).map { place in
             (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[place + $1]) << (8 * UInt32($1)) }
         }
@@ -24,21 +32,32 @@ enum DecisionFile {
         guard words.count > 1, words[1] == head[1] else {
             throw UsageError("\(path): version \(head[1]) expected, \(words.count > 1 ? "\(words[1])" : "none") found")
         }
-        return Array(words.dropFirst(head.count))
+        let isWhole = bytes.count % 4 == 0 && words.count >= 4 && words[words.count - 2] == end
+            && words[words.count - 1] == UInt32(truncatingIfNeeded: words.count - 4)
+        return (Array(words[head.count...].dropLast(isWhole ? 2 : 0)), isWhole)
     }
 
     /// A new file, or what there was in its place.
     final class Writer {
         private let path: String
         private let file: UnsafeMutablePointer<FILE>
+        private var count: UInt32 = 0
 
         init(_ path: String) throws {
             guard let file = fopen(path, "wb") else { throw UsageError("\(path): \(String(cString: strerror(errno)))") }
             (self.path, self.file) = (path, file)
-            try write(DecisionFile.head)
+            try put(DecisionFile.head)
         }
 
         func write(_ words: [UInt32]) throws {
+            count &+= UInt32(truncatingIfNeeded: words.count)
+            try put(words)
+        }
+
+        /// Nothing more is written.
+        func end() throws { try put([DecisionFile.end, count]) }
+
+        private func put(_ words: [UInt32]) throws {
             let bytes = DecisionFile.bytes(words)
             guard fwrite(bytes, 1, bytes.count, file) == bytes.count, fflush(file) == 0 else {
                 throw UsageError("\(path): \(String(cString: strerror(errno)))")
@@ -85,7 +104,10 @@ struct DecisionLogCommand: ParsableCommand {
             guard let records, read < records else { break }
             usleep(5000)
         }
-        if let output { print("\(output): \(read) records; \(Int(tap.records) - read) older or overwritten before they were read") }
+        try file?.end()
+        if let output {
+            print("\(output): \(read) records; \(max(Int(tap.records) - read, 0)) older or overwritten before they were read")
+        }
         if damaged > 0 { throw ExitCode.failure }
     }
 }
@@ -107,14 +129,17 @@ struct VerifyDecisions: ParsableCommand {
     }
 
     func run() throws {
-        var verifier = DecisionVerifier()
+        var verifier = DecisionVerifier(), isWhole = true
         if let file {
-            verifier.verify(try DecisionFile.read(file))
+            let log = try DecisionFile.read(file)
+            verifier.verify(log.words)
+            isWhole = log.isWhole
         } else {
             var tap = DecisionTap(try device.client())
             verifier.verify(try tap.take())
         }
         print(json ? verifier.json : verifier.text)
+        if !isWhole, let file { throw UsageError("\(file): its end expected, it is cut off or still being written") }
         if !verifier.differences.isEmpty { throw ExitCode.failure }
     }
 }

@@ -42,13 +42,17 @@ def test_decisions_are_made_again_from_the_log(start, compile, tmp_path):
 
     # A flipped bit is named; so is what isn't there, or isn't a log.
     words = path.read_bytes()
+    assert len(words) % 4 == 0
     damaged = bytearray(words)
     damaged[4 * (HEAD + NUMBER)] ^= 1
     path.write_bytes(damaged)
     said = run(AGENT, "policy", "verify", path, check=False)
     assert said.returncode == 1 and "record 0: start: number was changed after it was written" in said.stdout
-    path.write_bytes(words[:-3])
-    said = run(AGENT, "policy", "verify", path, check=False)
-    assert said.returncode == 1 and "it is cut off" in said.stdout
+    # Cut off in the end that a file has, in a record, and behind the head.
+    for count in (len(words) - 3, len(words) - 8, len(words) - 100, 4 * HEAD):
+        path.write_bytes(words[:count])
+        said = run(AGENT, "policy", "verify", path, check=False)
+        assert said.returncode != 0 and "its end expected, it is cut off" in said.stderr
+    assert "at most 1073741824 bytes of decisions expected, more found" in complaint(AGENT, "policy", "verify", "/dev/zero")
     path.write_bytes(b"something else")
     assert "a file that 'policy log --output' has made expected" in complaint(AGENT, "policy", "verify", path)

@@ -100,5 +100,9 @@ import Testing
         }
         #expect(driver.request(type: 0, sector: 0, count: 1 << 20) == 0)
         #expect(used() == 0)
+        // What moves no data takes no memory: a read beyond the medium's end.
+        driver.submit(type: 0, sector: 1 << 50, count: 1 << 20)
+        #expect(used() == 0 && driver.completed == 4)
+        #expect(machine.run { driver.completed == 5 } && driver.status == 1)
     }
 }

@@ -325,6 +325,27 @@ private final class Meters: UtilisationSource {
         #expect(bench.probe.read(WA.SUMMARY_ARRIVALS, 2) == 0)
     }
 
+    /// A request that is in flight at a window's start and withdrawn in it, and nothing else: it is part of that window, not of a later one.
+    @Test func aWithdrawalIsPartOfItsWindow() {
+        let bench = Bench()
+        bench.scheduler.advance(to: 100)
+        bench.analyzer.requestArrived(bench.request(3, arrival: 100, completion: 0))
+        for (end, withdrawn, depth, integral) in [
+            (1000, 0, 1 | 1 << 32, 900), (3000, 2500, 1 << 32, 1500), (4000, 0, 0, 0),
+        ] as [(Cycle, Cycle, UInt64, UInt64)] {
+            if withdrawn != 0 {
+                bench.scheduler.advance(to: withdrawn)
+                bench.analyzer.requestWithdrawn(bench.request(3, arrival: 100, completion: 0))
+            }
+            bench.scheduler.advance(to: end)
+            bench.latch()
+            #expect(bench.probe.read(WA.ACTIVE) == (integral == 0 ? 0 : 1 << 3), "window to \(end)")
+            guard integral != 0 else { continue }
+            bench.select(3, age: 1)
+            #expect(bench.probe.read(WA.DETAIL_DEPTH) == depth && bench.probe.read(WA.DETAIL_DEPTH_INTEGRAL) == integral, "window to \(end)")
+        }
+    }
+
     @Test func percentilesAreBucketsOfTheHistogram() {
         let bench = Bench()
         // 90 requests of 100 cycles, 9 of 5000, 1 of 70000: buckets 6, 12, 16.

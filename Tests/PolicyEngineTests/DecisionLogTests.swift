@@ -110,6 +110,22 @@ import Testing
         #expect(difference.description.hasPrefix("owner vm3: link granted, link decided: "), "\(difference)")
     }
 
+    /// Values that no firmware has are refused before anything is computed of them.
+    @Test(arguments: [(DecisionSection.owner, 3, 2, UInt32(0)), (.selection, 0, 22, .max)])
+    func valuesThatMakeNoSenseAreRefused(kind: DecisionSection, index: Int, word: Int, value: UInt32) throws {
+        var words = log(PolicyNumber.adaptive, windows: 80)
+        let wanted = kind.rawValue << 24 | UInt32(index) << 8
+        let head = try #require(words.lastIndex { $0 & ~0xff == wanted }), count = Int(words[head] & 0xff)
+        words[head + word] = value
+        var sum = SectionChecksum()
+        for word in words[(head + 1)...(head + count)] { sum.add(word) }
+        sum.add(words[head])
+        (words[head + count + 1], words[head + count + 2]) = (sum.parity, sum.mixed)
+        var verifier = DecisionVerifier()
+        verifier.verify(words)
+        #expect(verifier.differences.map(\.description) == ["\(kind.name(index)): values that make sense expected"])
+    }
+
     @Test func gapsAndMissingProgramsAreCounted() {
         let words = log(4, windows: 100)
         let starts = words.indices.filter { words[$0] == RecordStart.expectedMagic }.map { $0 - 1 }

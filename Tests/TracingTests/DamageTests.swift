@@ -157,6 +157,25 @@ import Tracing
         #expect(complaint?.contains(": the packet that was being written when the recording ended is left out") == true)
     }
 
+    /// Behind the last packet of a recording that was killed is a rest that was prepared for others: without it no event is missing.
+    @Test func aRestThatIsCutOffIsTold() throws {
+        let stored = try Stored(isKilled: true), hart = stored.file("hart0")
+        // A packet's header has the bits of its content at byte 48, and those that it occupies at byte 72.
+        func bytes(at place: Int) -> Int {
+            Int(hart.bytes[place..<place + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) } / 8)
+        }
+        var last = 0
+        while last + bytes(at: last + 72) < hart.bytes.count { last += bytes(at: last + 72) }
+        let end = last + bytes(at: last + 48)
+        for count in [end, end + 1, hart.bytes.count - 1] {
+            store(Array(hart.bytes[..<count]), hart.path)
+            let (events, complaint) = stored.outcome()
+            #expect(events == stored.events, "\(count) bytes")
+            #expect(complaint == "\(hart.path): byte \(count): the file is cut off, \(hart.bytes.count - count) bytes behind its last packet "
+                + "are missing; \(stored.folder.path)" + Self.killed)
+        }
+    }
+
     /// A file that ends within its first packet is a stream without events, if the recording wasn't finished.
     @Test func aFirstPacketThatIsCutOffIsLeftOut() throws {
         let stored = try Stored(isKilled: true), hart = stored.file("hart0"), finished = try Stored(isKilled: false)

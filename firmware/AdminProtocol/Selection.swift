@@ -179,8 +179,10 @@ public struct DecisionLogRequest: WireLayout {
 /// What there is in the decision log; words follow.
 public struct DecisionLogHeader: WireLayout {
     public static let byteCount = 32
-    /// Where in a record its number of words is.
+    /// The second word of a record, `ODLG`, and where in it its number of words is; what that is at most.
+    public static let recordMagic: UInt32 = 0x474c_444f
     public static let recordLengthPlace = 3
+    public static let longestRecord = 65_536
 
     /// Positions of the oldest record that is there, and of the end of the last one.
     public var first: UInt32 = 0

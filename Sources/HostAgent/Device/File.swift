@@ -64,17 +64,20 @@ public final class File {
     }
 
     /// All bytes of a file.
-    public static func contents(_ path: String) throws(AgentError) -> [UInt8] {
+    public static func contents(_ path: String) throws(AgentError) -> [UInt8] { try contents(path, atMost: .max) ?? [] }
+
+    /// All bytes of a file; nil if there are more than so many.
+    public static func contents(_ path: String, atMost limit: Int) throws(AgentError) -> [UInt8]? {
         let file = try File(path, O_RDONLY)
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65536)
-        while true {
+        while bytes.count <= limit {
             let count = Glibc.read(file.descriptor, &chunk, chunk.count)
             guard count >= 0 else { throw .system("read", path) }
-            if count == 0 { break }
+            if count == 0 { return bytes }
             bytes += chunk[..<count]
         }
-        return bytes
+        return nil
     }
 }
 

@@ -25,8 +25,15 @@ public struct DecisionTap {
             position = header.position &+ header.count
             while begun.count > DecisionLogHeader.recordLengthPlace {
                 let count = Int(begun[DecisionLogHeader.recordLengthPlace])
-                guard count > DecisionLogHeader.recordLengthPlace else {
-                    throw AgentError("records of more than \(DecisionLogHeader.recordLengthPlace) words expected, \(count) found")
+                guard begun[1] == DecisionLogHeader.recordMagic,
+                    count > DecisionLogHeader.recordLengthPlace, count <= DecisionLogHeader.longestRecord
+                else {
+                    guard asked != header.first else {
+                        throw AgentError("a record of decisions expected at \(asked), 0x\(hex(begun[1])) and \(count) words found")
+                    }
+                    // It has started anew, and its log has gone beyond the position already, which was in the middle of a record.
+                    (begun, position) = ([], header.first)
+                    break
                 }
                 guard count <= begun.count else { break }
                 taken += begun[..<count]

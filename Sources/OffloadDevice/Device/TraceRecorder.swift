@@ -80,7 +80,7 @@ final class TraceRecorder {
     /// An access is about to be made.
     @inline(__always) func begin(at issued: UInt64) { underWay.pointee.begin(at: issued) }
 
-    /// When the latest access was issued.
+    /// When the access that is under way was issued.
     var issued: UInt64 { underWay.pointee.time }
 
     /// The access has come back. `inout`: passed otherwise, it would be copied, which costs more than all that is done with it.

@@ -132,6 +132,7 @@ struct WorkloadProgress: Sendable, Equatable {
 
     /// A request that had arrived is in flight no more, and is not done.
     mutating func withdraw(at cycle: Cycle, in record: UnsafeMutablePointer<UInt64>) {
+        isTouched = true
         settleDepth(at: cycle, in: record)
         if depth > 0 { depth &-= 1 }
     }

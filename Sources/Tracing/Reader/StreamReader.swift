@@ -129,9 +129,13 @@ struct PieceReader {
         if let sequence, packet.sequence != sequence {
             throw damage(sequence, "packet \(sequence) expected, packet \(packet.sequence) found")
         }
-        // Until a packet follows, the last one reaches to the end of the file.
-        guard packet.bytes == packet.occupied || packet.occupied == file.size - offset && index == nil else {
+        // Until a packet follows, the last one reaches to the end of the file, which may have been cut off since.
+        let rest = file.size - offset
+        guard packet.bytes == packet.occupied || index == nil && packet.occupied >= max(packet.bytes, rest) else {
             throw damage(packet.sequence, "\(packet.bytes) bytes expected, \(packet.occupied) found")
+        }
+        if packet.bytes < packet.occupied, packet.occupied > rest {
+            note = "\(path): byte \(file.size): the file is cut off, \(packet.occupied - rest) bytes behind its last packet are missing"
         }
         if let index {
             guard packets < index.packets.count, index.packets[packets] == packet.indexed else {

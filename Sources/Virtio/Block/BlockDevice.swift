@@ -175,7 +175,8 @@ public final class BlockDevice: DeviceType {
     public func drop(queue: Int) {
         withdraw { $0.queue == queue }
         for slot in state.requests.slots.indices where state.requests[slot].stage != .free && state.requests[slot].queue == queue {
-            state.requests[slot].isDropped = true
+            // Nothing but another request's end would find one that waits for room, and other queues wait behind it.
+            if state.requests[slot].stage == .room { state.requests.release(slot) } else { state.requests[slot].isDropped = true }
         }
         state.stalled &= ~(1 << UInt64(queue))
     }
@@ -217,7 +218,7 @@ public final class BlockDevice: DeviceType {
         path.fromHost.abandon(owner: owner, port: fetchPort)
         path.toHost.abandon(owner: owner, port: deliverPort)
         for request in state.requests.slots where request.stage != .free && request.stage != .room {
-            path.buffers.giveBack(request.bytes, of: owner)
+            path.buffers.giveBack(request.payloadBytes, of: owner)
         }
         state.requests.releaseAll()
         state.stalled = 0
@@ -276,12 +277,12 @@ public final class BlockDevice: DeviceType {
         examine(&request, sector: UInt64(littleEndian: header.1), slot, &state)
         state.requests[slot] = request
         path.observer?.requestArrived(report(request))
-        if fits(state, request.bytes) { begin(&state, slot) } else { state.requests.park(slot) }
+        if fits(state, request.payloadBytes) { begin(&state, slot) } else { state.requests.park(slot) }
         return true
     }
 
     private func begin(_ state: inout State, _ slot: Int) {
-        path.buffers.take(state.requests[slot].bytes, of: owner)
+        path.buffers.take(state.requests[slot].payloadBytes, of: owner)
         path.cores.submit(
             cost: configuration.requestCost &+ configuration.segmentCost &* UInt64(state.requests[slot].chain.segments), owner: owner,
             id: state.requests.id(of: slot), port: corePort)
@@ -312,8 +313,8 @@ public final class BlockDevice: DeviceType {
     private func step(_ state: inout State, _ id: UInt64, _ queues: inout QueueSet, at cycle: Cycle) {
         guard let slot = state.requests.slot(of: id) else { return }
         let request = state.requests[slot]
-        // These two don't wait for a completion.
-        guard request.stage != .free, request.stage != .medium else { return }
+        // These don't wait for a completion.
+        guard request.stage != .free, request.stage != .medium, request.stage != .room else { return }
         guard !request.isDropped else { return end(&state, slot, &queues, at: cycle) }
         switch request.stage {
         case .service:
@@ -390,15 +391,11 @@ public final class BlockDevice: DeviceType {
     /// Frees the slot and lets what waited for it go on: a request that needs room, then queues, those after the one that was served first.
     private func end(_ state: inout State, _ slot: Int, _ queues: inout QueueSet, at cycle: Cycle) {
         let served = state.requests[slot].queue
-        path.buffers.giveBack(state.requests[slot].bytes, of: owner)
+        path.buffers.giveBack(state.requests[slot].payloadBytes, of: owner)
         state.requests.release(slot)
-        if let parked = state.requests.parked {
-            if state.requests[parked].isDropped {
-                state.requests.release(parked)
-            } else if fits(state, state.requests[parked].bytes) {
-                state.requests.unpark(parked)
-                begin(&state, parked)
-            }
+        if let parked = state.requests.parked, fits(state, state.requests[parked].payloadBytes) {
+            state.requests.unpark(parked)
+            begin(&state, parked)
         }
         while state.stalled != 0, !state.requests.isFull, hasRoom(state) {
             let later = state.stalled & ~((2 &<< UInt64(served)) &- 1)

@@ -50,6 +50,8 @@ struct BlockRequest: Sendable {
     var position: UInt64 = 0
     /// Bytes to or from the medium.
     var bytes: UInt64 = 0
+    /// Bytes that are in its owner's memory while it is in flight: those of data that is moved.
+    var payloadBytes: UInt64 { status == .ok && (type == BlockType.read || type == BlockType.write) ? bytes : 0 }
     var arrival: Cycle = 0
     var depth: UInt32 = 0
     /// End of the core's stage, and of the fetch.
@@ -194,6 +196,7 @@ struct BlockRequestTable: Sendable {
         for slot in slots.indices where slots[slot].stage == .medium { push(slot) }
         let waiting = slots.indices.filter { slots[$0].stage == .room }
         try archive.require(waiting.count <= 1, "expected one request at most that waits for room, found \(waiting.count)")
+        try archive.require(waiting.isEmpty || inFlight > 1, "expected another request beside one that waits for room, found none")
         parked = waiting.first
     }
 

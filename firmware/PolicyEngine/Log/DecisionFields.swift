@@ -26,6 +26,7 @@ extension PolicyEngine {
                 guard words.count == PolicySelection.fieldNames.count else { return false }
                 selection.visit(&fields)
                 return selection.inForce < PolicyNumber.adaptive && selection.before < PolicyNumber.adaptive
+                    && selection.requestCost <= PolicySelection.greatestRequestCost
             case .knowledge:
                 guard words.count == PolicyRecord.fieldNames.count, index < records.count else { return false }
                 records[index].visit(&fields)
@@ -34,6 +35,7 @@ extension PolicyEngine {
                 let units = unitsToDivide(everything: everything)
                 guard index < Self.owners, words.count == Self.ownerFields(units).count else { return false }
                 visitOwner(index, units, &fields)
+                guard states[index].requestBytes != 0 else { return false }
                 // As it was before the decision.
                 for resource in 1..<Resource.count where units >> UInt32(resource) & 1 != 0 {
                     demands[index * Resource.count + resource].units = demands[index * Resource.count + resource].unitsBefore

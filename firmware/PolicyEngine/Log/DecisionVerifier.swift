@@ -102,7 +102,9 @@ public struct DecisionVerifier {
         engine.decide(at: record.start.time, makingRoom: makingRoom)
         engine.log.seal(upTo: engine.log.end)
         let words = (0..<engine.log.end &- engine.log.latest).map { engine.log[engine.log.latest &+ $0] }
-        guard case .record(let again)? = DecisionReader.entries(words).first else { return true }
+        guard case .record(let again)? = DecisionReader.entries(words).first else {
+            throw damage(record, "a decision that can be recorded expected")
+        }
         for (computed, recorded) in zip(again.sections, record.sections) {
             guard computed.kind == recorded.kind, computed.index == recorded.index, computed.words.count == recorded.words.count else {
                 throw damage(record, "\(recorded.name): \(computed.name) of \(computed.words.count) words expected")
