@@ -62,15 +62,7 @@ import Testing
             0xb7, 0x00, 0, 0, 0, 0, 0, 0,  // r0 = 0
             0x95, 0x00, 0, 0, 0, 0, 0, 0,  // exit
         ]
-        let piece = PolicyPiece(offset: 0, count: UInt32(program.count))
-        #expect(rig.send(AdminCommand(.uploadPolicy), FirmwareRig.bytes(piece) + program).status == 0)
-        var installation = PolicyInstallation()
-        (installation.number, installation.count) = (4, UInt32(program.count))
-        var checksum = Checksum()
-        for byte in program { checksum.add(byte) }
-        installation.checksum = checksum.value
-        installation.setName("starve")
-        #expect(rig.send(AdminCommand(.installPolicy), FirmwareRig.bytes(installation)).status == 0)
+        rig.install(program, as: 4, named: "starve")
         #expect(rig.send(AdminCommand(.getPolicy)).status == 0)
         var parameters = rig.result(PolicyParameters.self)
         parameters.policy = 4

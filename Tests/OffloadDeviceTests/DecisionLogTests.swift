@@ -41,23 +41,11 @@ import Testing
         }
     }
 
-    private func upload(_ rig: FirmwareRig, _ program: [UInt8]) {
-        let piece = PolicyPiece(offset: 0, count: UInt32(program.count))
-        #expect(rig.send(AdminCommand(.uploadPolicy), FirmwareRig.bytes(piece) + program).status == 0)
-        var installation = PolicyInstallation()
-        (installation.number, installation.count) = (4, UInt32(program.count))
-        var checksum = Checksum()
-        for byte in program { checksum.add(byte) }
-        installation.checksum = checksum.value
-        installation.setName("counting")
-        #expect(rig.send(AdminCommand(.installPolicy), FirmwareRig.bytes(installation)).status == 0)
-    }
-
     @Test func everyDecisionOfEveryPolicyIsMadeAgain() throws {
         let rig = try FirmwareRig()
         rig.bringUp()
         let reader = Reader(rig)
-        upload(rig, Self.counting)
+        rig.install(Self.counting, as: 4, named: "counting")
         var terms = ServiceTerms()
         (terms.latencyMicroseconds, terms.leastPermille, terms.expectedCores) = (300, 50, 1)
         #expect(rig.send(AdminCommand(.setTerms, group: .virtualFunction, member: 3), FirmwareRig.bytes(terms)).status == 0)

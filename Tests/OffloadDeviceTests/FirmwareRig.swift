@@ -171,6 +171,19 @@ final class FirmwareRig {
         return bytes
     }
 
+    /// Uploads a program in one piece and installs it as the policy with that number.
+    func install(_ program: [UInt8], as number: UInt32, named name: String) {
+        let piece = PolicyPiece(offset: 0, count: UInt32(program.count))
+        #expect(send(AdminCommand(.uploadPolicy), Self.bytes(piece) + program).status == 0)
+        var installation = PolicyInstallation()
+        (installation.number, installation.count) = (number, UInt32(program.count))
+        var checksum = Checksum()
+        for byte in program { checksum.add(byte) }
+        installation.checksum = checksum.value
+        installation.setName(name)
+        #expect(send(AdminCommand(.installPolicy), Self.bytes(installation)).status == 0)
+    }
+
     // MARK: Load
 
     /// Windows of one millisecond in which each of these owners completes so many requests of so many bytes, as the data path would

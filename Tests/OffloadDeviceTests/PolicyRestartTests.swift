@@ -10,18 +10,6 @@ import Testing
         (0..<times).flatMap { _ in [0xb7, 0, 0, 0, number, 0, 0, 0] } + [0x95, 0, 0, 0, 0, 0, 0, 0]
     }
 
-    private func upload(_ rig: FirmwareRig, _ number: UInt32, _ program: [UInt8], name: StaticString) {
-        let piece = PolicyPiece(offset: 0, count: UInt32(program.count))
-        #expect(rig.send(AdminCommand(.uploadPolicy), FirmwareRig.bytes(piece) + program).status == 0)
-        var installation = PolicyInstallation()
-        (installation.number, installation.count) = (number, UInt32(program.count))
-        var checksum = Checksum()
-        for byte in program { checksum.add(byte) }
-        installation.checksum = checksum.value
-        installation.setName("\(name)")
-        #expect(rig.send(AdminCommand(.installPolicy), FirmwareRig.bytes(installation)).status == 0)
-    }
-
     private func entry(_ rig: FirmwareRig, _ number: UInt32) -> PolicyEntry? {
         let answer = rig.send(AdminCommand(.describePolicy), FirmwareRig.bytes(PolicySelect(number: number)))
         return answer.status == 0 ? rig.result(PolicyEntry.self) : nil
@@ -57,8 +45,8 @@ import Testing
     @Test func anUploadedPolicyOutlivesRestartsAndCrashes() throws {
         let rig = try FirmwareRig()
         rig.bringUp()
-        upload(rig, 4, program(0), name: "first")
-        upload(rig, 6, program(0, times: 3), name: "second")
+        rig.install(program(0), as: 4, named: "first")
+        rig.install(program(0, times: 3), as: 6, named: "second")
         let values = PolicyValues(number: 6, values: TuningValues(1, 2, 3, 0xffff_ffff))
         #expect(rig.send(AdminCommand(.tunePolicy), FirmwareRig.bytes(values)).status == 0)
         select(rig, 4)
@@ -77,7 +65,7 @@ import Testing
             #expect(now.evaluations > 0 && now.faults == 0, "it decides")
         }
         // One that is taken away stays away, and one that is replaced comes back as it is now.
-        upload(rig, 4, program(0, times: 3), name: "third")
+        rig.install(program(0, times: 3), as: 4, named: "third")
         #expect(rig.send(AdminCommand(.removePolicy), FirmwareRig.bytes(PolicySelect(number: 6))).status == 0)
         try restart(rig)
         #expect(entry(rig, 6) == nil)
@@ -87,10 +75,10 @@ import Testing
     @Test func aPolicyThatFailedComesBackAsTheOneThatItHadReplaced() throws {
         let rig = try FirmwareRig()
         rig.bringUp()
-        upload(rig, 5, program(0, times: 3), name: "good")
+        rig.install(program(0, times: 3), as: 5, named: "good")
         select(rig, 5)
         rig.load(windows: 3, [(1, 10, 4096)])
-        upload(rig, 5, program(1), name: "gives up")
+        rig.install(program(1), as: 5, named: "gives up")
         rig.load(windows: 3, [(1, 10, 4096)])
         #expect(try #require(entry(rig, 5)).instructions == 4)
         try restart(rig)
@@ -101,7 +89,7 @@ import Testing
     @Test func aDamagedPolicyIsGone() throws {
         let rig = try FirmwareRig()
         rig.bringUp()
-        upload(rig, 4, program(0), name: "kept")
+        rig.install(program(0), as: 4, named: "kept")
         select(rig, 4)
         let place = Int(try rig.symbol("offload_kept").address - 0x8000_0000)
         func flip(_ offset: Int, _ bit: UInt8) {
