@@ -26,6 +26,25 @@ import Tracing
         writer.finish()
     }
 
+    /// What an access brings about goes before it, and takes nothing of what the access has met so far, also where the ring begins anew.
+    @Test func whatHappensInAnAccessGoesBeforeIt() throws {
+        let told = try makeWriter(nil), put = try makeWriter(nil)
+        for number in 0..<100_000 as Range<UInt64> {
+            let line = TraceEvent.interrupt(InterruptEvent(time: number, step: .line(1, level: number & 1 == 0)))
+            told.record(line)
+            told.record(.access(AccessEvent(
+                time: number, wait: 3, initiator: .hart(0), origin: 0x8000_0104, isWrite: true, size: 4, status: .readOnly,
+                target: .register(1, element: 2, byte: 4), old: number, new: number + 1)))
+            put.producer.pointee.slot.pointee.begin(at: number)
+            let tap = put.producer.pointee.place.load(as: UnsafeMutablePointer<RegisterTap>.self)
+            tap.pointee = RegisterTap(register: 1, element: 2, byte: 4, old: number, new: number + 1)
+            put.record(line)
+            var access = BusAccess(write: number + 1, to: 0, size: 4, initiator: .hart(0), origin: 0x8000_0104, time: number + 3)
+            put.producer.pointee.finish(&access, address: 0, bus: 0, status: .readOnly)
+        }
+        #expect(put.finish() == told.finish())
+    }
+
     @Test func theHashIsThatOfTheEvents() throws {
         let folder = try TemporaryFolder(), events = makeAllEvents(seed: 2, count: 1000)
         let totals = try write(events, to: folder.path)
